@@ -115,14 +115,14 @@ async fn an_index_that_points_past_its_file_costs_no_record() {
 
 /// A sound index entry, of an offset and a position.
 fn entry_at(relative_offset: u32, position: u32) -> [u8; 32] {
-    let entry = grower_index::Entry {
+    let entry = grower_index::IndexEntry {
         relative_offset,
         position,
         max_timestamp: i64::MAX,
         durable_end: 0,
-        witness: 0,
-        witnessed: false,
-        even: grower_index::Even::default(),
+        header_checksum: 0,
+        checksummed: false,
+        uniform: grower_index::Uniform::default(),
     };
     entry.encode()
 }

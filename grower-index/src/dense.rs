@@ -1,12 +1,14 @@
-//! The index to compare others with: an entry after each batch, looked for from the end.
+//! The reference index: an entry after each batch, searched linearly from the end.
 
-use crate::{Entry, Even, GrowingIndex, NotedBatch, SegmentIndex, Stretch, Wanted, Window, Witness};
+use crate::{
+    GrowingIndex, HeaderChecksum, IndexEntry, IndexWindow, IndexedBatch, Interval, SearchTarget, SegmentIndex, Uniform,
+};
 
-/// Simple and obvious. It holds all its entries, and searches are linear: meant for tests and for tiny logs.
+/// Simple and obvious, for tests and tiny logs. All entries stay in memory.
 #[derive(Debug)]
 pub struct DenseIndex {
     seed: u32,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
 }
 
 impl DenseIndex {
@@ -21,42 +23,47 @@ impl SegmentIndex for DenseIndex {
         self.entries.len()
     }
 
-    fn entry(&self, at: usize) -> Option<Entry> {
+    fn entry(&self, at: usize) -> Option<IndexEntry> {
         self.entries.get(at).copied()
     }
 
-    fn floor(&self, wanted: Wanted) -> Stretch {
-        let count = self.entries.iter().rposition(|entry| wanted.admits(entry)).map_or(0, |last| last + 1);
-        Stretch::after(&self.entries, count)
+    fn floor(&self, target: SearchTarget) -> Interval {
+        let count = self.entries.iter().rposition(|entry| target.admits(entry)).map_or(0, |last| last + 1);
+        Interval::after(&self.entries, count)
     }
 }
 
 impl GrowingIndex for DenseIndex {
-    fn note(&mut self, batch: &NotedBatch<'_>, durable_end: u32) -> Option<Entry> {
-        let mut witness = Witness::new(self.seed);
-        witness.add(batch.prefix);
+    fn note(&mut self, batch: &IndexedBatch<'_>, durable_end: u32) -> Option<IndexEntry> {
+        let mut header_checksum = HeaderChecksum::new(self.seed);
+        header_checksum.add(batch.prefix);
         let max_before = self.entries.last().map_or(i64::MIN, |entry| entry.max_timestamp);
-        let entry = Entry {
+        let entry = IndexEntry {
             relative_offset: batch.next_relative_offset,
             position: batch.end,
             max_timestamp: max_before.max(batch.max_timestamp),
             durable_end,
-            witness: witness.take(),
-            witnessed: batch.witnessed,
-            even: Even::default(),
+            header_checksum: header_checksum.take(),
+            checksummed: batch.checksummed,
+            uniform: Uniform::default(),
         };
         self.entries.push(entry);
         Some(entry)
     }
 
-    fn finish(&mut self, durable_end: u32) -> Option<Entry> {
+    fn finish(&mut self, durable_end: u32) -> Option<IndexEntry> {
         let last = *self.entries.last().filter(|last| last.durable_end < durable_end)?;
-        let entry = Entry { durable_end, witness: Witness::new(self.seed).take(), witnessed: true, ..last };
+        let entry = IndexEntry {
+            durable_end,
+            header_checksum: HeaderChecksum::new(self.seed).take(),
+            checksummed: true,
+            ..last
+        };
         self.entries.push(entry);
         Some(entry)
     }
 
-    fn restore(&mut self, entry: Entry) {
+    fn restore(&mut self, entry: IndexEntry) {
         self.entries.push(entry);
     }
 
@@ -66,8 +73,8 @@ impl GrowingIndex for DenseIndex {
         self.entries.len()
     }
 
-    fn window(&self, _wanted: Wanted) -> Window<'_> {
-        Window::Held(self)
+    fn window(&self, _wanted: SearchTarget) -> IndexWindow<'_> {
+        IndexWindow::Held(self)
     }
 }
 

@@ -1,28 +1,29 @@
 //! The 32 bytes of one index entry.
 
-use crate::Even;
+use crate::Uniform;
 
 /// Length of an entry in bytes.
 pub const ENTRY_LENGTH: usize = 32;
 const VERSION: u16 = 1;
-const UNWITNESSED: u16 = 1;
+const UNCHECKSUMMED: u16 = 1;
 
-/// A place between two batches of a segment, and what was known there.
+/// A position between two batches of a segment, and what was known there.
 ///
-/// Everything an entry says is about the bytes *before* its position: so the entry that a roll or a clean stop leaves at
-/// the very end of a segment speaks for all of it.
+/// An entry describes the bytes *before* its position. So the entry that a roll or a clean stop leaves at the end of a
+/// segment covers all of it.
 ///
 /// ```text
-///  0 relative offset u32 | 4 position u32 | 8 running maximum timestamp i64 | 16 durable end u32 | 20 witness u32
-/// 24 version u16 = 1 | 26 flags u16 | 28 crc32 of bytes 0..28
+///  0 relative offset u32 | 4 position u32 | 8 running maximum timestamp i64 | 16 durable end u32
+/// 20 header checksum u32 | 24 version u16 = 1 | 26 flags u16 | 28 crc32 of bytes 0..28
 /// ```
 ///
-/// Of the flags bit 0 says unwitnessed, bit 1 timed, bits 2..16 are the number of batches alike; see [`Even`]. Programs
-/// that know nothing of the latter ignore them, and left them 0: so the version is the same.
+/// Flag bit 0: `header_checksum` does not count. Bit 1: timestamps never fall. Bits 2..16: the number of batches, if
+/// they are uniform; see [`Uniform`]. Earlier programs wrote 0 to all but bit 0 and ignore the rest: so the version is
+/// the same.
 ///
 /// Numbers are big-endian, as in the batches that they describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Offset of the batch that begins at `position` (or will), less the segment's base offset.
     pub relative_offset: u32,
     /// Where a batch ends and the next begins, in bytes from the start of the file.
@@ -31,12 +32,13 @@ pub struct Entry {
     pub max_timestamp: i64,
     /// How much of the file was known to be durable when the entry was written, in bytes.
     pub durable_end: u32,
-    /// crc32 over the first 21 bytes of each batch since the entry before this one; see [`crate::Witness`].
-    pub witness: u32,
-    /// Whether `witness` was made as the batches were written. In a rebuilt index it was not, and proves nothing.
-    pub witnessed: bool,
-    /// What the batches since the entry before this one have in common.
-    pub even: Even,
+    /// crc32 over the first 21 bytes of each batch since the previous entry; see [`crate::HeaderChecksum`].
+    pub header_checksum: u32,
+    /// Whether `header_checksum` was computed as the batches were written. In a rebuilt index it was not, and proves
+    /// nothing.
+    pub checksummed: bool,
+    /// Common properties of the batches since the previous entry.
+    pub uniform: Uniform,
 }
 
 /// Why 32 bytes are not an index entry.
@@ -45,9 +47,9 @@ pub enum EntryError {
     /// Damaged, or never written.
     #[error("stored crc {stored:#010x}, computed {computed:#010x}")]
     Crc {
-        /// As it stands in the file.
+        /// As stored in the file.
         stored: u32,
-        /// Of the other bytes.
+        /// Computed over the other bytes.
         computed: u32,
     },
     /// Written by a later version of Grower.
@@ -58,16 +60,16 @@ pub enum EntryError {
     },
 }
 
-impl Entry {
+impl IndexEntry {
     /// The bytes as they are stored.
     pub fn encode(&self) -> [u8; ENTRY_LENGTH] {
-        let flags = self.even.flags() | if self.witnessed { 0 } else { UNWITNESSED };
+        let flags = self.uniform.flags() | if self.checksummed { 0 } else { UNCHECKSUMMED };
         let mut bytes = [0; ENTRY_LENGTH];
         bytes[0..4].copy_from_slice(&self.relative_offset.to_be_bytes());
         bytes[4..8].copy_from_slice(&self.position.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.max_timestamp.to_be_bytes());
         bytes[16..20].copy_from_slice(&self.durable_end.to_be_bytes());
-        bytes[20..24].copy_from_slice(&self.witness.to_be_bytes());
+        bytes[20..24].copy_from_slice(&self.header_checksum.to_be_bytes());
         bytes[24..26].copy_from_slice(&VERSION.to_be_bytes());
         bytes[26..28].copy_from_slice(&flags.to_be_bytes());
         let crc = crc32fast::hash(&bytes[..28]);
@@ -97,9 +99,9 @@ impl Entry {
             position: u32::from_be_bytes(field(bytes, 4)),
             max_timestamp: i64::from_be_bytes(field(bytes, 8)),
             durable_end: u32::from_be_bytes(field(bytes, 16)),
-            witness: u32::from_be_bytes(field(bytes, 20)),
-            witnessed: flags & UNWITNESSED == 0,
-            even: Even::from_flags(flags),
+            header_checksum: u32::from_be_bytes(field(bytes, 20)),
+            checksummed: flags & UNCHECKSUMMED == 0,
+            uniform: Uniform::from_flags(flags),
         }
     }
 }
@@ -115,14 +117,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ENTRY: Entry = Entry {
+    const ENTRY: IndexEntry = IndexEntry {
         relative_offset: 0x0102_0304,
         position: 0x1112_1314,
         max_timestamp: 1_700_000_000_000,
         durable_end: 0x2122_2324,
-        witness: 0x3132_3334,
-        witnessed: true,
-        even: Even { batches: 0, timed: false },
+        header_checksum: 0x3132_3334,
+        checksummed: true,
+        uniform: Uniform { batches: 0, in_time_order: false },
     };
 
     fn hex(bytes: &[u8]) -> String {
@@ -132,9 +134,9 @@ mod tests {
     #[test]
     fn the_bytes_of_an_entry_never_change() {
         insta::assert_snapshot!(hex(&ENTRY.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010000 958d0660");
-        insta::assert_snapshot!(hex(&Entry { witnessed: false, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010001 e28a36f6");
-        let even = Even { batches: 25, timed: true };
-        insta::assert_snapshot!(hex(&Entry { even, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010066 315cc20d");
+        insta::assert_snapshot!(hex(&IndexEntry { checksummed: false, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010001 e28a36f6");
+        let uniform = Uniform { batches: 25, in_time_order: true };
+        insta::assert_snapshot!(hex(&IndexEntry { uniform, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010066 315cc20d");
     }
 
     #[test]
@@ -143,9 +145,9 @@ mod tests {
         for bit in 0..ENTRY_LENGTH * 8 {
             let mut damaged = sound;
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Entry::decode(&damaged).is_err(), "bit {bit}");
+            assert!(IndexEntry::decode(&damaged).is_err(), "bit {bit}");
         }
-        assert!(Entry::decode(&[0; ENTRY_LENGTH]).is_err(), "zeros are no entry");
+        assert!(IndexEntry::decode(&[0; ENTRY_LENGTH]).is_err(), "zeros are no entry");
     }
 
     #[test]
@@ -154,15 +156,15 @@ mod tests {
         later[25] = 2;
         let crc = crc32fast::hash(&later[..28]);
         later[28..].copy_from_slice(&crc.to_be_bytes());
-        assert_eq!(Entry::decode(&later), Err(EntryError::Version { found: 2 }));
+        assert_eq!(IndexEntry::decode(&later), Err(EntryError::Version { found: 2 }));
     }
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(relative_offset: u32, position: u32, max_timestamp: i64, durable_end: u32, witness: u32, flags: u16) {
-            let (even, witnessed) = (Even::from_flags(flags), flags & 1 == 0);
-            let entry = Entry { relative_offset, position, max_timestamp, durable_end, witness, witnessed, even };
-            prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        fn an_encoded_entry_decodes_to_itself(relative_offset: u32, position: u32, max_timestamp: i64, durable_end: u32, header_checksum: u32, flags: u16) {
+            let (uniform, checksummed) = (Uniform::from_flags(flags), flags & 1 == 0);
+            let entry = IndexEntry { relative_offset, position, max_timestamp, durable_end, header_checksum, checksummed, uniform };
+            prop_assert_eq!(IndexEntry::decode(&entry.encode()), Ok(entry));
         }
     }
 }

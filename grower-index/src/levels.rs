@@ -1,20 +1,20 @@
-//! The entries of an index that grows: few of them in memory, all of them to be found.
+//! The entries of a growing index: few of them in memory, all of them found.
 
-use crate::window::{Run, Window};
-use crate::{Entry, SegmentIndex, Stretch, Wanted};
+use crate::window::{EntryRun, IndexWindow};
+use crate::{IndexEntry, Interval, SearchTarget, SegmentIndex};
 
 /// How many entries make a run: 8 KiB of the file, which the kernel copies in about a microsecond.
 const RUN_LENGTH: usize = 256;
 
-/// Entries in two levels. The last one or two runs are held whole, since most readers are near the end; of each run before
-/// them the first entry alone, once the run is in the file.
+/// Entries in two levels. The last one or two runs stay in memory whole, since most readers are near the end. Of each
+/// earlier run only the first entry stays, once the run is in the file.
 #[derive(Debug)]
 pub(crate) struct Levels {
     run_length: usize,
-    /// The first entry of each run that is in the file alone.
-    steps: Vec<Entry>,
+    /// The first entry of each run that is in the file only.
+    steps: Vec<IndexEntry>,
     /// All entries after those runs; never empty if there are any.
-    tail: Tail,
+    tail: HeldEntries,
     /// How many entries are in the file.
     stored: usize,
 }
@@ -27,25 +27,25 @@ impl Default for Levels {
 
 impl Levels {
     pub(crate) fn of_runs(length: usize) -> Self {
-        Self { run_length: length.max(1), steps: Vec::new(), tail: Tail(Vec::new()), stored: 0 }
+        Self { run_length: length.max(1), steps: Vec::new(), tail: HeldEntries(Vec::new()), stored: 0 }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.steps.len() * self.run_length + self.tail.0.len()
     }
 
-    pub(crate) fn last(&self) -> Option<&Entry> {
+    pub(crate) fn last(&self) -> Option<&IndexEntry> {
         self.tail.0.last()
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: IndexEntry) {
         self.tail.0.push(entry);
     }
 
     /// The first `count` entries are in the file.
     pub(crate) fn stored(&mut self, count: usize) {
         self.stored = self.stored.max(count);
-        let Self { run_length, steps, tail: Tail(tail), stored } = self;
+        let Self { run_length, steps, tail: HeldEntries(tail), stored } = self;
         while 2 * *run_length <= tail.len() && (steps.len() + 1) * *run_length <= *stored {
             steps.extend(tail.first());
             tail.drain(..*run_length);
@@ -55,36 +55,36 @@ impl Levels {
 
     /// Bytes of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        (self.steps.capacity() + self.tail.0.capacity()) * size_of::<Entry>()
+        (self.steps.capacity() + self.tail.0.capacity()) * size_of::<IndexEntry>()
     }
 
-    pub(crate) fn window(&self, wanted: Wanted) -> Window<'_> {
-        let number = self.steps.partition_point(|step| wanted.admits(step)).saturating_sub(1);
+    pub(crate) fn window(&self, target: SearchTarget) -> IndexWindow<'_> {
+        let number = self.steps.partition_point(|step| target.admits(step)).saturating_sub(1);
         let tail = self.tail.0.first();
         match (self.steps.get(number), self.steps.get(number + 1).or(tail)) {
-            (Some(first), Some(next)) if !wanted.admits(next) => {
-                Window::Stored(Run { number, length: self.run_length, first: *first, next: *next })
+            (Some(first), Some(next)) if !target.admits(next) => {
+                IndexWindow::Stored(EntryRun { number, length: self.run_length, first: *first, next: *next })
             }
-            _ => Window::Held(&self.tail),
+            _ => IndexWindow::Held(&self.tail),
         }
     }
 }
 
 /// Entries in memory.
 #[derive(Debug)]
-struct Tail(Vec<Entry>);
+struct HeldEntries(Vec<IndexEntry>);
 
-impl SegmentIndex for Tail {
+impl SegmentIndex for HeldEntries {
     fn entry_count(&self) -> usize {
         self.0.len()
     }
 
-    fn entry(&self, at: usize) -> Option<Entry> {
+    fn entry(&self, at: usize) -> Option<IndexEntry> {
         self.0.get(at).copied()
     }
 
-    fn floor(&self, wanted: Wanted) -> Stretch {
-        Stretch::after(&self.0, self.0.partition_point(|entry| wanted.admits(entry)))
+    fn floor(&self, target: SearchTarget) -> Interval {
+        Interval::after(&self.0, self.0.partition_point(|entry| target.admits(entry)))
     }
 }
 
@@ -92,7 +92,7 @@ impl SegmentIndex for Tail {
 mod tests {
     use super::*;
     use crate::contract::search;
-    use crate::{GrowingIndex, NotedBatch, SparseIndex};
+    use crate::{GrowingIndex, IndexedBatch, SparseIndex};
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
@@ -100,9 +100,9 @@ mod tests {
         /// A batch: its length, how many offsets it has, its time.
         Note(u32, u32, i64),
         Finish,
-        /// So many entries more are written into the file.
+        /// Writes more entries into the file, this many.
         Write(usize),
-        /// Only a part of what is in the file is kept, in 256ths, and the index is made anew of it.
+        /// Loses the end of the file and rebuilds the index; this part stays, in 256ths.
         Reopen(u8),
     }
 
@@ -119,7 +119,7 @@ mod tests {
     struct World {
         make: Box<dyn Fn() -> SparseIndex>,
         index: SparseIndex,
-        entries: Vec<Entry>,
+        entries: Vec<IndexEntry>,
         file: Vec<u8>,
     }
 
@@ -130,7 +130,7 @@ mod tests {
                 Step::Finish => self.entries.extend(self.index.finish(self.entries.len() as u32)),
                 Step::Write(more) => {
                     let written = self.file.len() / 32;
-                    self.file.extend(self.entries.iter().skip(written).take(*more).flat_map(Entry::encode));
+                    self.file.extend(self.entries.iter().skip(written).take(*more).flat_map(IndexEntry::encode));
                     self.index.stored(self.file.len() / 32);
                 }
                 Step::Reopen(share) => {
@@ -146,12 +146,12 @@ mod tests {
         fn note(&mut self, length: u32, offsets: u32, time: i64) {
             let last = self.entries.last();
             let (offset, end) = last.map_or((0, 0), |last| (last.relative_offset, last.position));
-            let batch = NotedBatch {
+            let batch = IndexedBatch {
                 prefix: &[0; 21],
                 next_relative_offset: offset + offsets,
                 end: end + length,
                 max_timestamp: last.map_or(0, |last| last.max_timestamp) + time,
-                witnessed: true,
+                checksummed: true,
             };
             self.entries.extend(self.index.note(&batch, 0));
         }
@@ -160,16 +160,16 @@ mod tests {
             assert_eq!(self.index.entry_count(), self.entries.len());
             for entry in self.entries.iter().chain([&crate::contract::sample(0)]) {
                 for near in -1..=1 {
-                    self.check_search(Wanted::Offset(entry.relative_offset.saturating_add_signed(near)));
-                    self.check_search(Wanted::Position(entry.position.saturating_add_signed(near)));
-                    self.check_search(Wanted::Time(entry.max_timestamp + i64::from(near)));
+                    self.check_search(SearchTarget::Offset(entry.relative_offset.saturating_add_signed(near)));
+                    self.check_search(SearchTarget::Position(entry.position.saturating_add_signed(near)));
+                    self.check_search(SearchTarget::Time(entry.max_timestamp + i64::from(near)));
                 }
             }
         }
 
-        fn check_search(&self, wanted: Wanted) {
-            let count = self.entries.iter().take_while(|entry| wanted.admits(entry)).count();
-            assert_eq!(search(&self.index, wanted, &self.file), Stretch::after(&self.entries, count), "{wanted:?}");
+        fn check_search(&self, target: SearchTarget) {
+            let count = self.entries.iter().take_while(|entry| target.admits(entry)).count();
+            assert_eq!(search(&self.index, target, &self.file), Interval::after(&self.entries, count), "{target:?}");
         }
     }
 
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// An index of so many entries, of which so many are in the file.
+    /// An index with this many entries, and this many of them in the file.
     fn levels(count: u32, stored: usize) -> Levels {
         let mut levels = Levels::default();
         for n in 1..=count {

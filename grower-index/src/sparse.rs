@@ -1,43 +1,43 @@
-//! The index that the broker uses: an entry for each so many bytes of log.
+//! The broker's index: one entry for a fixed number of log bytes.
 
-use crate::even::Comparison;
 use crate::levels::Levels;
-use crate::{Entry, GrowingIndex, Mark, NotedBatch, Wanted, Window, Witness};
+use crate::uniform::Comparison;
+use crate::{GrowingIndex, HeaderChecksum, IndexEntry, IndexPosition, IndexWindow, IndexedBatch, SearchTarget};
 
-/// Holds the last few hundred entries, and one in 256 of those that are in its file: 48 KiB of memory for 1 GiB of log at
-/// the default interval.
+/// Holds the last few hundred entries, and one in 256 of those in its file: 48 KiB of memory for 1 GiB of log at the
+/// default interval.
 #[derive(Debug)]
 pub struct SparseIndex {
     interval_bytes: u32,
     entries: Levels,
-    pending: Pending,
+    pending: PendingEntry,
 }
 
-/// What was noted since the last entry.
+/// The batches since the last entry.
 #[derive(Debug)]
-struct Pending {
-    witness: Witness,
-    witnessed: bool,
+struct PendingEntry {
+    header_checksum: HeaderChecksum,
+    checksummed: bool,
     comparison: Comparison,
-    /// Where the last noted batch ended.
-    end: Mark,
+    /// Where the last batch ended.
+    end: IndexPosition,
     max_timestamp: i64,
 }
 
 impl SparseIndex {
     /// An index of an empty segment: an entry after each `interval_bytes` of log, 0 for one after each batch.
     pub fn new(interval_bytes: u32, seed: u32) -> Self {
-        let pending = Pending {
-            witness: Witness::new(seed),
-            witnessed: true,
+        let pending = PendingEntry {
+            header_checksum: HeaderChecksum::new(seed),
+            checksummed: true,
             comparison: Comparison::default(),
-            end: Mark::START,
+            end: IndexPosition::START,
             max_timestamp: i64::MIN,
         };
         Self { interval_bytes, entries: Levels::default(), pending }
     }
 
-    /// Holds one in `entries` of what is in its file, in place of 256, so that a small test has something to read back.
+    /// Holds one in `entries` of those in its file, instead of one in 256, so that a small test reads something back.
     pub fn in_runs_of(self, entries: usize) -> Self {
         Self { entries: Levels::of_runs(entries), ..self }
     }
@@ -47,20 +47,20 @@ impl SparseIndex {
         self.entries.memory_bytes()
     }
 
-    fn last_mark(&self) -> Mark {
-        self.entries.last().copied().map_or(Mark::START, Mark::from)
+    fn last_position(&self) -> IndexPosition {
+        self.entries.last().copied().map_or(IndexPosition::START, IndexPosition::from)
     }
 
-    fn push(&mut self, durable_end: u32) -> Entry {
+    fn push(&mut self, durable_end: u32) -> IndexEntry {
         let pending = &mut self.pending;
-        let entry = Entry {
+        let entry = IndexEntry {
             relative_offset: pending.end.relative_offset,
             position: pending.end.position,
             max_timestamp: pending.max_timestamp,
             durable_end,
-            witness: pending.witness.take(),
-            witnessed: std::mem::replace(&mut pending.witnessed, true),
-            even: pending.comparison.take(),
+            header_checksum: pending.header_checksum.take(),
+            checksummed: std::mem::replace(&mut pending.checksummed, true),
+            uniform: pending.comparison.take(),
         };
         self.entries.push(entry);
         entry
@@ -68,26 +68,26 @@ impl SparseIndex {
 }
 
 impl GrowingIndex for SparseIndex {
-    fn note(&mut self, batch: &NotedBatch<'_>, durable_end: u32) -> Option<Entry> {
+    fn note(&mut self, batch: &IndexedBatch<'_>, durable_end: u32) -> Option<IndexEntry> {
         let pending = &mut self.pending;
-        pending.witness.add(batch.prefix);
-        pending.witnessed &= batch.witnessed;
+        pending.header_checksum.add(batch.prefix);
+        pending.checksummed &= batch.checksummed;
         let length = batch.end.saturating_sub(pending.end.position);
         let offsets = batch.next_relative_offset.saturating_sub(pending.end.relative_offset);
         pending.comparison.add(length, offsets, batch.max_timestamp);
-        pending.end = Mark { relative_offset: batch.next_relative_offset, position: batch.end };
+        pending.end = IndexPosition { relative_offset: batch.next_relative_offset, position: batch.end };
         pending.max_timestamp = pending.max_timestamp.max(batch.max_timestamp);
-        let since_last = batch.end.saturating_sub(self.last_mark().position);
+        let since_last = batch.end.saturating_sub(self.last_position().position);
         (self.interval_bytes <= since_last).then(|| self.push(durable_end))
     }
 
-    fn finish(&mut self, durable_end: u32) -> Option<Entry> {
+    fn finish(&mut self, durable_end: u32) -> Option<IndexEntry> {
         let knows_more = self.entries.last().is_some_and(|last| last.durable_end < durable_end);
-        let covers_more = self.last_mark() != self.pending.end;
+        let covers_more = self.last_position() != self.pending.end;
         (covers_more || knows_more).then(|| self.push(durable_end))
     }
 
-    fn restore(&mut self, entry: Entry) {
+    fn restore(&mut self, entry: IndexEntry) {
         self.pending.end = entry.into();
         self.pending.max_timestamp = self.pending.max_timestamp.max(entry.max_timestamp);
         self.entries.push(entry);
@@ -102,8 +102,8 @@ impl GrowingIndex for SparseIndex {
         self.entries.count()
     }
 
-    fn window(&self, wanted: Wanted) -> Window<'_> {
-        self.entries.window(wanted)
+    fn window(&self, target: SearchTarget) -> IndexWindow<'_> {
+        self.entries.window(target)
     }
 }
 
@@ -125,8 +125,8 @@ mod tests {
         }
     }
 
-    fn batch(end: u32) -> NotedBatch<'static> {
-        NotedBatch { prefix: &[0; 21], next_relative_offset: end / 10, end, max_timestamp: 0, witnessed: true }
+    fn batch(end: u32) -> IndexedBatch<'static> {
+        IndexedBatch { prefix: &[0; 21], next_relative_offset: end / 10, end, max_timestamp: 0, checksummed: true }
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_stop_speaks_for_the_rest_and_says_nothing_twice() {
+    fn a_clean_stop_covers_the_rest_once() {
         let mut index = sparse(100);
         assert_eq!(index.finish(0), None, "an empty segment has nothing to say");
         index.note(&batch(40), 0);
@@ -146,10 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_found_in_the_file_makes_one_entry_unwitnessed() {
+    fn a_batch_found_in_the_file_leaves_one_entry_without_a_trusted_checksum() {
         let mut index = sparse(0);
-        let found = NotedBatch { witnessed: false, ..batch(40) };
-        assert!(!index.note(&found, 0).unwrap().witnessed);
-        assert!(index.note(&batch(80), 0).unwrap().witnessed);
+        let found = IndexedBatch { checksummed: false, ..batch(40) };
+        assert!(!index.note(&found, 0).unwrap().checksummed);
+        assert!(index.note(&batch(80), 0).unwrap().checksummed);
     }
 }

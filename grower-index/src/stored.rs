@@ -1,17 +1,17 @@
 //! An index file as it lies on disk: read-only, and not trusted.
 
-use crate::{ENTRY_LENGTH, Entry, SegmentIndex, Stretch, Wanted};
+use crate::{ENTRY_LENGTH, IndexEntry, Interval, SearchTarget, SegmentIndex};
 
-/// Searches the bytes of an index file, mapped or in memory, and believes no entry that it has not checked.
+/// Searches the bytes of an index file, mapped or in memory, and checks every entry that it relies on.
 ///
-/// A search steps over damaged entries: it may then answer a place before the best one.
+/// A search steps over damaged entries: it may then return an earlier position than the best one.
 #[derive(Debug)]
 pub struct StoredIndex<B> {
     bytes: B,
 }
 
 impl<B: AsRef<[u8]>> StoredIndex<B> {
-    /// Takes the whole file. Bytes after the last full entry are left by a crash and ignored.
+    /// Takes the whole file. A crash may leave bytes after the last full entry; they are ignored.
     pub fn new(bytes: B) -> Self {
         Self { bytes }
     }
@@ -21,38 +21,38 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         self.bytes.as_ref().len() % ENTRY_LENGTH
     }
 
-    fn get(&self, at: usize) -> Option<Entry> {
+    fn get(&self, at: usize) -> Option<IndexEntry> {
         let bytes = self.bytes.as_ref().get(at.checked_mul(ENTRY_LENGTH)?..)?.first_chunk()?;
-        Entry::decode(bytes).ok()
+        IndexEntry::decode(bytes).ok()
     }
 
-    /// The last entry of which `measure` says no more than `most`, and the one after it.
-    fn last_within(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Stretch {
+    /// The last entry whose `measure` is at most `most`, and the next one.
+    fn last_within(&self, measure: impl Fn(&IndexEntry) -> i64, most: i64) -> Interval {
         self.quick_floor(&measure, most).unwrap_or_else(|| {
             let since = self.careful_floor(|entry| measure(entry) <= most);
-            Stretch { since, until: None }
+            Interval { since, until: None }
         })
     }
 
-    /// Guesses by unchecked entries, then checks the two between which the answer lies: as sound entries rise, no other
-    /// can make it wrong. None if either is damaged or was guessed wrongly.
-    fn quick_floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Option<Stretch> {
+    /// Guesses by unchecked entries, then checks the two neighbours of the answer: sound entries rise, so no other can
+    /// make it wrong. None if either is damaged or was guessed wrongly.
+    fn quick_floor(&self, measure: impl Fn(&IndexEntry) -> i64, most: i64) -> Option<Interval> {
         let (entries, _) = self.bytes.as_ref().as_chunks();
-        let count = guess(entries, |bytes| measure(&Entry::peek(bytes)), most);
+        let count = guess(entries, |bytes| measure(&IndexEntry::peek(bytes)), most);
         let until = match entries.get(count) {
-            Some(bytes) => Some(Entry::decode(bytes).ok().filter(|entry| most < measure(entry))?),
+            Some(bytes) => Some(IndexEntry::decode(bytes).ok().filter(|entry| most < measure(entry))?),
             None => None,
         };
         let since = match count.checked_sub(1) {
             Some(last) => Some(self.get(last).filter(|entry| measure(entry) <= most)?),
             None => None,
         };
-        Some(Stretch { since, until })
+        Some(Interval { since, until })
     }
 
-    /// Halves the range until it is empty: everything before `low` is not too far, everything from `high` on is, or is
-    /// damaged. A damaged entry is stepped over, so that the answer may be too early, never too late.
-    fn careful_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Option<Entry> {
+    /// Binary search: everything before `low` is at or below the target, everything from `high` on is above it or
+    /// damaged. A damaged entry is stepped over, so the answer may be too early, never too late.
+    fn careful_floor(&self, not_too_far: impl Fn(&IndexEntry) -> bool) -> Option<IndexEntry> {
         let (mut low, mut high) = (0, self.bytes.as_ref().len() / ENTRY_LENGTH);
         let mut found = None;
         while low < high {
@@ -74,25 +74,24 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
         self.bytes.as_ref().len() / ENTRY_LENGTH
     }
 
-    fn entry(&self, at: usize) -> Option<Entry> {
+    fn entry(&self, at: usize) -> Option<IndexEntry> {
         self.get(at)
     }
 
-    fn floor(&self, wanted: Wanted) -> Stretch {
-        match wanted {
-            Wanted::Offset(offset) => self.last_within(|entry| entry.relative_offset.into(), offset.into()),
-            Wanted::Position(position) => self.last_within(|entry| entry.position.into(), position.into()),
-            Wanted::Time(timestamp) => match timestamp.checked_sub(1) {
+    fn floor(&self, target: SearchTarget) -> Interval {
+        match target {
+            SearchTarget::Offset(offset) => self.last_within(|entry| entry.relative_offset.into(), offset.into()),
+            SearchTarget::Position(position) => self.last_within(|entry| entry.position.into(), position.into()),
+            SearchTarget::Time(timestamp) => match timestamp.checked_sub(1) {
                 Some(before) => self.last_within(|entry| entry.max_timestamp, before),
-                None => Stretch { since: None, until: self.get(0) }, // Nothing is before all times.
+                None => Interval { since: None, until: self.get(0) }, // Nothing is before all times.
             },
         }
     }
 }
 
-/// How many entries measure no more than `most`, if they rise. Looks where that would be if they rose evenly, once more
-/// from what it finds there, then in growing circles around that: each far place of a large index that is touched costs
-/// a cache miss.
+/// How many entries measure at most `most`, if they rise. Interpolates twice, then searches in growing circles around
+/// the guess: each far part of a large index that is touched costs a cache miss.
 fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
     let [first, .., last] = entries else { return entries.partition_point(|entry| measure(entry) <= most) };
     let (low, high) = (measure(first) as f64, measure(last) as f64);
@@ -114,12 +113,12 @@ fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Even, Mark};
+    use crate::{IndexPosition, Uniform};
     use proptest::collection::btree_set;
     use proptest::prelude::*;
 
-    fn file(entries: &[Entry]) -> Vec<u8> {
-        entries.iter().flat_map(Entry::encode).collect()
+    fn file(entries: &[IndexEntry]) -> Vec<u8> {
+        entries.iter().flat_map(IndexEntry::encode).collect()
     }
 
     #[test]
@@ -129,38 +128,38 @@ mod tests {
 
     #[test]
     fn a_search_steps_over_damaged_entries() {
-        let entry = |n: u32| Entry {
+        let entry = |n: u32| IndexEntry {
             relative_offset: n,
             position: n * 100,
             max_timestamp: n.into(),
             durable_end: 0,
-            witness: 0,
-            witnessed: true,
-            even: Even::default(),
+            header_checksum: 0,
+            checksummed: true,
+            uniform: Uniform::default(),
         };
         let mut bytes = file(&[entry(1), entry(2), entry(3)]);
         bytes[ENTRY_LENGTH + 5] ^= 1;
         let index = StoredIndex::new(bytes);
-        assert_eq!(index.floor(Wanted::Offset(2)).start().relative_offset, 1);
-        assert_eq!(index.floor(Wanted::Offset(3)).start().relative_offset, 3);
-        assert_eq!(index.floor(Wanted::Offset(0)).start(), Mark::START);
+        assert_eq!(index.floor(SearchTarget::Offset(2)).start().relative_offset, 1);
+        assert_eq!(index.floor(SearchTarget::Offset(3)).start().relative_offset, 3);
+        assert_eq!(index.floor(SearchTarget::Offset(0)).start(), IndexPosition::START);
         assert_eq!(index.entry(1), None);
         assert!(index.entry(2).is_some());
     }
 
     #[test]
     fn however_one_entry_is_damaged_no_search_goes_too_far() {
-        let entries: Vec<Entry> = (1..=9).map(crate::contract::sample).collect();
+        let entries: Vec<IndexEntry> = (1..=9).map(crate::contract::sample).collect();
         let whole = file(&entries);
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let index = StoredIndex::new(bytes);
             let sound = |at: &usize| *at != bit / 8 / ENTRY_LENGTH;
-            for wanted in (0..=1_000).step_by(50) {
-                let found = index.floor(Wanted::Position(wanted)).start().position;
-                let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= wanted).max();
-                assert!(found <= best.unwrap_or(0), "position {wanted} with bit {bit} flipped");
+            for target in (0..=1_000).step_by(50) {
+                let found = index.floor(SearchTarget::Position(target)).start().position;
+                let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= target).max();
+                assert!(found <= best.unwrap_or(0), "position {target} with bit {bit} flipped");
             }
         }
     }
@@ -180,6 +179,6 @@ mod tests {
     fn a_torn_last_entry_is_ignored() {
         let index = StoredIndex::new(vec![0u8; ENTRY_LENGTH - 1]);
         assert_eq!((index.entry_count(), index.surplus()), (0, 31));
-        assert_eq!(index.floor(Wanted::Offset(9)), Stretch::default());
+        assert_eq!(index.floor(SearchTarget::Offset(9)), Interval::default());
     }
 }

@@ -1,6 +1,6 @@
 //! How long it takes to find an offset or a time in a sealed segment of single-record batches of 100 bytes.
 //!
-//! `cargo bench -p grower-storage --bench lookup -- DIR MIB` does it in a segment of so many MiB and in one of a tenth, in
+//! `cargo bench -p grower-storage --bench lookup -- DIR MIB` does it in a segment of MIB MiB and in one of a tenth, in
 //! turns, and prints a line for each round: the kind, the segment's size, the time of one lookup. Without arguments, as
 //! a test, it looks up a few in a small segment.
 
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 const ROUNDS: u32 = 3;
 const LOOKUPS: u32 = 20_000;
-/// What is written at once.
+/// The bytes of one write.
 const PIECE: usize = 1 << 20;
 const EPOCH: LeaderEpoch = LeaderEpoch::new(1);
 
@@ -81,7 +81,7 @@ impl Segment {
         Ok(Self { reader: log.reader(), records, _log: log })
     }
 
-    /// What one lookup by offset and one by time took, in nanoseconds, over `count` of each all over the segment.
+    /// The time of one lookup by offset and one by time, in nanoseconds, over `count` of each all over the segment.
     fn look_up(&self, count: u32) -> Result<(f64, f64), Box<dyn Error>> {
         let end = Offset::new(self.records);
         let began = Instant::now();
@@ -110,7 +110,7 @@ fn append(log: &mut DiskLog, number: u64) -> Result<Appended, Box<dyn Error>> {
     Ok(log.append(batch(number), EPOCH, Timestamp::from_millis(number as i64))?)
 }
 
-/// As many batches as the segment takes beside the one that it has; says how many there are then.
+/// Fills the segment with batches and returns how many it has.
 fn write_behind_the_first(path: &Path, bytes: u32) -> Result<u64, Box<dyn Error>> {
     let file = File::options().write(true).open(path)?;
     let mut piece = Vec::with_capacity(PIECE);

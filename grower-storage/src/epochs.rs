@@ -1,4 +1,4 @@
-//! Which leader appended what: the epochs of a log and where each began.
+//! The epochs of a log, and where each began.
 
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
@@ -24,7 +24,7 @@ pub struct EpochEnd {
 }
 
 impl EpochHistory {
-    /// Takes entries as they were stored; one that does not rise is dropped with all before it, since later ones win.
+    /// Takes stored entries. An entry that does not rise is dropped with all before it, since later ones win.
     pub(crate) fn from_entries(entries: impl IntoIterator<Item = EpochStart>) -> Self {
         let mut history = Self::default();
         entries.into_iter().for_each(|entry| history.begin(entry.epoch, entry.start));
@@ -40,13 +40,13 @@ impl EpochHistory {
         self.0.last().map(|entry| entry.epoch)
     }
 
-    /// Begins an epoch at the log end. Epochs that appended nothing leave no trace, so idle restarts do not add up.
+    /// Begins an epoch at the log end. Epochs that appended nothing are dropped, so idle restarts do not add up.
     pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
         self.0.retain(|entry| entry.epoch < epoch && entry.start < start);
         self.0.push(EpochStart { epoch, start });
     }
 
-    /// Forgets what was dropped at the end. The epoch itself stays known: a leader must never fall back.
+    /// Drops the starts at or after `end`. The latest epoch stays known: a leader must never fall back.
     pub(crate) fn truncate(&mut self, end: Offset) {
         let latest = self.0.last().copied();
         self.0.retain(|entry| entry.start < end);
@@ -55,7 +55,7 @@ impl EpochHistory {
         }
     }
 
-    /// Forgets epochs that ended at or before the log start.
+    /// Drops epochs that ended at or before the log start.
     pub(crate) fn trim(&mut self, start: Offset) {
         let gone = self.0.partition_point(|entry| entry.start <= start).saturating_sub(1);
         self.0.drain(..gone);

@@ -1,10 +1,10 @@
-//! How a log is cut into segments, indexed and kept.
+//! The options of a log: segments, index, allocation, producers and retention.
 
 use grower_index::{GrowingIndex, SparseIndex};
 use std::fmt;
 use std::sync::Arc;
 
-/// Makes the index of a new segment; gets the seed of its witnesses.
+/// Makes the index of a new segment, given the seed of its header checksums.
 #[derive(Clone)]
 pub struct IndexFactory(Arc<dyn Fn(u32) -> Box<dyn GrowingIndex> + Send + Sync>);
 
@@ -14,7 +14,7 @@ impl IndexFactory {
         Self(Arc::new(make))
     }
 
-    /// An entry for each so many bytes of log; 0 for one after each batch.
+    /// One entry for every `interval_bytes` of log; 0 for one after each batch.
     pub fn sparse(interval_bytes: u32) -> Self {
         Self::new(move |seed| Box::new(SparseIndex::new(interval_bytes, seed)))
     }
@@ -30,7 +30,7 @@ impl fmt::Debug for IndexFactory {
     }
 }
 
-/// How one log is cut, indexed and allocated.
+/// How a log is split into segments, indexed and allocated.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// A segment rolls before a batch that would make it larger, in bytes.
@@ -40,19 +40,19 @@ pub struct LogOptions {
     /// A segment rolls this long after its first append, in milliseconds: at the next append, or by
     /// [`Log::roll_if_old`](crate::log::Log::roll_if_old).
     pub segment_ms: u64,
-    /// It also rolls when nothing was appended for this long, in milliseconds: compaction takes no segment that may be
-    /// written to.
+    /// It also rolls after this long without an append, in milliseconds: compaction takes only sealed segments.
     pub segment_quiet_ms: u64,
     /// The kind of index.
     pub index: IndexFactory,
     /// How far ahead of the end the active segment is allocated, in bytes; 0 for not at all.
     pub preallocate_bytes: u32,
-    /// The index file joins a flush when this many bytes of log wait for it. Until then recovery reads that much more.
+    /// The index file joins a flush when this many bytes of log await it. Until then recovery has to read that much
+    /// more.
     pub index_flush_bytes: u32,
-    /// The producers are written down after each so many bytes of log, and at each roll: an opening after a crash reads the
-    /// batch headers since.
+    /// The producers are stored after every `snapshot_bytes` bytes of log, and at each roll: an opening after a crash
+    /// reads the batch headers since.
     pub snapshot_bytes: u64,
-    /// A producer that has been silent this long is forgotten, in milliseconds.
+    /// A producer is forgotten after this long a silence, in milliseconds.
     pub producer_expiry_ms: u64,
     /// The most producers remembered; beyond it the longest silent one is forgotten.
     pub producers_max: usize,
@@ -94,7 +94,7 @@ impl LogOptions {
     }
 }
 
-/// How much a log keeps at least. A limit that is not set keeps everything.
+/// How much a log keeps at least. Without a limit everything stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// A segment goes when its latest record is older than this, in milliseconds.

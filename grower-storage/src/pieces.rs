@@ -1,15 +1,17 @@
 //! The files of a partition, as a backup takes them.
 //!
-//! A segment with a successor is never written to again, and the small files are only ever replaced: a second name for
-//! such a file is as good as a copy. The last segment of a log that is not open may be written to by the next who opens
-//! it, so its sound part is to be copied.
+//! A sealed segment is never written to again, and state files are only ever replaced: a second name for such a file
+//! is as good as a copy. The last segment of a closed log may be written to after the next opening, so its sound part
+//! is to be copied.
 
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError};
-use crate::producers::{PREVIOUS_NAME, Snapshot};
-use crate::recovery::{Directory, look_at_last};
+use crate::producers::{PREVIOUS_NAME, ProducerSnapshot};
+use crate::recovery::{Directory, scan_tail};
 use crate::segment;
+use crate::state_file::{
+    self, AcceptedLosses, Checkpoint, CompactionState, PartitionIdentity, StateFile, StateFileError,
+};
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
@@ -27,31 +29,31 @@ impl Piece {
         Self { name: name.into(), copy: None }
     }
 
-    /// Whether it is the log or the index of a segment: such a file goes only when its segment is dropped or written
-    /// anew, while the small ones are replaced all the time.
+    /// Whether it is the log or the index of a segment. Such a file changes only if its segment is dropped or
+    /// rewritten, while state files are replaced often.
     pub fn is_of_segment(&self) -> bool {
         segment::base_of_log(&self.name).or_else(|| segment::base_of_index(&self.name)).is_some()
     }
 }
 
-/// The small files that a partition may have.
+/// The state files that a partition may have.
 const SMALL: [&str; 7] = [
-    Identity::NAME,
+    PartitionIdentity::NAME,
     EpochHistory::NAME,
     Checkpoint::NAME,
-    Snapshot::NAME,
+    ProducerSnapshot::NAME,
     PREVIOUS_NAME,
     CompactionState::NAME,
     AcceptedLosses::NAME,
 ];
 
-/// The pieces of a partition that nobody has open; none if something was begun there that only opening it finishes.
+/// The files of a partition that no process has open; none if an interrupted change awaits the next opening.
 pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece>>, DiskError> {
     let Some(directory) = Directory::list(disk, dir)? else { return Ok(Some(Vec::new())) };
-    let checkpoint = found(kept::load::<Checkpoint>(disk, dir))?;
-    let losses = found(kept::load::<AcceptedLosses>(disk, dir))?;
+    let checkpoint = found(state_file::load::<Checkpoint>(disk, dir))?;
+    let losses = found(state_file::load::<AcceptedLosses>(disk, dir))?;
     let truncating = checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some());
-    let compaction = found(kept::load::<CompactionState>(disk, dir))?;
+    let compaction = found(state_file::load::<CompactionState>(disk, dir))?;
     let compacting = compaction.is_some_and(|compaction| compaction.replacing.is_some());
     if truncating || compacting || losses.is_some_and(|losses| losses.exchange.is_some()) {
         return Ok(None);
@@ -59,9 +61,9 @@ pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece
     let mut pieces = Vec::new();
     if let Some((last, sealed)) = directory.logs.split_last() {
         pieces.extend(sealed_pieces(&directory, sealed));
-        let looked = look_at_last(disk, dir, *last, checkpoint.as_ref(), None)?;
-        // Damage below the durable end is kept as it is; above it there is nothing that anybody relies on.
-        let sound = if looked.damage.is_empty() { looked.end.position } else { looked.length };
+        let looked = scan_tail(disk, dir, *last, checkpoint.as_ref(), None)?;
+        // Damage below the durable end is kept; nothing relies on bytes above it.
+        let sound = if looked.damage.is_empty() { looked.end.bytes } else { looked.length };
         pieces.push(Piece { name: segment::log_name(*last), copy: Some(sound) });
         if directory.indexes.binary_search(last).is_ok() {
             pieces.push(Piece { name: segment::index_name(*last), copy: Some(u64::MAX) });
@@ -71,7 +73,7 @@ pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece
     Ok(Some(pieces))
 }
 
-/// Segments that are never written to again, as far as they have their files.
+/// Sealed segments, with the files that they have.
 pub(crate) fn sealed_pieces(directory: &Directory, bases: &[Offset]) -> Vec<Piece> {
     let has_index = |base: &Offset| directory.indexes.binary_search(base).is_ok();
     let pieces = bases.iter().flat_map(|base| {
@@ -81,16 +83,16 @@ pub(crate) fn sealed_pieces(directory: &Directory, bases: &[Offset]) -> Vec<Piec
     pieces.collect()
 }
 
-/// The small files that are there.
+/// The state files that exist.
 pub(crate) fn small_pieces(directory: &Directory) -> impl Iterator<Item = Piece> {
     SMALL.into_iter().filter(|name| directory.has(name)).map(Piece::never_written)
 }
 
-/// Damage is no reason not to keep what is there.
-fn found<T>(loaded: Result<T, KeptError>) -> Result<Option<T>, DiskError> {
+/// A damaged state file is none here: its partition is still backed up.
+fn found<T>(loaded: Result<T, StateFileError>) -> Result<Option<T>, DiskError> {
     match loaded {
         Ok(content) => Ok(Some(content)),
-        Err(KeptError::Disk(error)) => Err(error),
+        Err(StateFileError::Disk(error)) => Err(error),
         Err(_) => Ok(None),
     }
 }

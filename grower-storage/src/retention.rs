@@ -1,13 +1,14 @@
-//! Which segments have had their time: a decision about numbers, carried out elsewhere.
+//! Which segments retention drops: a pure decision.
 
 use crate::options::RetentionLimits;
 use crate::segment::SegmentStats;
 use grower_protocol::ids::{Offset, Timestamp};
 
-/// The new log start, if any segment goes. `segments` are oldest first; the last one is active, and goes like the others.
+/// The new log start, if any segment is dropped. `segments` are oldest first; the last one is active, and is dropped
+/// like the others.
 ///
-/// The oldest goes while it is too old, or while the *others* still meet a limit on bytes or messages: a limit says how
-/// much is kept at least. An empty segment never goes for what it holds; it goes with those before it.
+/// The oldest is dropped while it is too old, or while the *others* still meet a limit on bytes or messages: a limit
+/// says how much is kept at least. An empty segment has no age or size of its own; it is dropped with those before it.
 pub(crate) fn new_start(segments: &[SegmentStats], now: Timestamp, limits: &RetentionLimits) -> Option<Offset> {
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_segment_does_not_go_for_what_it_holds() {
+    fn an_empty_segment_is_not_dropped_alone() {
         let empty = SegmentStats { end: Offset::ZERO, bytes: 0, records: 0, max_timestamp: None };
         let limits = RetentionLimits { ms: Some(0), bytes: Some(0), messages: Some(0) };
         assert_eq!(new_start(&[empty], Timestamp::MAX, &limits), None);

@@ -30,7 +30,7 @@ fn send(log: &mut dyn Log, producer: u64, date: i64, now: i64) -> bool {
 fn a_time_that_was_wrong_once_forgets_no_producer_that_comes_later() {
     for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
         send(log, 1, 0, 1_000);
-        log.checkpoint(at(1_000_000)).unwrap(); // Nobody should tell this, but then it is over.
+        log.checkpoint(at(1_000_000)).unwrap(); // A wrong time, which must do no lasting harm.
         assert!(!send(log, 2, 0, 2_000));
         log.checkpoint(at(2_100)).unwrap();
         assert!(send(log, 2, 0, 2_200));
@@ -51,7 +51,7 @@ fn the_time_of_day_that_retention_looks_at_ages_no_producer() {
 }
 
 #[test]
-fn producers_do_not_age_while_nothing_runs_whatever_the_clocks_of_both_runs_say() {
+fn producers_do_not_age_between_two_runs() {
     for restart in [0, 11_000, 1_000_000_000] {
         let disk = MemDisk::default();
         let mut log = open(&disk, tiny(), 500_000);
@@ -63,13 +63,13 @@ fn producers_do_not_age_while_nothing_runs_whatever_the_clocks_of_both_runs_say(
         log.forget_producers(at(restart + 1_000), 10_000, 10);
         assert_eq!(log.producers(), 2, "restarted at {restart}");
         log.forget_producers(at(restart + 1_001), 10_000, 10);
-        assert_eq!(log.producers(), 1, "the one that was silent before goes on ageing");
+        assert_eq!(log.producers(), 1, "the one that was silent before continues to age");
         assert!(send(&mut log, 2, 0, restart + 1_001));
     }
 }
 
 #[test]
-fn what_records_say_of_their_time_ages_no_producer() {
+fn timestamps_of_records_age_no_producer() {
     for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
         send(log, 1, 0, 500_000);
         send(log, 2, 0, 500_000);

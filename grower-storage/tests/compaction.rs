@@ -1,4 +1,4 @@
-//! What compaction keeps, what it drops, and when.
+//! Compaction: the records that it keeps and drops, and when.
 
 mod compaction_kit;
 
@@ -89,7 +89,7 @@ fn a_tombstone_stays_for_its_time_and_what_it_deleted_never_comes_back() {
     world.roll();
     assert!(world.compact(&POLICY).unwrap());
     let has_tombstone = |world: &World| world.read().iter().any(|put| put.value.is_none());
-    assert!(has_tombstone(&world), "whoever reads must learn of it");
+    assert!(has_tombstone(&world), "readers must see it");
     world.now = 999;
     world.roll();
     world.compact(&POLICY).unwrap();

@@ -21,7 +21,7 @@ enum Happening {
     Compact {
         keys_bytes: usize,
     },
-    /// The power goes after so many changes of the disk.
+    /// The power is cut after this many changes of the disk.
     CompactWithoutPower {
         after: u64,
         torn: Option<u64>,
@@ -87,7 +87,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens(story in prop::collection::vec(happening(), 1..60), min_dirty_permille in 0u32..=1_000) {
+    fn compaction_agrees_with_the_model(story in prop::collection::vec(happening(), 1..60), min_dirty_permille in 0u32..=1_000) {
         let mut world = World::new();
         for (round, what) in story.iter().enumerate() {
             happen(&mut world, what, round);

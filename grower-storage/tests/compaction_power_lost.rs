@@ -58,7 +58,7 @@ fn between_any_two_changes_of_the_disk() {
             let once = world.listing();
             world.cut_power(torn);
             assert_eq!(world.listing(), once, "opening again changes nothing");
-            // And life goes on: the next pass does what this one did not come to.
+            // The next pass finishes the work.
             world.compact(&POLICY).unwrap();
             world.check();
             assert_eq!(world.listing(), done, "power lost after {after} changes, {torn:?}");
@@ -130,7 +130,7 @@ fn while_what_was_interrupted_is_finished() {
     }
 }
 
-/// A manifest may then still name a segment whose files the next pass begins to write anew.
+/// A manifest may then still name a segment whose files the next pass begins to rewrite.
 #[test]
 fn after_a_pass_that_could_not_be_finished_and_within_the_next() {
     for call in [Call::Create, Call::OpenDir] {
@@ -211,7 +211,7 @@ fn a_write_that_fails_leaves_the_log_in_service() {
         if result.is_err() {
             assert!(world.compact(&POLICY).is_ok(), "when there is room again, it works");
         }
-        world.put(&[("a", some("goes on"))]);
+        world.put(&[("a", some("continues"))]);
         world.cut_power(None);
         world.check();
     }

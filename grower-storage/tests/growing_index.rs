@@ -3,7 +3,7 @@
 
 mod log_kit;
 
-use grower_index::{ENTRY_LENGTH, Entry, GrowingIndex, NotedBatch, SparseIndex, Wanted, Window};
+use grower_index::{ENTRY_LENGTH, GrowingIndex, IndexEntry, IndexWindow, IndexedBatch, SearchTarget, SparseIndex};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::{Call, Disk, Fault, FaultDisk, Faults, MemDisk, SharedFile};
 use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogReader};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// The most that an index of entries for each batch holds, in bytes, after so many of them.
+/// The most bytes that an index with an entry per batch holds, by number of entries.
 fn bound(entries: usize) -> usize {
     16 * 1024 + 2 * entries / 256 * ENTRY_LENGTH
 }
@@ -30,15 +30,15 @@ impl Weighed {
 }
 
 impl GrowingIndex for Weighed {
-    fn note(&mut self, batch: &NotedBatch<'_>, durable_end: u32) -> Option<Entry> {
+    fn note(&mut self, batch: &IndexedBatch<'_>, durable_end: u32) -> Option<IndexEntry> {
         self.weigh(|index| index.note(batch, durable_end))
     }
 
-    fn finish(&mut self, durable_end: u32) -> Option<Entry> {
+    fn finish(&mut self, durable_end: u32) -> Option<IndexEntry> {
         self.weigh(|index| index.finish(durable_end))
     }
 
-    fn restore(&mut self, entry: Entry) {
+    fn restore(&mut self, entry: IndexEntry) {
         self.weigh(|index| index.restore(entry));
     }
 
@@ -50,7 +50,7 @@ impl GrowingIndex for Weighed {
         self.0.entry_count()
     }
 
-    fn window(&self, wanted: Wanted) -> Window<'_> {
+    fn window(&self, wanted: SearchTarget) -> IndexWindow<'_> {
         self.0.window(wanted)
     }
 }
@@ -65,7 +65,7 @@ struct World {
 }
 
 impl World {
-    /// An index with an entry for each of so many batches, one a millisecond.
+    /// A log with an index entry for each batch, one a millisecond.
     fn new(index: IndexFactory, batches: u32) -> Self {
         let memory = MemDisk::default();
         let faulty = FaultDisk::new(memory.clone());
@@ -135,7 +135,7 @@ fn memory_for_the_index_of_a_segment_is_bounded_however_it_came_about() {
     check(&world, 15_000, "reopened");
     world.index_file().set_len(0).unwrap();
     world.reopen();
-    check(&world, 15_000, "made anew of the log");
+    check(&world, 15_000, "rebuilt from the log");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn an_index_that_cannot_be_read_back_makes_lookups_longer_and_not_wrong() {
 }
 
 #[test]
-fn an_append_does_not_wait_for_somebody_who_waits_for_the_index_file() {
+fn an_append_does_not_wait_for_a_reader_of_the_index_file() {
     let mut world = World::new(in_runs_of(8), 200);
     let (reader, reads) = (world.log.reader(), world.faults.calls(Call::Read));
     let (reading, wait) = channel::<()>();
@@ -166,7 +166,7 @@ fn an_append_does_not_wait_for_somebody_who_waits_for_the_index_file() {
 }
 
 #[test]
-fn an_index_file_that_somebody_damages_makes_lookups_longer_and_not_wrong() {
+fn a_damaged_index_file_makes_lookups_longer_not_wrong() {
     let world = World::new(in_runs_of(8), 200);
     let index = world.index_file();
     let mut bytes = vec![0; 200 * ENTRY_LENGTH];
@@ -184,7 +184,7 @@ fn an_index_file_that_somebody_damages_makes_lookups_longer_and_not_wrong() {
 
 /// Another batch of the same length and offset, sound in itself: nothing but the index knows better.
 #[test]
-fn a_batch_that_was_replaced_is_known_by_its_witness_wherever_that_is() {
+fn a_replaced_batch_is_noticed_by_its_header_checksum() {
     for number in [0, 1, 7, 8, 9, 100, 191, 192, 199] {
         let world = World::new(in_runs_of(8), 200);
         let reader = world.log.reader();
@@ -196,7 +196,7 @@ fn a_batch_that_was_replaced_is_known_by_its_witness_wherever_that_is() {
         let log = world.memory.open(&Path::new(log_kit::DIR).join("00000000000000000000.growerlog")).unwrap();
         log.write_all_at(other.bytes(), position).unwrap();
         let error = reader.check(world.log.span()).unwrap_err().to_string();
-        assert!(error.contains("the index witnessed other headers"), "{error}");
+        assert!(error.contains("the header checksum of the index differs"), "{error}");
         assert_eq!(reader.damaged(), [Offset::new(number)..Offset::new(number + 1)]);
     }
 }

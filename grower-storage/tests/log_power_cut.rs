@@ -33,7 +33,7 @@ fn open(root: &Path) -> Result<(DiskLog, RecoveryReport), OpenError> {
     DiskLog::open(Arc::new(FileDisk::new(root)), place(root), options(), Timestamp::default())
 }
 
-/// What was appended, batch by batch, and up to where it was acknowledged.
+/// The appended batches, and how many of them were acknowledged.
 #[derive(Default)]
 struct Ledger {
     batches: Vec<(Offset, Bytes)>,
@@ -81,7 +81,7 @@ fn write(log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, appended: &AtomicU64, epo
     }
 }
 
-/// Syncs and acknowledges as long as there is power. What a sync says after that nobody hears: a file system that is
+/// Syncs and acknowledges as long as there is power. The outcome of a later sync is lost: a file system that is
 /// being shut down may call one a success.
 fn flush(disk: &FileDisk, log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, powered: &AtomicBool) {
     loop {
@@ -122,7 +122,7 @@ fn everything_acknowledged_survives_power_cuts() {
         let (log, report) = open(rig.path()).unwrap();
         let mut settled = ledger.lock();
         settled.settle(&log, &report);
-        // What was lost is sent again under its old numbers.
+        // Lost batches are sent again under their old numbers.
         settled.sequence = settled.batches.iter().map(|(_, bytes)| records(bytes)).sum();
         drop(settled);
         run_until_cut(&rig, log, &ledger, LeaderEpoch::new(cycle as u32), 1 + cycle * 37 % 90);

@@ -2,7 +2,7 @@
 //! tick, stand and go back, and values that look like batches themselves.
 
 use bytes::Bytes;
-use grower_index::{Entry, Even, Mark, SparseIndex};
+use grower_index::{IndexEntry, IndexPosition, SparseIndex, Uniform};
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
@@ -18,22 +18,22 @@ const DIR: &str = "/data/topics/t/0";
 /// A batch to append: how many records, how long their values, and how far the clock moves before it.
 type Step = (u32, usize, i64);
 
-/// Stretches of like batches, so that many are even, whatever their clock does.
+/// Runs of equal batches, so that many intervals are uniform, in any order of time.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let ticks = prop_oneof![
         3 => prop::collection::vec(select(vec![0, 1, 7, 1_000]), 1..60),
         1 => prop::collection::vec(select(vec![-3, 0, 1]), 1..60),
         1 => (1usize..60).prop_map(|count| vec![1; count]),
     ];
-    let stretch = (ticks, 1u32..3, 0usize..60);
-    prop::collection::vec(stretch, 1..4).prop_map(|stretches| {
+    let interval = (ticks, 1u32..3, 0usize..60);
+    prop::collection::vec(interval, 1..4).prop_map(|stretches| {
         let like =
             |(ticks, records, length): (Vec<i64>, u32, usize)| ticks.into_iter().map(move |ms| (records, length, ms));
         stretches.into_iter().flat_map(like).collect()
     })
 }
 
-/// Of an active segment nearly all of the index is in its file alone.
+/// Nearly all of an active segment's index is in its file only.
 fn options(interval: u32, segment_bytes: u32) -> LogOptions {
     let index = IndexFactory::new(move |seed| Box::new(SparseIndex::new(interval, seed).in_runs_of(3)));
     LogOptions { segment_bytes, index, ..LogOptions::default() }
@@ -150,12 +150,12 @@ fn an_index_that_is_wrong_about_a_row_costs_no_record() {
     drop(log);
     let index = Path::new(DIR).join("00000000000000000000.growerindex");
     let mut entries = disk.map(&index).unwrap().as_ref().to_vec();
-    let mut since = Mark::START;
+    let mut since = IndexPosition::START;
     for bytes in entries.as_chunks_mut().0 {
-        let mut entry = Entry::decode(bytes).unwrap();
+        let mut entry = IndexEntry::decode(bytes).unwrap();
         let offsets = entry.relative_offset - since.relative_offset;
         let half = (entry.position - since.position).is_multiple_of(offsets / 2) && offsets.is_multiple_of(2);
-        entry.even = Even { batches: if half { offsets as u16 / 2 } else { 1 }, timed: true };
+        entry.uniform = Uniform { batches: if half { offsets as u16 / 2 } else { 1 }, in_time_order: true };
         since = entry.into();
         *bytes = entry.encode();
     }

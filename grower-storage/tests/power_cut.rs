@@ -1,4 +1,4 @@
-//! What [`FileDisk`] promises, kept by a real file system whose power is cut.
+//! The promises of [`FileDisk`] on a real file system whose power is cut.
 
 #[path = "support/power_cut.rs"]
 mod rig;
@@ -89,7 +89,7 @@ fn created_directories_survive_without_another_sync() {
 }
 
 #[test]
-fn directories_that_somebody_else_left_unsynced_are_made_durable() {
+fn directories_left_unsynced_by_another_process_are_made_durable() {
     let dir = Path::new("topics/events/0");
     across_a_power_cut(
         |disk, root| {

@@ -1,5 +1,5 @@
 //! The power goes, or the process is killed, after the first change that an operation makes to the disk, after the second,
-//! and so on to its end. What that leaves is no damage, before the next start and after it.
+//! and so on to its end. The remaining files have no damage, before the next start and after it.
 
 mod log_kit;
 
@@ -38,7 +38,7 @@ fn check(make: fn() -> World, what: Happening) {
         let mut killed = make();
         killed.faults.lose_power_after(killed.faults.mutations() + after);
         happen(&mut killed, &what);
-        killed.faults.heal(); // What was done stays done, synced or not: only the process died.
+        killed.faults.heal(); // All writes stay, synced or not: only the process died.
         killed.verify(false);
         killed.kill();
         killed.verify(true);
@@ -47,7 +47,7 @@ fn check(make: fn() -> World, what: Happening) {
             cut_power_during(&mut world, &what, after, torn);
             world.check();
             world.check_retries();
-            // And life goes on.
+            // Appends continue.
             assert!(happen(&mut world, &Happening::Append { records: 2, length: 150 }));
             assert!(happen(&mut world, &Happening::Flush));
             assert!(happen(&mut world, &Happening::CutPower(torn)));

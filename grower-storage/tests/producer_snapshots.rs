@@ -1,4 +1,4 @@
-//! Snapshots of producers save an opening the log; whatever a power cut takes, one of them is of use.
+//! Snapshots of producers save an opening from reading the log; every power cut leaves a useful one.
 
 mod log_kit;
 
@@ -33,7 +33,7 @@ fn flush(log: &mut DiskLog, disk: &dyn Disk) {
     log.flushed(&point, disk.sync_many(&point.files)).unwrap();
 }
 
-/// Appends so many batches, each of another producer, and flushes all but the last ones; then the power goes.
+/// Appends batches, each of another producer, flushes all but the last ones, and cuts the power.
 fn cut_off(disk: &MemDisk, batches: u64, unflushed: u64) {
     let (mut log, _) = open(Arc::new(disk.clone()), &options());
     for producer in 0..batches {

@@ -96,7 +96,7 @@ fn readers_of_memory_never_see_half_a_change() {
 }
 
 #[test]
-fn what_retention_removes_is_read_by_those_who_hold_it_and_gone_for_others() {
+fn a_removed_segment_is_readable_only_for_those_who_hold_it() {
     let disk = MemDisk::default();
     disk.open_files().set_max(2);
     let options = LogOptions { segment_messages: Some(1), ..log_kit::options() };

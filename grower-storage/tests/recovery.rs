@@ -1,4 +1,4 @@
-//! What a restart finds after each kind of end, told as promises.
+//! Promises of a restart, after each kind of end.
 
 mod log_kit;
 
@@ -133,7 +133,7 @@ fn a_tail_whose_sync_failed_is_durable_once_it_was_recovered() {
 }
 
 #[test]
-fn what_was_served_after_a_crash_survives_the_next() {
+fn records_served_after_a_crash_survive_the_next() {
     let mut world = two_flushed_one_not(roomy());
     world.kill();
     world.settle(4);
@@ -344,7 +344,7 @@ fn damage_between_the_last_trusted_entry_and_the_durable_end_is_rot() {
 }
 
 #[test]
-fn what_was_served_beside_rot_survives_the_next_crash() {
+fn sound_records_served_from_a_damaged_log_survive_the_next_crash() {
     let index = IndexFactory::sparse(250);
     let mut world = World::new(LogOptions { segment_bytes: 1 << 20, index, ..options() });
     for _ in 0..7 {
@@ -409,7 +409,7 @@ fn three_segments() -> (World, PathBuf) {
 }
 
 #[test]
-fn what_a_start_finds_missing_is_missing_after_a_clean_stop_too() {
+fn records_missing_at_a_start_are_still_missing_after_a_clean_stop() {
     let without_log = |world: &World, last: &Path| world.disk.remove_file(last).unwrap();
     let without_both = |world: &World, last: &Path| {
         world.disk.remove_file(last).unwrap();

@@ -56,7 +56,7 @@ impl Damaged {
         })
     }
 
-    /// What a check says is lost.
+    /// The losses that a check reports.
     fn lost(&self) -> Vec<Range<Offset>> {
         let verified = verify(&self.disk, Path::new(DIR), |_| {}).unwrap();
         lost_records(&verified.findings).into_iter().map(|damage| damage.offsets).collect()
@@ -66,7 +66,7 @@ impl Damaged {
         log_kit::open(Arc::new(self.disk.clone()), &log_kit::options()).0
     }
 
-    /// After the repair: sound, the hole in its place, all else as it was, and the log goes on.
+    /// After the repair the log is sound: only the lost offsets are gone, and appends continue.
     fn check_whole_but_for(&self, lost: &[Range<Offset>]) {
         let verified = verify(&self.disk, Path::new(DIR), |_| {}).unwrap();
         assert_eq!(verified.findings, []);
@@ -164,7 +164,7 @@ fn a_range_that_does_not_fit_changes_nothing() {
     assert_eq!(faulty.faults().mutations(), 0);
 }
 
-/// Whatever could be read before can be read now; what is damaged is refused or a hole.
+/// All that was readable still is; damaged offsets are refused or a gap.
 fn check_nothing_else_lost(damaged: &Damaged, lost: &[Range<Offset>]) {
     let log = damaged.open();
     assert_eq!(log.span().end, damaged.end);
@@ -185,7 +185,7 @@ fn check_nothing_else_lost(damaged: &Damaged, lost: &[Range<Offset>]) {
 }
 
 #[test]
-fn a_repair_cut_short_anywhere_loses_nothing_else_and_is_finished_by_whoever_comes_next() {
+fn an_interrupted_repair_loses_nothing_else_and_is_finished_by_the_next_one() {
     let mut outcomes = BTreeSet::new();
     for power in 0..300 {
         for opened_between in [false, true] {

@@ -1,4 +1,4 @@
-//! Sealed files are never written to again: a second name for them holds what was there, whatever the log does later.
+//! Sealed files are never written again: a second name for them is a backup.
 
 mod log_kit;
 
@@ -71,7 +71,7 @@ fn the_sealed_files_alone_are_the_whole_log() {
 }
 
 #[test]
-fn of_a_stopped_log_only_the_last_segment_is_to_be_copied_and_only_its_sound_part() {
+fn only_the_sound_part_of_a_closed_logs_last_segment_is_to_be_copied() {
     let mut world = World::new(log_kit::options());
     (0..7).for_each(|n| assert!(world.append(1 + n % 2, 20).is_ok()));
     world.flush();

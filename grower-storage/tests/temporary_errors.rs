@@ -119,7 +119,7 @@ fn a_full_disk_at_any_call_only_delays_an_operation() {
 }
 
 #[test]
-fn what_an_error_left_unfinished_survives_a_power_cut_later() {
+fn a_change_that_an_error_interrupted_survives_a_later_power_cut() {
     for call in CALLS {
         for nth in 0..calls_of_a_life(call) {
             let mut world = World::new(preallocating());

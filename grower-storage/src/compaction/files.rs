@@ -1,33 +1,33 @@
-//! The files of a compacted segment, under temporary names until a manifest says that they count.
+//! Writes the files of a compacted segment, under temporary names until a manifest publishes them.
 
 use super::CompactionError;
 use crate::disk::{Disk, DiskError, SharedFile, if_found};
 use crate::options::IndexFactory;
 use crate::segment;
-use grower_index::{GrowingIndex, NotedBatch};
+use grower_index::{GrowingIndex, IndexedBatch};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::Path;
 
-/// Bytes are handed to the disk in pieces of this size.
-const PIECE: usize = 1 << 20;
+/// Bytes are written to disk in chunks of this size.
+const CHUNK: usize = 1 << 20;
 
 /// A file that is written from its start to its end.
-struct Stream {
+struct FileStream {
     file: SharedFile,
     written: u64,
     waiting: Vec<u8>,
 }
 
-impl Stream {
+impl FileStream {
     fn create(disk: &dyn Disk, path: &Path) -> Result<Self, DiskError> {
-        if_found(disk.remove_file(path))?; // Of a pass that broke off.
+        if_found(disk.remove_file(path))?; // From a pass that failed.
         Ok(Self { file: disk.create(path)?, written: 0, waiting: Vec::new() })
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.waiting.extend_from_slice(bytes);
-        if PIECE <= self.waiting.len() { self.flush() } else { Ok(()) }
+        if CHUNK <= self.waiting.len() { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), DiskError> {
@@ -45,17 +45,17 @@ impl Stream {
 /// A segment being written.
 pub(super) struct NewSegment {
     base: Offset,
-    log: Stream,
-    index: Stream,
+    log: FileStream,
+    index: FileStream,
     growing: Box<dyn GrowingIndex>,
     delete_horizon: Option<Timestamp>,
 }
 
-/// A segment that was written.
-pub(super) struct Written {
+/// A segment whose files are durable.
+pub(super) struct WrittenSegment {
     /// Length of its log file.
     pub(super) bytes: u64,
-    /// When the first of its tombstones may go.
+    /// When its first tombstones may go.
     pub(super) delete_horizon: Option<Timestamp>,
 }
 
@@ -68,8 +68,8 @@ impl NewSegment {
         seed: u32,
     ) -> Result<Self, DiskError> {
         let (log, index) = segment::compacted_names(base);
-        let log = Stream::create(disk, &dir.join(log))?;
-        let index = Stream::create(disk, &dir.join(index))?;
+        let log = FileStream::create(disk, &dir.join(log))?;
+        let index = FileStream::create(disk, &dir.join(index))?;
         Ok(Self { base, log, index, growing: factory.make(seed), delete_horizon: None })
     }
 
@@ -80,16 +80,16 @@ impl NewSegment {
         let next_relative_offset = u32::try_from(header.next_offset().since(self.base)).map_err(too_large)?;
         let Some(prefix) = batch.bytes().first_chunk() else { return Ok(()) };
         let max_timestamp = header.max_timestamp.as_millis();
-        let noted = NotedBatch { prefix, next_relative_offset, end, max_timestamp, witnessed: true };
-        let entry = self.growing.note(&noted, 0);
-        self.growing.stored(self.growing.entry_count()); // Nobody searches it before it is mapped.
+        let indexed_batch = IndexedBatch { prefix, next_relative_offset, end, max_timestamp, checksummed: true };
+        let entry = self.growing.note(&indexed_batch, 0);
+        self.growing.stored(self.growing.entry_count()); // It is searched once it is mapped.
         self.delete_horizon = segment::earlier(self.delete_horizon, segment::of_batch(header));
         self.log.put(batch.bytes())?;
         entry.map_or(Ok(()), |entry| self.index.put(&entry.encode())).map_err(CompactionError::from)
     }
 
     /// Makes both files durable, their names included.
-    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<Written, DiskError> {
+    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<WrittenSegment, DiskError> {
         let bytes = self.log.length();
         let last = self.growing.finish(u32::try_from(bytes).unwrap_or(u32::MAX));
         last.map_or(Ok(()), |entry| self.index.put(&entry.encode()))?;
@@ -97,6 +97,6 @@ impl NewSegment {
         self.index.flush()?;
         disk.sync_many(&[self.log.file, self.index.file])?;
         disk.sync_dir(dir)?;
-        Ok(Written { bytes, delete_horizon: self.delete_horizon })
+        Ok(WrittenSegment { bytes, delete_horizon: self.delete_horizon })
     }
 }

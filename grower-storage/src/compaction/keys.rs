@@ -1,27 +1,27 @@
-//! Which record of a key is the last, for as many keys as fit a budget.
+//! The last offset of each key, for as many keys as fit a budget.
 
 use grower_protocol::ids::Offset;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
-/// A key, hashed to 128 bits by a secret of this pass.
+/// A key, hashed to 128 bits with a secret of this pass.
 ///
-/// Two keys of one hash would cost the older one's record. SipHash is a keyed pseudo-random function, and its two words are
-/// taken of different inputs, so nobody who does not know the secret finds such a pair faster than by chance: among a
-/// billion keys in one pass that is 10^18 / 2^129, less than one in 10^20.
+/// Two keys with one hash would cost the older key's record. SipHash is a keyed pseudo-random function, and its two
+/// words hash different inputs: without the secret such a pair is found only by chance. Among a billion keys in one
+/// pass that is 10^18 / 2^129, less than one in 10^20.
 type Digest = [u64; 2];
 
-/// Bytes that one slot of the table takes: a digest, an offset, and one byte of the table's own.
+/// Bytes of one slot of the table: a digest, an offset, and one byte of the table's own.
 const SLOT_BYTES: usize = 25;
 
-/// The last offset of each key. It never grows beyond its budget.
+/// The last offset of each key, within its budget.
 pub(crate) struct KeyMap {
     secret: RandomState,
-    latest: HashMap<Digest, Offset, BuildHasherDefault<Word>>,
+    latest: HashMap<Digest, Offset, BuildHasherDefault<PassThroughHasher>>,
     keys_max: usize,
 }
 
-/// A new key, and no room for it.
+/// A new key does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -30,12 +30,12 @@ impl KeyMap {
     pub(crate) fn new(bytes: usize, expected: u64) -> Self {
         let keys_max = capacity(bytes);
         let expected = usize::try_from(expected).unwrap_or(usize::MAX).min(keys_max);
-        // Made in its final size: growing would need the old table beside the new one.
+        // In its final size: growing would need the old table as well as the new one.
         let latest = HashMap::with_capacity_and_hasher(expected, BuildHasherDefault::default());
         Self { secret: RandomState::new(), latest, keys_max }
     }
 
-    /// Remembers the place of a record; those of one key come in their order.
+    /// Notes the offset of a record; the records of one key come in order.
     pub(crate) fn note(&mut self, key: &[u8], offset: Offset) -> Result<(), Full> {
         let digest = self.digest(key);
         if self.latest.len() < self.keys_max {
@@ -45,7 +45,7 @@ impl KeyMap {
         self.latest.get_mut(&digest).map(|latest| *latest = offset).ok_or(Full)
     }
 
-    /// The place of a key's last record, if it was noted.
+    /// The last offset that was noted for a key.
     pub(crate) fn latest(&self, key: &[u8]) -> Option<Offset> {
         self.latest.get(&self.digest(key)).copied()
     }
@@ -55,7 +55,7 @@ impl KeyMap {
     }
 }
 
-/// Bytes that a map for so many keys takes.
+/// Bytes of a map for `keys` keys.
 pub(crate) fn bytes_for(keys: u64) -> usize {
     let slots = keys.saturating_add(keys / 7 + 1).checked_next_power_of_two().unwrap_or(u64::MAX);
     usize::try_from(slots).unwrap_or(usize::MAX).saturating_mul(SLOT_BYTES)
@@ -68,11 +68,11 @@ fn capacity(bytes: usize) -> usize {
     (power / 8 * 7).max(1)
 }
 
-/// Hashes what is a hash already.
+/// Passes a digest through as its own hash.
 #[derive(Default)]
-struct Word(u64);
+struct PassThroughHasher(u64);
 
-impl Hasher for Word {
+impl Hasher for PassThroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_map_takes_news_of_its_keys_and_no_others() {
+    fn a_full_map_updates_its_keys_and_takes_no_others() {
         let mut map = KeyMap::new(0, 100);
         map.note(b"a", Offset::new(1)).unwrap();
         assert_eq!(map.note(b"b", Offset::new(2)), Err(Full));

@@ -1,13 +1,15 @@
-//! One pass over a log: it reads and writes files without holding the log; the log then takes what came out.
+//! One pass over a log: it reads and writes files without holding the log, and gives the log the results.
 
-use super::files::{NewSegment, Written};
+use super::files::{NewSegment, WrittenSegment};
 use super::keys::{KeyMap, bytes_for};
 use super::plan::{self, CompactionCandidate};
-use super::sift::Sieve;
+use super::record_filter::RecordFilter;
 use super::{CompactionError, CompactionPolicy};
-use crate::kept::Replacing;
 use crate::log::{Compacted, CompactionOutcome, LogFiles, SealedSegments, SegmentReplacement, discard_compacted};
-use crate::segment::{Damage, Expectations, Extent, Mode, RECORDS_LENGTH_MAX, Segment, Step, Walk, inspect};
+use crate::segment::{
+    Corruption, Expectations, LogPosition, RECORDS_LENGTH_MAX, ScanItem, ScanMode, Scanner, Segment, inspect,
+};
+use crate::state_file::PendingReplacement;
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
@@ -15,11 +17,11 @@ use std::collections::{HashSet, VecDeque};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-/// Asked between batches whether the pass goes on, and told before memory is taken: how many bytes the pass holds from then
-/// on, its keys apart.
+/// Asked between batches whether the pass continues, and told before memory is taken: how many bytes the pass then
+/// holds, its keys apart.
 pub type GoOn<'a> = &'a dyn Fn(usize) -> bool;
 
-/// A pass that is due. Everything in it takes place outside the log's lock.
+/// A pass that is due. It works outside the log's lock.
 pub struct Compaction {
     sealed: SealedSegments,
     remembered: HashSet<Offset>,
@@ -27,7 +29,7 @@ pub struct Compaction {
     policy: CompactionPolicy,
 }
 
-/// A pass whose survey is done: each step gives one thing for [`LogFiles::publish`](crate::log::LogFiles::publish) to take.
+/// A pass after its survey: each step returns a part for [`LogFiles::publish`](crate::log::LogFiles::publish).
 pub struct CompactionPass {
     compaction: Compaction,
     keys: KeyMap,
@@ -37,8 +39,8 @@ pub struct CompactionPass {
 }
 
 impl Compaction {
-    /// A pass over the records before `upto`, if one is due at the time of day `date`. Of each key it keeps the last record,
-    /// and every record keeps its offset.
+    /// A pass over the records before `upto`, if one is due at the time of day `date`. It keeps the last record of
+    /// each key, and every record keeps its offset.
     pub fn due(log: &dyn LogFiles, policy: &CompactionPolicy, upto: Offset, date: Timestamp) -> Option<Self> {
         let mut sealed = log.sealed_segments(upto)?;
         let candidates = candidates(&sealed.segments);
@@ -47,23 +49,23 @@ impl Compaction {
         Some(Self { sealed, remembered: log.remembered_batches(), now: date, policy: *policy })
     }
 
-    /// Memory that its keys will take at most, in bytes.
+    /// The most memory that its keys take, in bytes.
     pub fn keys_bytes(&self) -> usize {
         bytes_for(self.dirty_offsets()).min(self.policy.keys_bytes)
     }
 
     fn dirty_offsets(&self) -> u64 {
-        let end = self.sealed.segments.last().map_or(Offset::ZERO, |last| last.extent().end);
+        let end = self.sealed.segments.last().map_or(Offset::ZERO, |last| last.end_position().offset);
         end.since(self.sealed.cleaned_end.min(end))
     }
 
-    /// Reads what is new, and notes the last record of each key; then verifies all that the pass will touch, before it
+    /// Reads the new records and notes the last one of each key. Then verifies all that the pass will touch, before it
     /// changes anything.
     pub fn survey(self, go_on: GoOn<'_>) -> Result<CompactionPass, CompactionError> {
         let mut keys = KeyMap::new(self.policy.keys_bytes, self.dirty_offsets());
         let sealed = &self.sealed;
         let mut known_end = sealed.cleaned_end;
-        for segment in sealed.segments.iter().filter(|segment| sealed.cleaned_end < segment.extent().end) {
+        for segment in sealed.segments.iter().filter(|segment| sealed.cleaned_end < segment.end_position().offset) {
             let (end, full) = survey(segment, known_end, &mut keys, go_on)?;
             known_end = end;
             if full {
@@ -77,14 +79,14 @@ impl Compaction {
         Ok(CompactionPass { compaction: self, keys, known_end, groups, done: false })
     }
 
-    /// Content by its CRCs, headers by witness and epochs.
+    /// Verifies content by CRCs, headers by header checksums and epochs.
     fn verify(&self, segment: &Segment, go_on: GoOn<'_>) -> Result<(), CompactionError> {
         if !go_on(0) {
             return Err(CompactionError::Stopped);
         }
         let expected = Expectations { seed: Some(self.sealed.seed), epochs: &self.sealed.epochs };
-        let start = Extent { position: 0, end: segment.base };
-        let damage = inspect(segment, start, segment.extent(), &expected)?;
+        let start = LogPosition { bytes: 0, offset: segment.base };
+        let damage = inspect(segment, start, segment.end_position(), &expected)?;
         damage.into_iter().next().map_or(Ok(()), |damage| Err(damaged(segment, damage)))
     }
 }
@@ -93,14 +95,14 @@ fn candidates(segments: &[Arc<Segment>]) -> Vec<CompactionCandidate> {
     segments.iter().map(|segment| CompactionCandidate::of(segment)).collect()
 }
 
-/// Notes the keys of one segment from `from` on. Where it came to, and whether there was no room for more.
+/// Notes the keys of one segment from `from` on. Returns where it ended, and whether the keys ran out of room.
 fn survey(
     segment: &Segment,
     from: Offset,
     keys: &mut KeyMap,
     go_on: GoOn<'_>,
 ) -> Result<(Offset, bool), CompactionError> {
-    let start = segment.extent_at(segment.floor_by_offset(from.max(segment.base)));
+    let start = segment.log_position(segment.floor_by_offset(from.max(segment.base)));
     let mut stopped_at = None;
     for_each_batch(segment, start, go_on, |batch| {
         if batch.header().attributes.is_control() {
@@ -121,11 +123,11 @@ fn survey(
         read.map_err(|error| unreadable(segment, &batch, &error))?;
         Ok(if stopped_at.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    Ok((stopped_at.unwrap_or(segment.extent().end), stopped_at.is_some()))
+    Ok((stopped_at.unwrap_or(segment.end_position().offset), stopped_at.is_some()))
 }
 
 impl CompactionPass {
-    /// The next thing that is finished, its files synced; none at the end of the pass.
+    /// Returns the next finished part, its files synced; none at the end of the pass.
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(replacement) = self.rewrite(group, go_on)? {
@@ -140,30 +142,30 @@ impl CompactionPass {
         Compacted { outcome, truncations: self.compaction.sealed.truncations }
     }
 
-    /// Writes one segment for the place of some; none if that one would be as it was.
+    /// Rewrites some segments into one; none if it would not differ.
     fn rewrite(&self, group: Range<usize>, go_on: GoOn<'_>) -> Result<Option<SegmentReplacement>, CompactionError> {
         let sealed = &self.compaction.sealed;
         let old = sealed.segments.get(group).unwrap_or_default().to_vec();
         let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(None) };
-        let offsets = first.base..last.extent().end;
+        let offsets = first.base..last.end_position().offset;
         let written = self.write(&old, go_on);
         if !matches!(written, Ok(Some(_))) {
             discard_compacted(&*sealed.disk, &sealed.dir, offsets.start);
         }
-        Ok(written?.map(|Written { bytes, delete_horizon }| SegmentReplacement {
+        Ok(written?.map(|WrittenSegment { bytes, delete_horizon }| SegmentReplacement {
             old,
-            replacing: Replacing { offsets, bytes },
+            replacing: PendingReplacement { offsets, bytes },
             delete_horizon,
         }))
     }
 
-    /// What came of the new files; none if they were not worth finishing.
-    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<Written>, CompactionError> {
+    /// Writes the new files; none if nothing changed.
+    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let Compaction { sealed, remembered, now, policy } = &self.compaction;
         let (disk, dir) = (&*sealed.disk, &*sealed.dir);
         let mut new = NewSegment::create(disk, dir, first.base, &sealed.index, sealed.seed)?;
-        let mut sieve = Sieve {
+        let mut filter = RecordFilter {
             keys: &self.keys,
             known_end: self.known_end,
             now: *now,
@@ -176,45 +178,45 @@ impl CompactionPass {
             changed: 1 < old.len(),
         };
         for segment in old {
-            let start = Extent { position: 0, end: segment.base };
+            let start = LogPosition { bytes: 0, offset: segment.base };
             for_each_batch(segment, start, go_on, |batch| {
                 let whole = batch.clone();
-                let done = sieve.push(batch).map_err(|error| unreadable(segment, &whole, &error))?;
+                let done = filter.push(batch).map_err(|error| unreadable(segment, &whole, &error))?;
                 done.map_or(Ok(()), |batch| new.put(&batch)).map(ControlFlow::Continue)
             })?;
         }
-        sieve.finish().map_or(Ok(()), |batch| new.put(&batch))?;
-        Ok(if sieve.changed { Some(new.finish(disk, dir)?) } else { None })
+        filter.finish().map_or(Ok(()), |batch| new.put(&batch))?;
+        Ok(if filter.changed { Some(new.finish(disk, dir)?) } else { None })
     }
 }
 
-/// A batch as it is stored is in memory up to so many times: read, taken out, and the one before it.
+/// How often a batch is in memory: as read, as rewritten, and the one before it.
 const COPIES: usize = 3;
 
 fn bytes_around(batch: &Batch) -> usize {
     COPIES * batch.bytes().len()
 }
 
-/// Hands each batch over, its CRC checked, until one is enough.
+/// Calls `each` with every batch, its CRC checked, until it breaks.
 fn for_each_batch(
     segment: &Segment,
-    start: Extent,
+    start: LogPosition,
     go_on: GoOn<'_>,
     mut each: impl FnMut(Batch) -> Result<ControlFlow<()>, CompactionError>,
 ) -> Result<(), CompactionError> {
-    let mut walk = Walk::new(segment, Mode::Content, start, segment.extent());
-    while let Some(step) = walk.step()? {
-        let found = match step {
-            Step::Batch(found) => found,
-            Step::Gap(gap) => return Err(damaged(segment, gap.into())),
+    let mut scanner = Scanner::new(segment, ScanMode::Content, start, segment.end_position());
+    while let Some(item) = scanner.next_item()? {
+        let found = match item {
+            ScanItem::Batch(found) => found,
+            ScanItem::Corrupt(region) => return Err(damaged(segment, region.into())),
         };
         if !go_on(COPIES * found.header.total_length) {
             return Err(CompactionError::Stopped);
         }
-        let content = Bytes::copy_from_slice(walk.content(&found)?);
+        let content = Bytes::copy_from_slice(scanner.content(&found)?);
         let batch = Batch::check(content).map_err(|error| {
             let offsets = found.header.base_offset..found.header.next_offset();
-            damaged(segment, Damage { bytes: found.bytes.clone(), offsets, what: error.to_string() })
+            damaged(segment, Corruption { bytes: found.bytes.clone(), offsets, what: error.to_string() })
         })?;
         if each(batch)?.is_break() {
             break;
@@ -225,9 +227,9 @@ fn for_each_batch(
 
 fn unreadable(segment: &Segment, batch: &Batch, error: &RecordsError) -> CompactionError {
     let offsets = batch.header().base_offset..batch.header().next_offset();
-    damaged(segment, Damage { bytes: 0..0, offsets, what: error.to_string() })
+    damaged(segment, Corruption { bytes: 0..0, offsets, what: error.to_string() })
 }
 
-fn damaged(segment: &Segment, damage: Damage) -> CompactionError {
+fn damaged(segment: &Segment, damage: Corruption) -> CompactionError {
     CompactionError::Damaged { path: segment.file.path().to_owned(), offsets: damage.offsets, what: damage.what }
 }

@@ -1,20 +1,20 @@
-//! Whether a pass is worth its while, and which segments become one: decisions about numbers, carried out elsewhere.
+//! Whether a pass is due, and which segments become one: pure decisions.
 
 use super::CompactionPolicy;
 use crate::segment::{DeleteHorizon, Segment, SegmentStats};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
-/// What the planner looks at in a segment that is no longer written.
+/// A sealed segment, as the planner sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CompactionCandidate {
     pub(crate) base: Offset,
     /// The offset after its last record.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
-    /// None if nobody knows.
+    /// None if unknown.
     pub(crate) max_timestamp: Option<Timestamp>,
-    /// When the first of its tombstones may go; none if it has none that a pass has met.
+    /// When its first tombstones may go; none if it has none that a pass has seen.
     pub(crate) delete_horizon: Option<Timestamp>,
 }
 
@@ -23,7 +23,7 @@ impl CompactionCandidate {
         let SegmentStats { end, bytes, max_timestamp, .. } = segment.stats();
         let delete_horizon = match segment.delete_horizon() {
             DeleteHorizon::Known(horizon) => horizon,
-            DeleteHorizon::Unknown => None, // The next pass is due without it, or after it is known.
+            DeleteHorizon::Unknown => None, // The next pass is due without it, or once it is known.
         };
         Self { base: segment.base, end, bytes, max_timestamp, delete_horizon }
     }
@@ -32,18 +32,18 @@ impl CompactionCandidate {
 /// A batch counts its offsets in 31 bits, an index in 32.
 const OFFSETS_MAX: u64 = i32::MAX as u64;
 
-/// A quiet log is read as a whole for the little that is dirty in it, but not at a higher rate than this: a MiB a second.
+/// A quiet log is read whole for a few dirty bytes, but at no higher rate than this: a MiB a second.
 const QUIET_BYTES_PER_MS: u64 = (1 << 20) / 1000;
 
-/// How many of the candidates, oldest first, a pass may touch; none if there is no reason for one.
+/// How many of the candidates, oldest first, a pass may touch; none if no pass is due.
 ///
-/// Dirty is what no pass has seen yet: what ends after the start of `dirty`, which ends with the log. Records younger than
-/// the policy's lag, and all after them, are left alone. There are three reasons for a pass, and each of them is gone after
-/// it:
-/// - enough is dirty;
-/// - the time of tombstones is over, so they can go;
-/// - something is dirty, and all of the log has been quiet for longer than a tombstone stays. Nothing else may come that
-///   makes enough dirty, and there may be tombstones that no pass has met.
+/// Dirty records are those that no pass has seen: those after the start of `dirty`, which ends with the log. Records
+/// younger than the policy's lag are left alone, and so are all after them. A pass is due for one of three reasons,
+/// which the pass removes:
+/// - Enough is dirty.
+/// - Tombstones have expired, so they can go.
+/// - Something is dirty, and all of the log has been quiet for longer than a tombstone stays. Then no further records
+/// may come, and there may be tombstones that no pass has seen.
 pub(crate) fn due(
     candidates: &[CompactionCandidate],
     dirty: Range<Offset>,
@@ -71,7 +71,7 @@ pub(crate) fn due(
     (0 < dirty_bytes && (enough_dirty || quiet) || candidates.iter().any(over)).then_some(count)
 }
 
-/// Which neighbours are written into one segment: as many as stay within `bytes_max` together, all that begin before `end`.
+/// Which neighbours are written into one segment: as many as fit `bytes_max`, for all that begin before `end`.
 pub(crate) fn groups(candidates: &[CompactionCandidate], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let (mut base, mut bytes) = (Offset::ZERO, 0);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_is_due_when_the_time_of_tombstones_is_over_however_little_is_dirty() {
+    fn a_pass_is_due_for_expired_tombstones_alone() {
         let mut candidates = candidates(&[100, 100, 100]);
         candidates[1].delete_horizon = Some(Timestamp::from_millis(9_000));
         let policy = CompactionPolicy { min_lag_ms: 500, ..POLICY };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_log_is_compacted_for_anything_that_is_dirty_and_then_no_more() {
+    fn a_quiet_log_is_compacted_once_for_a_few_dirty_bytes() {
         let policy = CompactionPolicy { delete_retention_ms: 2_000, ..POLICY };
         let due = |bytes: &[u64], dirty, now| due(&candidates(bytes), dirty, Timestamp::from_millis(now), &policy);
         let (little, none) = (Offset::new(10)..Offset::new(20), Offset::new(20)..Offset::new(20));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_ratio_anything_dirty_is_enough_and_nothing_is_not() {
+    fn without_a_ratio_any_dirty_byte_is_enough() {
         let policy = CompactionPolicy { min_dirty_permille: 0, ..POLICY };
         assert_eq!(due_at(&[u64::MAX, 1], 10, 0, &policy), Some(2));
         assert_eq!(due_at(&[u64::MAX, 1], 20, 0, &policy), None);
@@ -170,7 +170,7 @@ mod tests {
         let groups = |end| groups(&candidates(&[40, 40, 40, 300, 10, 10]), Offset::new(end), 100);
         assert_eq!(groups(60), [0..2, 2..3, 3..4, 4..6]);
         assert_eq!(groups(20), vec![0..2]);
-        assert_eq!(groups(21), [0..2, 2..3], "a segment that is cleaned in part is written anew, too");
+        assert_eq!(groups(21), [0..2, 2..3], "a segment that is cleaned in part is rewritten, too");
     }
 
     #[test]

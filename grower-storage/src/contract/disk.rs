@@ -19,17 +19,17 @@ pub fn disk(disk: &dyn Disk, dir: &Path) {
     for (name, promise) in PROMISES {
         let dir = dir.join(name);
         disk.create_dir_all(&dir).unwrap_or_else(|error| panic!("{name}: {error}"));
-        promise(&Place { disk, dir });
+        promise(&TestDir { disk, dir });
     }
 }
 
-type Promise = fn(&Place);
+type DiskPromise = fn(&TestDir);
 
 /// Each in a directory of its own.
-const PROMISES: &[(&str, Promise)] = &[
+const PROMISES: &[(&str, DiskPromise)] = &[
     ("create", create_makes_an_empty_file_and_never_takes_an_old_one),
     ("open", open_finds_what_was_created_and_nothing_else),
-    ("write", what_is_written_is_seen_through_every_handle),
+    ("write", a_write_is_seen_through_every_handle),
     ("gap", a_write_past_the_end_leaves_zeros_between),
     ("read", a_read_stops_at_the_end),
     ("set_len", set_len_cuts_and_extends_with_zeros),
@@ -50,7 +50,7 @@ const PROMISES: &[(&str, Promise)] = &[
     ("lock shared", readers_share_a_lock_and_keep_others_out),
 ];
 
-fn a_file_is_in_place_until_its_path_no_longer_leads_to_it(at: &Place) {
+fn a_file_is_in_place_until_its_path_no_longer_leads_to_it(at: &TestDir) {
     at.disk.create_dir_all(&at.path("dir/inner")).unwrap();
     let [removed, renamed, below] = ["removed", "renamed", "dir/inner/file"].map(|name| at.create(name, b"bytes"));
     for file in [&removed, &renamed, &below] {
@@ -66,7 +66,7 @@ fn a_file_is_in_place_until_its_path_no_longer_leads_to_it(at: &Place) {
     assert!(at.disk.is_in_place(&below).unwrap(), "it is back");
 }
 
-fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &Place) {
+fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &TestDir) {
     let file = at.create("new", b"");
     assert_eq!(file.len().unwrap(), 0, "a new file is empty");
     assert_eq!(file.path(), at.path("new"), "a handle knows its path");
@@ -76,7 +76,7 @@ fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &Place) {
     fails("create without a directory", ErrorKind::NotFound, at.disk.create(&at.path("none/new")));
 }
 
-fn open_finds_what_was_created_and_nothing_else(at: &Place) {
+fn open_finds_what_was_created_and_nothing_else(at: &TestDir) {
     at.create("old", b"bytes");
     assert_eq!(read(&at.open("old"), 0, 9), b"bytes");
     fails("open without a file", ErrorKind::NotFound, at.disk.open(&at.path("none")));
@@ -85,7 +85,7 @@ fn open_finds_what_was_created_and_nothing_else(at: &Place) {
     assert!(error.is_not_found() && error.path == at.path("none"), "an error names its path: {error}");
 }
 
-fn what_is_written_is_seen_through_every_handle(at: &Place) {
+fn a_write_is_seen_through_every_handle(at: &TestDir) {
     let (writer, reader) = (at.create("log", b""), at.open("log"));
     writer.write_all_at(b"one two", 0).unwrap();
     writer.write_all_at(b"TWO three", 4).unwrap();
@@ -95,7 +95,7 @@ fn what_is_written_is_seen_through_every_handle(at: &Place) {
     assert_eq!(reader.len().unwrap(), 13);
 }
 
-fn a_write_past_the_end_leaves_zeros_between(at: &Place) {
+fn a_write_past_the_end_leaves_zeros_between(at: &TestDir) {
     let file = at.create("log", b"ab");
     file.write_all_at(b"", 10).unwrap();
     assert_eq!(file.len().unwrap(), 2, "an empty write does not extend");
@@ -103,7 +103,7 @@ fn a_write_past_the_end_leaves_zeros_between(at: &Place) {
     assert_eq!(read(&file, 0, 99), b"ab\0\0\0z");
 }
 
-fn a_read_stops_at_the_end(at: &Place) {
+fn a_read_stops_at_the_end(at: &TestDir) {
     let file = at.create("log", b"bytes");
     assert_eq!(read(&file, 3, 99), b"es");
     assert_eq!(read(&file, 5, 99), b"");
@@ -111,7 +111,7 @@ fn a_read_stops_at_the_end(at: &Place) {
     assert_eq!(read(&file, 0, 0), b"");
 }
 
-fn set_len_cuts_and_extends_with_zeros(at: &Place) {
+fn set_len_cuts_and_extends_with_zeros(at: &TestDir) {
     let file = at.create("log", b"bytes");
     file.set_len(2).unwrap();
     assert_eq!(read(&file, 0, 99), b"by");
@@ -119,7 +119,7 @@ fn set_len_cuts_and_extends_with_zeros(at: &Place) {
     assert_eq!(read(&file, 0, 99), b"by\0\0", "what was cut does not come back");
 }
 
-fn allocate_never_shortens_and_adds_only_zeros(at: &Place) {
+fn allocate_never_shortens_and_adds_only_zeros(at: &TestDir) {
     let file = at.create("log", b"bytes");
     file.allocate(0).unwrap();
     file.allocate(3).unwrap();
@@ -132,7 +132,7 @@ fn allocate_never_shortens_and_adds_only_zeros(at: &Place) {
     assert_eq!(read(&file, 0, 9), b"bytesmore");
 }
 
-fn a_map_holds_the_whole_file_and_outlives_its_name(at: &Place) {
+fn a_map_holds_the_whole_file_and_outlives_its_name(at: &TestDir) {
     at.create("empty", b"");
     assert_eq!(at.bytes("empty"), b"");
     at.create("index", b"entries");
@@ -142,7 +142,7 @@ fn a_map_holds_the_whole_file_and_outlives_its_name(at: &Place) {
     fails("map without a file", ErrorKind::NotFound, at.disk.map(&at.path("index")));
 }
 
-fn a_list_is_sorted_and_knows_directories(at: &Place) {
+fn a_list_is_sorted_and_knows_directories(at: &TestDir) {
     assert!(at.list("").is_empty());
     for file in ["b", "c", "a"] {
         at.create(file, b"");
@@ -154,7 +154,7 @@ fn a_list_is_sorted_and_knows_directories(at: &Place) {
     fails("list a file", ErrorKind::NotADirectory, at.disk.list(&at.path("a")));
 }
 
-fn create_dir_all_makes_parents_and_may_be_repeated(at: &Place) {
+fn create_dir_all_makes_parents_and_may_be_repeated(at: &TestDir) {
     at.dir("a/b/c");
     at.create("a/b/c/file", b"kept");
     at.dir("a/b/c");
@@ -164,7 +164,7 @@ fn create_dir_all_makes_parents_and_may_be_repeated(at: &Place) {
     assert_eq!(at.bytes("a/b/c/file"), b"kept");
 }
 
-fn rename_replaces_a_file_and_moves_open_ones(at: &Place) {
+fn rename_replaces_a_file_and_moves_open_ones(at: &TestDir) {
     let (old, new) = (at.create("checkpoint", b"old"), at.create("checkpoint.tmp", b"new"));
     at.rename("checkpoint.tmp", "checkpoint").unwrap();
     assert_eq!(at.bytes("checkpoint"), b"new");
@@ -180,7 +180,7 @@ fn rename_replaces_a_file_and_moves_open_ones(at: &Place) {
     assert_eq!(at.bytes("checkpoint"), b"newest");
 }
 
-fn rename_moves_a_directory_but_never_over_a_full_one(at: &Place) {
+fn rename_moves_a_directory_but_never_over_a_full_one(at: &TestDir) {
     at.dir("topics/t");
     at.dir("deleted/full");
     let log = at.create("topics/t/log", b"bytes");
@@ -196,7 +196,7 @@ fn rename_moves_a_directory_but_never_over_a_full_one(at: &Place) {
     assert_eq!(at.bytes("deleted/t/log"), b"BYTES");
 }
 
-fn a_linked_file_is_one_file_with_two_names(at: &Place) {
+fn a_linked_file_is_one_file_with_two_names(at: &TestDir) {
     let file = at.create("one", b"bytes");
     at.disk.link(&at.path("one"), &at.path("two")).unwrap();
     file.write_all_at(b"BY", 0).unwrap();
@@ -207,7 +207,7 @@ fn a_linked_file_is_one_file_with_two_names(at: &Place) {
     assert_eq!(at.bytes("two"), b"BYtes", "a name is not the file");
 }
 
-fn a_removed_file_is_readable_through_old_handles(at: &Place) {
+fn a_removed_file_is_readable_through_old_handles(at: &TestDir) {
     let file = at.create("segment", b"bytes");
     at.disk.remove_file(&at.path("segment")).unwrap();
     assert_eq!(read(&file, 0, 9), b"bytes");
@@ -218,7 +218,7 @@ fn a_removed_file_is_readable_through_old_handles(at: &Place) {
     fails("remove a directory as a file", ErrorKind::IsADirectory, at.disk.remove_file(&at.dir));
 }
 
-fn remove_dir_all_takes_the_whole_tree(at: &Place) {
+fn remove_dir_all_takes_the_whole_tree(at: &TestDir) {
     at.dir("t/0/deeper");
     let file = at.create("t/0/segment", b"bytes");
     at.create("t/0/deeper/file", b"");
@@ -228,7 +228,7 @@ fn remove_dir_all_takes_the_whole_tree(at: &Place) {
     fails("remove no directory", ErrorKind::NotFound, at.disk.remove_dir_all(&at.path("t")));
 }
 
-fn every_number_of_files_can_be_synced(at: &Place) {
+fn every_number_of_files_can_be_synced(at: &TestDir) {
     let files: Vec<_> = (0..40).map(|n| at.create(&format!("{n}"), b"bytes")).collect();
     for many in [0, 1, 2, 17, 40] {
         at.disk.sync_many(&files[..many]).unwrap();
@@ -241,7 +241,7 @@ fn every_number_of_files_can_be_synced(at: &Place) {
     fails("sync no directory", ErrorKind::NotFound, at.disk.sync_dir(&at.path("none")));
 }
 
-fn writers_at_different_positions_do_not_disturb_each_other(at: &Place) {
+fn writers_at_different_positions_do_not_disturb_each_other(at: &TestDir) {
     let file = at.create("log", b"");
     std::thread::scope(|scope| {
         for writer in 0..4 {
@@ -257,12 +257,12 @@ fn writers_at_different_positions_do_not_disturb_each_other(at: &Place) {
     assert_eq!(at.bytes("log"), expected);
 }
 
-fn there_is_never_more_free_than_the_volume_holds(at: &Place) {
+fn there_is_never_more_free_than_the_volume_holds(at: &TestDir) {
     let space = at.disk.space().unwrap();
     assert!(0 < space.total && space.free <= space.total, "{space:?}");
 }
 
-fn a_lock_is_exclusive_until_it_is_dropped(at: &Place) {
+fn a_lock_is_exclusive_until_it_is_dropped(at: &TestDir) {
     at.dir("a");
     at.dir("b");
     let held = at.disk.lock(&at.path("a")).unwrap();
@@ -273,7 +273,7 @@ fn a_lock_is_exclusive_until_it_is_dropped(at: &Place) {
     fails("lock no directory", ErrorKind::NotFound, at.disk.lock(&at.path("none")));
 }
 
-fn readers_share_a_lock_and_keep_others_out(at: &Place) {
+fn readers_share_a_lock_and_keep_others_out(at: &TestDir) {
     at.dir("a");
     drop(at.disk.lock(&at.path("a")).unwrap());
     let first = at.disk.lock_shared(&at.path("a")).unwrap();
@@ -288,12 +288,12 @@ fn readers_share_a_lock_and_keep_others_out(at: &Place) {
 }
 
 /// The directory that one promise has for itself.
-struct Place<'a> {
+struct TestDir<'a> {
     disk: &'a dyn Disk,
     dir: PathBuf,
 }
 
-impl Place<'_> {
+impl TestDir<'_> {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

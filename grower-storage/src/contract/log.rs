@@ -26,4 +26,4 @@ pub fn log(mut open: impl FnMut(LogOptions) -> Box<dyn Log>) {
     }
 }
 
-type Promise = fn(&mut kit::Kit);
+type LogPromise = fn(&mut kit::Kit);

@@ -1,4 +1,5 @@
-//! What every implementation of a border promises, as suites that each of them runs in its tests.
+//! Contract suites: the promises of every [`Disk`](crate::disk::Disk) and every [`Log`](crate::log::Log), run by the tests of
+//! each implementation.
 //!
 //! A suite panics at the first promise that is broken and says which.
 

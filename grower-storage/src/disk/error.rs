@@ -1,61 +1,61 @@
-//! What went wrong with a file, and what is known of the disk afterwards.
+//! Errors of file operations, and what they say about the disk.
 
 use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file operation that failed: which, where and why.
+/// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {path}: {source}", path = path.display())]
 pub struct DiskError {
-    /// What was tried, as a verb: `write`, `sync`, `rename`.
+    /// The operation, as a verb: `write`, `sync`, `rename`.
     pub operation: &'static str,
     /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
     sync_failed: bool,
 }
 
-/// What an error means for those who rely on the disk.
+/// How much an error leaves known about the disk.
 ///
-/// Only [`ErrorClass::SyncFailed`] leaves the state of the disk unknown. After an error of any other class, what was
-/// durable is durable, and what was tried may be tried again.
+/// Only [`ErrorClass::SyncFailed`] leaves the state of the disk unknown. After an error of any other class, durable
+/// bytes are durable, and the operation may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The volume, a quota or the size of the file has reached its limit: retry after space was freed.
     Full,
-    /// The system was short of something for a moment, such as file descriptors or memory: retry soon.
+    /// The system was short of something, such as file descriptors or memory: retry soon.
     Temporary,
-    /// The system refused for a reason that stays until somebody removes it.
+    /// The system refused, until an operator removes the reason.
     Refused,
-    /// A sync failed: nobody knows what is durable, and no later success proves anything.
+    /// A sync failed: the durable bytes are unknown, and no later success proves anything.
     SyncFailed,
 }
 
 impl DiskError {
-    /// Says where and at what an I/O error struck: `.map_err(DiskError::at("open", path))`.
+    /// Adds operation and path to an I/O error: `.map_err(DiskError::at("open", path))`.
     pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { operation, path: path.to_owned(), source, sync_failed: false }
     }
 
-    /// The same for a sync that was begun: its class is [`ErrorClass::SyncFailed`], whatever the system says.
+    /// The same for a sync that was begun: its class is always [`ErrorClass::SyncFailed`].
     pub fn of_sync(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { operation, path: path.to_owned(), source, sync_failed: true }
     }
 
-    /// The same with a reason that says more than the system's.
+    /// Replaces the system's reason with a better one of the same kind.
     pub fn because(self, source: io::Error) -> Self {
         debug_assert_eq!(source.kind(), self.kind(), "a reason changes no meaning");
         Self { source, ..self }
     }
 
-    /// What kind of error the system reported.
+    /// The kind of the system's error.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
 
-    /// What the error means.
+    /// The class of the error.
     pub fn class(&self) -> ErrorClass {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self.kind() {
@@ -71,14 +71,14 @@ impl DiskError {
         self.class() == ErrorClass::Full
     }
 
-    /// Whether two names for one file cannot be had here, so that it must be copied: other volumes, file systems without
-    /// links, files with too many, or of somebody else.
+    /// Whether a file must be copied because it cannot have two names here: another volume, a file system without
+    /// links, too many links, or another user's file.
     pub fn forbids_links(&self) -> bool {
         use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
         matches!(self.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
     }
 
-    /// Whether this process may not write here: a read-only file system, or somebody else's files.
+    /// Whether this process may not write here: a read-only file system, or another user's files.
     pub fn forbids_writing(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         matches!(self.kind(), PermissionDenied | ReadOnlyFilesystem)
@@ -89,7 +89,7 @@ impl DiskError {
         self.source.get_ref().is_some_and(|source| source.is::<DirectoryMoved>())
     }
 
-    /// Whether an open file is no longer at its path: what is written to it, no later process finds.
+    /// Whether an open file is no longer at its path: no later process finds what is written to it.
     pub fn is_file_gone(&self) -> bool {
         self.source.get_ref().is_some_and(|source| source.is::<FileGone>())
     }
@@ -100,7 +100,7 @@ impl DiskError {
     }
 }
 
-/// The directory that a disk was locked on is no longer at its path. What is there now is not its to change.
+/// The directory that a disk was locked on is no longer at its path. The one that is there now must not be changed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the data directory was moved away or replaced while it was in use")]
 pub struct DirectoryMoved;
@@ -121,7 +121,7 @@ pub(crate) fn if_found<T>(result: Result<T, DiskError>) -> Result<Option<T>, Dis
     }
 }
 
-/// Whether the system was short of something that comes back without anybody's help.
+/// Whether the system was short of something that becomes free again by itself.
 fn is_temporary(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::INTR, Errno::AGAIN];
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_what_is_known_afterwards() {
+    fn errors_are_classified_by_what_they_leave_known() {
         for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
             assert_eq!(class(errno), ErrorClass::Full, "{errno}");
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_sync_nothing_is_known_whatever_the_system_says() {
+    fn every_error_of_a_sync_leaves_the_disk_unknown() {
         for errno in [Errno::NOSPC, Errno::MFILE, Errno::IO] {
             let error = DiskError::of_sync("sync", Path::new("/log"))(errno.into());
             assert_eq!(error.class(), ErrorClass::SyncFailed, "{errno}");

@@ -1,6 +1,6 @@
 //! Real files.
 //!
-//! The kernel draws the line between written and durable. Two of its habits shape this module: a failed sync
+//! The kernel draws the line between written and durable. Two of its habits fill this module: a failed sync
 //! is reported once and the bytes then count as clean, so after one failure no later sync here succeeds (see `sync`);
 //! and a directory entry has a life of its own, so directories are synced as files are.
 
@@ -67,7 +67,7 @@ impl FileDisk {
         Self { root: root.into(), syncs, open_files, writable: true, locked }
     }
 
-    /// For looking only: files are opened without asking to write, as a read-only mount or another user's files
+    /// For reading only: files are opened without asking to write, as a read-only mount or another user's files
     /// demand. Writing to one is then an error.
     pub fn read_only(root: impl Into<PathBuf>) -> Self {
         Self { writable: false, ..Self::new(root) }
@@ -80,7 +80,7 @@ impl FileDisk {
         self
     }
 
-    /// Opens something, if need be in place of a file that nobody reads now.
+    /// Opens something, if need be in place of a file that is not being read.
     fn opening<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match open() {
@@ -106,9 +106,9 @@ impl FileDisk {
         self.syncs.run(|| opened.sync_all()).map_err(DiskError::of_sync("sync directory", dir))
     }
 
-    /// Below the root names change only while it is the directory that was locked: at its path there may be another by now.
+    /// Names below the root change only while it is the locked directory: another may be at its path by now.
     fn check_root(&self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
-        let locked = self.locked.lock().clone(); // Others need not wait for the look.
+        let locked = self.locked.lock().clone(); // Others need not wait for this check.
         let Some(locked) = locked.filter(|_| path.starts_with(&self.root)) else { return Ok(()) };
         match locked.is_at(&self.root) {
             Ok(true) => Ok(()),
@@ -117,7 +117,7 @@ impl FileDisk {
         }
     }
 
-    /// Whether a directory's name is this disk's to keep, even if somebody else made it.
+    /// Whether this disk manages a directory's name, even if another program made it.
     fn holds(&self, dir: &Path) -> bool {
         dir.starts_with(&self.root) && dir != self.root
     }
@@ -208,7 +208,7 @@ impl Disk for FileDisk {
             Err(error) => return Err(DiskError::at("stat", path)(error)),
         };
         if !in_place {
-            self.check_root("find", path)?; // Else this file is the least that is gone.
+            self.check_root("find", path)?; // Else the directory is gone, not just this file.
         }
         Ok(in_place)
     }
@@ -260,7 +260,7 @@ fn refused(refused: TryLockError) -> io::Error {
     }
 }
 
-/// Closing alone would not free the directory: a process that this one is just starting holds the file, too, for a moment.
+/// Closing alone would not free the directory: a process that is just being started also holds the file for a moment.
 struct Locked(File);
 
 impl Drop for Locked {
@@ -283,7 +283,7 @@ fn lacks_descriptors(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// How many files may stay open that nobody reads: of the limit a part, since the rest is for what must be open.
+/// How many unread files may stay open: a part of the limit, since the rest is for files that must be open.
 fn share_of_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(OPEN_MAX);

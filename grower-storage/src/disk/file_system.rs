@@ -1,4 +1,4 @@
-//! What kind of file system a directory is on, and what a sync is worth there.
+//! The kind of file system of a directory, and what a sync is worth there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,19 +25,19 @@ const KINDS: [(u64, &str); 12] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSystem(Cow<'static, str>);
 
-/// What may be expected of a file system. What is not as it should be comes with the reason and what to do.
+/// How far a file system can be trusted. Any doubt comes with its reason and advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// What was synced stays.
+    /// Synced bytes stay.
     Full,
     /// It depends.
     Doubtful(&'static str),
-    /// Acknowledged records may go.
+    /// Acknowledged records may be lost.
     None(&'static str),
 }
 
 impl FileSystem {
-    /// That of a directory which is there.
+    /// The file system of an existing directory.
     pub fn of(dir: &Path) -> io::Result<Self> {
         Ok(Self::numbered(rustix::fs::statfs(dir)?.f_type as u64 & 0xffff_ffff))
     }
@@ -47,12 +47,12 @@ impl FileSystem {
         Self(known.map_or_else(|| format!("file system {kind:#x}").into(), |(_, name)| (*name).into()))
     }
 
-    /// Of this name.
+    /// The file system of this name.
     pub fn named(name: &str) -> Self {
         Self(name.to_owned().into())
     }
 
-    /// What it is worth.
+    /// How far it can be trusted.
     pub fn trust(&self) -> Trust {
         match &*self.0 {
             "ext4" | "xfs" | "btrfs" | "zfs" | "f2fs" => Trust::Full,
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test] // Hostile input 55.
-    fn network_and_memory_are_not_relied_on_and_disks_are() {
+    fn only_local_disks_are_trusted() {
         let trust = |kind| FileSystem::numbered(kind).trust();
         for kind in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1994, 0x8584_58f6] {
             assert!(matches!(trust(kind), Trust::None(_)), "{kind:#x}");

@@ -1,8 +1,8 @@
 //! A disk in memory that can lose its power.
 //!
-//! What was written and what is durable stand side by side, for bytes (`contents`) and for names (`names`), so that
-//! a test can ask what a crash would leave at any moment. It is stricter than most real disks: a created file is
-//! lost with all its synced bytes until its directory is synced.
+//! Written and durable state are kept apart, for bytes (`contents`) and for names (`names`), so that a test can ask at
+//! any moment what a crash would leave. It is stricter than most real disks: a created file is lost with all its
+//! synced bytes until its directory is synced.
 
 mod chance;
 mod contents;
@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 
 use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
 use chance::Chance;
-use contents::{Contents, Room};
-use names::Names;
+use contents::{Contents, FreeSpace};
+use names::NameTree;
 
 /// A disk in memory with an explicit line between written and durable. Clones share one disk.
 ///
@@ -41,19 +41,19 @@ use names::Names;
 ///
 /// The root directory is always there. Paths are UTF-8, a relative one starts at the root, and `..` is refused.
 #[derive(Clone, Default)]
-pub struct MemDisk(Arc<Shared>);
+pub struct MemDisk(Arc<MemDiskState>);
 
-struct Shared {
-    names: Mutex<Names>,
-    room: Arc<Mutex<Room>>,
+struct MemDiskState {
+    names: Mutex<NameTree>,
+    room: Arc<Mutex<FreeSpace>>,
     locks: Mutex<BTreeMap<u64, Weak<Hold>>>,
-    /// A handle is alive while this is what it was when the file was opened.
+    /// A handle is alive while this has not changed since the file was opened.
     crashes: AtomicU64,
     next_sync_fails: AtomicBool,
     open_files: OpenFiles,
 }
 
-impl Default for Shared {
+impl Default for MemDiskState {
     fn default() -> Self {
         Self {
             names: Mutex::default(),
@@ -70,7 +70,7 @@ impl Default for Shared {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hold {
     Alone,
-    Shared,
+    MemDiskState,
 }
 
 /// So that many segments in a test are not all open.
@@ -91,7 +91,7 @@ impl MemDisk {
         self.0.room.lock().capacity = bytes;
     }
 
-    /// Lets the disk hold so many files and directories; those that are there stay.
+    /// Limits the number of files and directories; existing ones stay.
     pub fn set_inodes(&self, most: u64) {
         self.0.names.lock().set_inodes(most);
     }
@@ -123,8 +123,8 @@ impl MemDisk {
         self.0.next_sync_fails.store(true, Ordering::SeqCst);
     }
 
-    /// Changes a file behind its writer's back, as rot or an operator would: `change` gets what readers see, and what
-    /// it leaves is what they see from then on, durable at once.
+    /// Changes a file from outside, as corruption or an operator would: `change` gets the bytes that readers see and
+    /// leaves the new ones, durable at once.
     pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), DiskError> {
         let contents = self.0.names.lock().file(path).map_err(DiskError::at("edit", path))?;
         contents.lock().edit(change);
@@ -140,7 +140,7 @@ impl MemDisk {
         let id = self.0.names.lock().dir(dir).map_err(DiskError::at("lock", dir))?;
         let mut locks = self.0.locks.lock();
         let token = match locks.get(&id).and_then(Weak::upgrade) {
-            Some(held) if (*held, hold) == (Hold::Shared, Hold::Shared) => held,
+            Some(held) if (*held, hold) == (Hold::MemDiskState, Hold::MemDiskState) => held,
             Some(_) => return Err(DiskError::at("lock", dir)(lock_is_held())),
             None => Arc::new(hold),
         };
@@ -236,13 +236,13 @@ impl Disk for MemDisk {
     }
 
     fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
-        self.hold(dir, Hold::Shared)
+        self.hold(dir, Hold::MemDiskState)
     }
 }
 
 /// An open file of a [`MemDisk`].
 struct MemFile {
-    disk: Arc<Shared>,
+    disk: Arc<MemDiskState>,
     contents: Arc<Mutex<Contents>>,
     crashes: u64,
     path: PathBuf,
@@ -254,8 +254,8 @@ impl MemFile {
         operation: &'static str,
         act: impl FnOnce(&mut Contents) -> io::Result<T>,
     ) -> Result<T, DiskError> {
-        // Looked at under the lock: a crash counts first and then takes each file's bytes, so what is done here
-        // either is in time for it or fails.
+        // Checked under the lock: a crash counts first and then takes each file's bytes, so this call is either in
+        // time for it or fails.
         let mut contents = self.contents.lock();
         let alive = self.disk.crashes.load(Ordering::SeqCst) == self.crashes;
         let done = if alive { act(&mut contents) } else { Err(io::Error::other("opened before a crash")) };

@@ -1,4 +1,4 @@
-//! Where bytes rest: every file that storage touches, it touches through these two traits.
+//! The disk below storage: every access to a file goes through these two traits.
 //!
 //! The line that matters is the one between *written* and *durable*. A write is visible to readers at once; it
 //! survives a power cut only after [`Disk::sync_many`] (its bytes) and, for a created, renamed or removed file,
@@ -39,12 +39,12 @@ pub trait Disk: Send + Sync {
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError>;
 
-    /// A read-only view of a whole file, as long as it is now: nobody changes or cuts these bytes any more, and what is
-    /// appended later is not in it. For files of the data directory: on a file system that may fail to answer, an error
-    /// while they are looked at ends the process.
+    /// A read-only view of a whole file, as long as it is now. Its bytes must never change or be cut again; bytes
+    /// appended later are not in it. For files of the data directory: on a file system that may fail to answer, an
+    /// error while they are read ends the process.
     fn map(&self, path: &Path) -> Result<Mapped, DiskError>;
 
-    /// What a directory holds, sorted by name. A directory that is not there is an error (`NotFound`).
+    /// The entries of a directory, sorted by name. A missing directory is an error (`NotFound`).
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError>;
 
     /// Creates a directory and its parents where they are missing; their names are durable when this returns.
@@ -58,8 +58,8 @@ pub trait Disk: Send + Sync {
 
     /// Renames a file over another in the same directory, durably.
     ///
-    /// After an error that is no [failed sync](ErrorClass::SyncFailed) both names are as they were: whatever the sync
-    /// needs is at hand before the rename.
+    /// After an error that is no [failed sync](ErrorClass::SyncFailed) both names are as they were: the sync's
+    /// resources are acquired before the rename.
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
     /// Gives a file another name, where both can lie on one volume: it is one file from then on. A name that is taken is
@@ -73,37 +73,37 @@ pub trait Disk: Send + Sync {
     /// before that may leave any part of it.
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
 
-    /// Makes the names in a directory durable. An error that is no [failed sync](ErrorClass::SyncFailed), such as that the
-    /// directory cannot be opened, loses nothing: try again.
+    /// Makes the names in a directory durable. An error that is no [failed sync](ErrorClass::SyncFailed), such as a
+    /// directory that cannot be opened, loses nothing: try again.
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError>;
 
     /// Makes everything written to these files so far durable: all of them, or an error.
     ///
-    /// After an error nothing is known of any of them. The caller must not try again: the kernel may have
-    /// dropped the pages, and a second call that succeeds proves nothing.
+    /// After an error the state of all of them is unknown. The caller must not try again: the kernel may have dropped
+    /// the pages, and a second call that succeeds proves nothing.
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError>;
 
     /// Whether the path that a file was opened under still leads to it: neither it nor a directory above it was removed,
     /// moved or replaced. An error other than [`DirectoryMoved`] says nothing about where the file is.
     fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError>;
 
-    /// The budget for files that are opened when they are read. A disk that stands before another shares that one's.
+    /// The budget for files that are opened on demand. A disk that wraps another shares that one's.
     fn open_files(&self) -> &OpenFiles;
 
     /// Bytes that may still be written, and the size of the whole volume.
     fn space(&self) -> Result<Space, DiskError>;
 
-    /// Takes a directory for this process alone until the lock is dropped. It never waits: where somebody else
-    /// holds it, that is an error (`WouldBlock`). A crash releases it. The real disk leaves a file `LOCK` behind.
+    /// Locks a directory for this process alone until the lock is dropped. It never waits: if another process holds
+    /// it, that is an error (`WouldBlock`). A crash releases it. The real disk leaves a file `LOCK` behind.
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError>;
 
-    /// Takes a directory together with others who only read it, and keeps out who wants it alone. It writes nothing, so it
-    /// works on a read-only mount. On a real disk a directory without a file `LOCK`, such as a copy, stays without a lock.
+    /// Locks a directory together with other readers, and keeps out exclusive locks. It writes nothing, so it works on
+    /// a read-only mount. On a real disk a directory without a file `LOCK`, such as a copy, stays unlocked.
     fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError>;
 }
 
 /// One open file. Positions are bytes from its start.
-#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
+#[expect(clippy::len_without_is_empty, reason = "no caller asks a file whether it is empty")]
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError>;
@@ -150,7 +150,7 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
-/// A directory that belongs to its holder until this is dropped.
+/// A lock on a directory, held until this is dropped.
 #[must_use = "the directory is free again as soon as this is dropped"]
 pub struct DirLock(#[expect(dead_code, reason = "what counts is when it is dropped")] Box<dyn Send + Sync>);
 
@@ -168,21 +168,21 @@ fn lock_is_held() -> io::Error {
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The last part of its path. Storage names everything in ASCII; a stranger's name that is not UTF-8 is shown
-    /// with replacement characters.
+    /// The last part of its path. Storage names everything in ASCII; a foreign name that is not UTF-8 is shown with
+    /// replacement characters.
     pub name: String,
     /// Whether it is itself a directory.
     pub is_dir: bool,
 }
 
-/// How much room a volume has: bytes, and inodes.
+/// The free and total space of a volume: bytes, and inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Still free for this process.
     pub free: u64,
     /// The size of the volume.
     pub total: u64,
-    /// Files and directories that can still be made; none if the file system has no limit of its own.
+    /// The limit of files and directories; none if the file system has no limit of its own.
     pub inodes: Option<Inodes>,
 }
 

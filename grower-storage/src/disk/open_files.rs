@@ -1,6 +1,6 @@
 //! The budget of descriptors for files that are opened when they are read.
 //!
-//! A log may have more segments than a process may have open files. A segment that nobody writes keeps its path, and its
+//! A log may have more segments than a process may have open files. A sealed segment keeps its path, and its
 //! descriptor for as long as it is among those read lately: beyond a limit the one that was not read for longest is
 //! closed, and opened again when it is read next. A reader holds the file meanwhile, so nothing is closed under it.
 
@@ -8,7 +8,7 @@ mod reserve;
 
 use super::{Disk, DiskError, SharedFile};
 use parking_lot::{Mutex, RwLock};
-use reserve::Reserve;
+use reserve::DescriptorReserve;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
@@ -24,18 +24,18 @@ struct Budget {
     open_max: AtomicUsize,
     /// About in the order in which they were opened, or found to be read since.
     ring: Mutex<Ring>,
-    reserve: Reserve,
+    reserve: DescriptorReserve,
 }
 
-type Ring = VecDeque<Weak<Slot>>;
+type Ring = VecDeque<Weak<FileSlot>>;
 
 impl OpenFiles {
-    /// Keeps at most so many files open that nobody reads.
+    /// Keeps at most `open_max` files open that are not being read.
     pub fn new(open_max: usize) -> Self {
         Self(Arc::new(Budget {
             open_max: AtomicUsize::new(open_max),
             ring: Mutex::default(),
-            reserve: Reserve::default(),
+            reserve: DescriptorReserve::default(),
         }))
     }
 
@@ -48,16 +48,16 @@ impl OpenFiles {
     /// How many files are open that may be closed between two reads.
     pub fn count(&self) -> usize {
         let slots: Vec<_> = self.0.ring.lock().iter().filter_map(Weak::upgrade).collect();
-        slots.iter().filter(|slot| matches!(&*slot.state.read(), State::OnDemand(_, Some(_)))).count()
+        slots.iter().filter(|slot| matches!(&*slot.state.read(), OpenState::OnDemand(_, Some(_)))).count()
     }
 
-    /// Closes one file that nobody reads, for the sake of another; false if there is none.
+    /// Closes one file that is not being read, to free a descriptor; false if there is none.
     pub fn close_one(&self) -> bool {
         loop {
             let out = take_oldest(&mut self.0.ring.lock()); // Closed when the lock is free again.
             match out {
-                Some(Out::Closed(_)) => return true,
-                Some(Out::Forgotten) => {}
+                Some(Removed::Closed(_)) => return true,
+                Some(Removed::Forgotten) => {}
                 None => return false,
             }
         }
@@ -69,7 +69,7 @@ impl OpenFiles {
         self.0.reserve.take(most);
     }
 
-    /// Frees a descriptor for a file that must be opened: of one that nobody reads, or of the reserve.
+    /// Frees a descriptor for a file that must be opened: of a file that is not being read, or of the reserve.
     pub(super) fn give_way(&self) -> bool {
         self.close_one() || self.0.reserve.give()
     }
@@ -85,7 +85,8 @@ impl OpenFiles {
         size < 2 * missing
     }
 
-    /// Fills the reserve, if need be in place of files that nobody reads; how many are missing then, of how many.
+    /// Fills the reserve, if need be by closing files that are not being read. Returns how many are missing, and its
+    /// size.
     fn refill(&self) -> (usize, usize) {
         loop {
             let (missing, size) = self.0.reserve.refill();
@@ -95,7 +96,7 @@ impl OpenFiles {
         }
     }
 
-    fn admit(&self, slot: &Arc<Slot>) {
+    fn admit(&self, slot: &Arc<FileSlot>) {
         self.0.ring.lock().push_back(Arc::downgrade(slot));
         self.close_beyond(self.0.open_max.load(Ordering::Relaxed));
     }
@@ -119,8 +120,8 @@ impl fmt::Debug for OpenFiles {
     }
 }
 
-/// What left the ring.
-enum Out {
+/// An entry removed from the ring.
+enum Removed {
     /// A file that was open; dropping it closes it.
     Closed(#[expect(dead_code, reason = "what counts is when it is dropped")] SharedFile),
     /// A file that is no longer one to be closed.
@@ -128,19 +129,19 @@ enum Out {
 }
 
 /// Takes out the file that was not read for longest; none if all are being read.
-fn take_oldest(ring: &mut Ring) -> Option<Out> {
+fn take_oldest(ring: &mut Ring) -> Option<Removed> {
     // Each file that was read since it was looked at last gets a second chance, so twice around is enough.
     for _ in 0..2 * ring.len() {
         let oldest = ring.pop_front()?;
-        let Some(slot) = oldest.upgrade() else { return Some(Out::Forgotten) };
+        let Some(slot) = oldest.upgrade() else { return Some(Removed::Forgotten) };
         if slot.used.swap(false, Ordering::Relaxed) {
             ring.push_back(oldest);
             continue;
         }
         match slot.close() {
-            Closing::Closed(file) => return Some(Out::Closed(file)),
-            Closing::NotOpen => return Some(Out::Forgotten),
-            Closing::InUse => ring.push_back(oldest),
+            CloseAttempt::Closed(file) => return Some(Removed::Closed(file)),
+            CloseAttempt::NotOpen => return Some(Removed::Forgotten),
+            CloseAttempt::InUse => ring.push_back(oldest),
         }
     }
     None
@@ -149,25 +150,25 @@ fn take_oldest(ring: &mut Ring) -> Option<Out> {
 /// A file that is read now and then: open while it is written, afterwards opened when it is read.
 pub(crate) struct FileOnDemand {
     path: PathBuf,
-    slot: Arc<Slot>,
+    slot: Arc<FileSlot>,
 }
 
-struct Slot {
-    state: RwLock<State>,
+struct FileSlot {
+    state: RwLock<OpenState>,
     /// Whether it was read since it was last looked at.
     used: AtomicBool,
 }
 
-enum State {
+enum OpenState {
     /// It stays open.
     Held(SharedFile),
     /// It may be closed, and is opened again when it is read.
     OnDemand(Arc<dyn Disk>, Option<SharedFile>),
-    /// Its path may be another file's by now, or nobody's: it is never opened again. Stays open if it was.
+    /// Its path may lead to another file, or to none: it is never opened again. Stays open if it was.
     Gone(Option<SharedFile>),
 }
 
-impl State {
+impl OpenState {
     fn file(&self) -> Option<&SharedFile> {
         match self {
             Self::Held(file) => Some(file),
@@ -176,7 +177,7 @@ impl State {
     }
 }
 
-enum Closing {
+enum CloseAttempt {
     Closed(SharedFile),
     InUse,
     NotOpen,
@@ -191,7 +192,7 @@ impl FileOnDemand {
 
     /// The same for a file that will have this path when it is released.
     pub(crate) fn held_as(path: PathBuf, file: SharedFile) -> Self {
-        let slot = Slot { state: RwLock::new(State::Held(file)), used: AtomicBool::new(false) };
+        let slot = FileSlot { state: RwLock::new(OpenState::Held(file)), used: AtomicBool::new(false) };
         Self { path, slot: Arc::new(slot) }
     }
 
@@ -200,11 +201,11 @@ impl FileOnDemand {
         &self.path
     }
 
-    /// From here on it may be closed between two reads: nobody writes to it any more, and all of it is synced.
+    /// Lets it be closed between two reads: it is synced and never written again.
     pub(crate) fn release(&self, disk: &Arc<dyn Disk>) {
         let mut state = self.slot.state.write();
-        let State::Held(file) = &*state else { return };
-        *state = State::OnDemand(disk.clone(), Some(file.clone()));
+        let OpenState::Held(file) = &*state else { return };
+        *state = OpenState::OnDemand(disk.clone(), Some(file.clone()));
         drop(state);
         disk.open_files().admit(&self.slot);
     }
@@ -213,19 +214,19 @@ impl FileOnDemand {
     pub(crate) fn retire(&self) {
         let mut state = self.slot.state.write();
         let file = state.file().cloned();
-        *state = State::Gone(file);
+        *state = OpenState::Gone(file);
     }
 
     /// The file, open for as long as the caller keeps it. After [`FileOnDemand::retire`] it may be an error (`NotFound`).
     pub(crate) fn get(&self) -> Result<SharedFile, DiskError> {
         let disk = match &*self.slot.state.read() {
-            State::OnDemand(disk, None) => disk.clone(),
+            OpenState::OnDemand(disk, None) => disk.clone(),
             state => return self.slot.used_now(state).ok_or_else(|| self.gone()),
         };
-        let opened = disk.open(&self.path)?; // Without the lock. Two who come at once open it twice, and one is enough.
+        let opened = disk.open(&self.path)?; // Without the lock. Two readers at once open it twice, and one handle is enough.
         let mut state = self.slot.state.write();
         match &mut *state {
-            State::OnDemand(_, file @ None) => *file = Some(opened.clone()),
+            OpenState::OnDemand(_, file @ None) => *file = Some(opened.clone()),
             state => return self.slot.used_now(state).ok_or_else(|| self.gone()),
         }
         drop(state);
@@ -238,24 +239,24 @@ impl FileOnDemand {
     }
 }
 
-impl Slot {
-    fn used_now(&self, state: &State) -> Option<SharedFile> {
+impl FileSlot {
+    fn used_now(&self, state: &OpenState) -> Option<SharedFile> {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed); // Most readers find it set, and share its cache line.
         }
         state.file().cloned()
     }
 
-    fn close(&self) -> Closing {
-        let Some(mut state) = self.state.try_write() else { return Closing::InUse };
-        let State::OnDemand(_, file) = &mut *state else { return Closing::NotOpen };
+    fn close(&self) -> CloseAttempt {
+        let Some(mut state) = self.state.try_write() else { return CloseAttempt::InUse };
+        let OpenState::OnDemand(_, file) = &mut *state else { return CloseAttempt::NotOpen };
         match file.take() {
-            Some(open) if Arc::strong_count(&open) == 1 => Closing::Closed(open),
+            Some(open) if Arc::strong_count(&open) == 1 => CloseAttempt::Closed(open),
             Some(open) => {
                 *file = Some(open);
-                Closing::InUse
+                CloseAttempt::InUse
             }
-            None => Closing::NotOpen,
+            None => CloseAttempt::NotOpen,
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What a log and a compaction pass hand each other: segments to read, and what replaces them.
+//! The exchange between a log and a compaction pass: segments to read, and their replacement.
 
 use crate::disk::{Disk, if_found};
 use crate::epochs::EpochHistory;
-use crate::kept::Replacing;
 use crate::options::IndexFactory;
 use crate::segment::{self, Segment};
+use crate::state_file::PendingReplacement;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Segments that are never written to again, as of a moment, and what a pass over them needs to know of their log.
+/// Sealed segments as of a moment, with all that a compaction pass needs to know of their log.
 pub struct SealedSegments {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
@@ -19,25 +19,25 @@ pub struct SealedSegments {
     /// Oldest first.
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) epochs: EpochHistory,
-    /// Passes have seen every record before it.
+    /// Earlier passes have seen every record before it.
     pub(crate) cleaned_end: Offset,
     pub(crate) log_end: Offset,
     /// How often the log had been truncated.
     pub(crate) truncations: u64,
 }
 
-/// Something that a pass has finished, for [`LogFiles::publish`](super::LogFiles::publish).
+/// A finished part of a pass, for [`LogFiles::publish`](super::LogFiles::publish).
 pub struct Compacted {
     pub(crate) outcome: CompactionOutcome,
     /// How often the log had been truncated when the pass began.
     pub(crate) truncations: u64,
 }
 
-/// What a pass has finished.
+/// A finished part of a pass.
 pub(crate) enum CompactionOutcome {
-    /// One segment that replaces some.
+    /// One segment that replaces some others.
     Replacement(SegmentReplacement),
-    /// All of it: every record before this offset was seen.
+    /// The end of the pass: it has seen every record before this offset.
     Clean { end: Offset },
 }
 
@@ -45,8 +45,8 @@ pub(crate) enum CompactionOutcome {
 pub(crate) struct SegmentReplacement {
     /// Those that it replaces.
     pub(crate) old: Vec<Arc<Segment>>,
-    pub(crate) replacing: Replacing,
-    /// When the first of its tombstones may go.
+    pub(crate) replacing: PendingReplacement,
+    /// When its first tombstones may go.
     pub(crate) delete_horizon: Option<Timestamp>,
 }
 
@@ -55,7 +55,7 @@ impl Compacted {
     pub fn bytes(&self) -> (u64, u64) {
         match &self.outcome {
             CompactionOutcome::Replacement(replacement) => {
-                let before = replacement.old.iter().map(|segment| segment.extent().position).sum();
+                let before = replacement.old.iter().map(|segment| segment.end_position().bytes).sum();
                 (before, replacement.replacing.bytes)
             }
             CompactionOutcome::Clean { .. } => (0, 0),

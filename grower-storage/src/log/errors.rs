@@ -1,4 +1,4 @@
-//! What can go wrong with a log, one enum per kind of operation.
+//! The errors of a log, one enum per kind of operation.
 
 use crate::disk::DiskError;
 use grower_protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
@@ -6,47 +6,48 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A sync failed, or a failed write could not be undone: nobody knows what the disk holds. Or the log's files are gone.
+/// The log takes no more changes. A sync failed, a failed write could not be undone, or the files are gone: the
+/// content of the disk is unknown.
 ///
-/// Nothing is retried. The process must end; opening the log again finds out what is really there.
+/// Nothing is retried. The process must end; the next opening finds out what the disk holds.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the log has failed and takes nothing more until it is opened again: {why}")]
 pub struct LogFailed {
-    /// The error that did it.
+    /// The cause.
     pub why: Arc<str>,
-    /// The log's files are no longer where they were: that says nothing of the disk, so other logs are served.
+    /// The log's files are no longer at their path. The disk may be sound, so other logs are served.
     pub files_gone: bool,
 }
 
 /// Why a batch was not appended. Nothing of it is in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The batch does not follow the producer's last one: one in between is missing.
+    /// The batch does not follow the producer's last one: at least one is missing in between.
     #[error("producer {producer} sent sequence {found}, expected {expected}")]
     OutOfOrderSequence {
-        /// Who sent it.
+        /// The producer.
         producer: ProducerId,
         /// The sequence of its first record.
         found: Sequence,
-        /// The one that would follow.
+        /// The expected sequence.
         expected: Sequence,
     },
-    /// A newer incarnation of the producer has been here.
+    /// A newer incarnation of the producer has appended.
     #[error("producer {producer} has epoch {current}, the batch came with {found}")]
     FencedProducer {
-        /// Who sent it.
+        /// The producer.
         producer: ProducerId,
         /// The batch's epoch.
         found: ProducerEpoch,
-        /// The latest one seen.
+        /// The latest epoch.
         current: ProducerEpoch,
     },
-    /// A newer leader has been here.
+    /// A newer leader has begun an epoch.
     #[error("leader epoch {found} is over, the log is at {current}")]
     StaleEpoch {
         /// The epoch of the append.
         found: LeaderEpoch,
-        /// The latest one begun.
+        /// The latest epoch.
         current: LeaderEpoch,
     },
     /// The partition has used up its offsets.
@@ -55,35 +56,35 @@ pub enum AppendError {
         /// The log end offset.
         end: Offset,
     },
-    /// The disk is full or refused the write; the log is as it was before. Retry after space was freed.
+    /// The disk is full or refused the write; the log is unchanged. Retry after space was freed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The log is out of order until it is opened again.
+    /// The log has failed and must be opened again.
     #[error(transparent)]
     Failed(#[from] LogFailed),
 }
 
-/// Why nothing could be read.
+/// Why a read failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// Before the log start or after the log end.
     #[error("offset {requested} is outside {log_start}..{log_end}")]
     OffsetOutOfRange {
-        /// What was asked for.
+        /// The offset asked for.
         requested: Offset,
         /// The log start offset.
         log_start: Offset,
         /// The log end offset.
         log_end: Offset,
     },
-    /// These offsets are lost to damage; all others can be read.
+    /// These offsets are damaged; all others can be read.
     #[error("offsets {}..{} of {} are damaged: {what}", offsets.start, offsets.end, path.display())]
     Corrupt {
         /// Exactly the damaged range.
         offsets: Range<Offset>,
         /// The segment file.
         path: PathBuf,
-        /// What was found.
+        /// The reason.
         what: Arc<str>,
     },
     /// The disk refused.
@@ -97,31 +98,31 @@ impl From<DiskError> for ReadError {
     }
 }
 
-/// Why a log was not truncated, trimmed or written down.
+/// Why a log was not truncated, trimmed or checkpointed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// The offset is not in the log.
     #[error("offset {requested} is outside {log_start}..{log_end}")]
     OffsetOutOfRange {
-        /// What was asked for.
+        /// The offset asked for.
         requested: Offset,
         /// The log start offset.
         log_start: Offset,
         /// The log end offset.
         log_end: Offset,
     },
-    /// A newer leader has been here.
+    /// A newer leader has begun an epoch.
     #[error("leader epoch {found} is over, the log is at {current}")]
     StaleEpoch {
         /// The epoch to begin.
         found: LeaderEpoch,
-        /// The latest one begun.
+        /// The latest epoch.
         current: LeaderEpoch,
     },
-    /// The disk refused; the operation may be tried again.
+    /// The disk refused; retry.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The log is out of order until it is opened again.
+    /// The log has failed and must be opened again.
     #[error(transparent)]
     Failed(#[from] LogFailed),
 }

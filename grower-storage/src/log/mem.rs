@@ -1,4 +1,4 @@
-//! A log in memory: the same promises without files, and simple enough to be right at a glance.
+//! A log in memory: the same promises without files, and obviously right.
 
 use super::rules;
 use super::{
@@ -17,35 +17,35 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Everything in memory. Written is durable: its flush points name no files.
+/// A log in memory. A written record is durable: flush points name no files.
 #[derive(Debug)]
 pub struct MemLog {
     options: LogOptions,
-    /// The time that was last told, by the clock for ages.
+    /// The latest time, by the clock for ages.
     now: Timestamp,
     producers: ProducerStates,
     durable_end: Offset,
     failed: Option<LogFailed>,
-    view: Arc<RwLock<View>>,
+    view: Arc<RwLock<MemLogState>>,
 }
 
 #[derive(Debug, Default)]
-struct View {
+struct MemLogState {
     start: Offset,
     end: Offset,
-    segments: VecDeque<Segment>,
+    segments: VecDeque<MemSegment>,
     epochs: EpochHistory,
 }
 
 #[derive(Debug)]
-struct Segment {
+struct MemSegment {
     base: Offset,
     created: Timestamp,
     appended: Timestamp,
     batches: Vec<Batch>,
 }
 
-impl Segment {
+impl MemSegment {
     fn new(base: Offset, created: Timestamp) -> Self {
         Self { base, created, appended: created, batches: Vec::new() }
     }
@@ -98,11 +98,11 @@ impl MemLog {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Begins a segment before a batch that does not fit the last one.
-    fn make_room(&self, view: &mut View, batch: &UnplacedBatch, now: Timestamp) -> bool {
+    /// Begins a segment if the batch does not fit the last one. True if there was one.
+    fn make_room(&self, view: &mut MemLogState, batch: &UnplacedBatch, now: Timestamp) -> bool {
         let fits = view.segments.back().is_some_and(|last| last.fill(now).takes(batch.header(), &self.options));
         if !fits {
-            view.segments.push_back(Segment::new(view.end, now));
+            view.segments.push_back(MemSegment::new(view.end, now));
         }
         !fits && 1 < view.segments.len()
     }
@@ -138,7 +138,7 @@ impl Log for MemLog {
         self.producers.bound(now, &self.options);
         if let Some(last) = view.segments.back_mut() {
             if last.batches.is_empty() {
-                last.created = now; // The one before it may have rolled long ago.
+                last.created = now; // The previous segment may have rolled long ago.
             }
             last.batches.push(batch);
             last.appended = now;
@@ -190,7 +190,7 @@ impl Log for MemLog {
         while view.segments.len() > 1 && view.segments.back().is_some_and(|last| last.batches.is_empty()) {
             view.segments.pop_back();
         }
-        view.end = view.segments.back().map_or(end, Segment::end).max(view.start);
+        view.end = view.segments.back().map_or(end, MemSegment::end).max(view.start);
         let end = view.end;
         view.epochs.truncate(end);
         self.durable_end = end;
@@ -216,7 +216,7 @@ impl Log for MemLog {
     }
 
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        let stats: Vec<SegmentStats> = self.view.read().segments.iter().map(Segment::stats).collect();
+        let stats: Vec<SegmentStats> = self.view.read().segments.iter().map(MemSegment::stats).collect();
         if let Some(start) = retention::new_start(&stats, now, limits) {
             self.trim(start)?;
         }
@@ -234,7 +234,7 @@ impl Log for MemLog {
         if old {
             let mut view = self.view.write();
             let end = view.end;
-            view.segments.push_back(Segment::new(end, now));
+            view.segments.push_back(MemSegment::new(end, now));
             self.durable_end = end;
         }
         Ok(old)
@@ -268,7 +268,7 @@ impl Log for MemLog {
     }
 }
 
-struct MemView(Arc<RwLock<View>>);
+struct MemView(Arc<RwLock<MemLogState>>);
 
 impl LogView for MemView {
     fn span(&self) -> Range<Offset> {
@@ -314,7 +314,7 @@ impl LogView for MemView {
     fn segments(&self) -> Vec<SegmentInfo> {
         let view = self.0.read();
         let last = view.segments.len().saturating_sub(1);
-        let info = |(at, segment): (usize, &Segment)| SegmentInfo {
+        let info = |(at, segment): (usize, &MemSegment)| SegmentInfo {
             file: segment::log_name(segment.base),
             index_file: segment::index_name(segment.base),
             base_offset: segment.base,

@@ -1,8 +1,8 @@
-//! One partition's log: what a broker appends to and reads from.
+//! One partition's log: a broker appends to it and reads from it.
 //!
-//! Appending and syncing are two things. [`Log::append`] writes under the caller's lock and returns at once;
-//! [`Log::flush_point`] says which files to sync, outside the lock, for everything appended so far to be durable; and
-//! [`Log::flushed`] tells the log how that went. Readers hold a [`LogReader`] and never wait for the writer.
+//! Appending and syncing are separate. [`Log::append`] writes under the caller's lock and returns at once.
+//! [`Log::flush_point`] names the files to sync, outside the lock, for everything appended so far to be durable.
+//! [`Log::flushed`] takes the outcome. Readers hold a [`LogReader`] and never wait for the writer.
 //!
 //! ```
 //! use grower_protocol::{batch::*, compression::Codec, ids::*};
@@ -49,12 +49,12 @@ use std::ops::Range;
 
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
 ///
-/// Two clocks tell it the time. Ages (of segments and producers) are measured by one that never jumps: `now` of opening,
-/// [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint), [`seal`](LogFiles::seal)
-/// and [`forget_producers`](Log::forget_producers). The timestamps of records are compared with the time of day: `date` of
-/// [`retain`](Log::retain).
+/// Two clocks tell it the time. Ages of segments and producers are measured by a clock that never jumps: `now` of
+/// opening, [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint),
+/// [`seal`](LogFiles::seal) and [`forget_producers`](Log::forget_producers). The timestamps of records are compared
+/// with the time of day: `date` of [`retain`](Log::retain).
 ///
-/// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened anew.
+/// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened again.
 /// Every implementation passes [`contract::log`](crate::contract::log()).
 pub trait Log: Send {
     /// From the log start offset to the log end offset (the next to be written).
@@ -63,14 +63,14 @@ pub trait Log: Send {
     /// The offset below which everything is known to be durable.
     fn durable_end(&self) -> Offset;
 
-    /// Gives a batch its offsets and writes it; readers see it when this returns, durable it is after a flush.
+    /// Gives a batch its offsets and writes it. Visible when this returns, durable after a flush.
     ///
-    /// A batch that its producer sent before is not appended again: the answer holds the offsets it got the first time.
-    /// An epoch newer than the last is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
+    /// A batch that its producer sent before is not appended again: the result holds its first offsets. A newer epoch
+    /// is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
 
-    /// Appends a batch if that takes a write and nothing else. If not, the append also rolls, begins an epoch, writes down
-    /// the producers or makes room, and so waits for syncs: it must not happen where others are kept waiting.
+    /// Appends a batch if one write is enough. If not, the append would also roll, begin an epoch, store the producers
+    /// or make room, and so wait for syncs: the batch comes back, for a thread that may wait.
     fn append_at_once(
         &mut self,
         batch: UnplacedBatch,
@@ -81,47 +81,45 @@ pub trait Log: Send {
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
 
-    /// What must reach the disk for everything appended so far to be durable, and up to where that reaches.
+    /// The files to sync for everything appended so far to be durable, and the end that is durable afterwards.
     fn flush_point(&self) -> FlushPoint;
 
-    /// Takes the outcome of syncing a flush point; answers the durable end.
+    /// Takes the outcome of syncing a flush point and returns the durable end.
     ///
-    /// Acknowledge nothing before this returned `Ok`: a roll may have learnt of a failure that this sync did not.
-    /// A failed sync fails the log for ever.
+    /// Acknowledge nothing before this returned `Ok`: a roll may know of a failure that this sync did not see. A
+    /// failed sync fails the log for ever.
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed>;
 
-    /// Drops every record at or after `end`, and the rest of a batch that holds `end`; once this returned they stay
-    /// dropped after a crash.
+    /// Drops every record at or after `end`, and all of a batch that holds `end`. Once this returned they stay dropped
+    /// after a crash.
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError>;
 
-    /// Moves the log start up to `start` and drops the segments wholly before it; durable when this returns.
-    /// A start before the present one changes nothing.
+    /// Moves the log start up to `start` and drops the segments wholly before it; durable when this returns. An
+    /// earlier start than the present one changes nothing.
     fn trim(&mut self, start: Offset) -> Result<(), ChangeError>;
 
-    /// Drops the oldest segments while what remains still meets the limits, and any whose records are all too old;
-    /// answers the log start. Durable when this returns.
+    /// Drops the oldest segments while the rest still meets the limits, and any whose records are all too old. Returns
+    /// the log start; durable when this returns.
     fn retain(&mut self, date: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
 
-    /// Whether the segment that is written to has records and is old enough to roll: [`Log::roll_if_old`]. Waits for
-    /// nothing.
+    /// Whether [`Log::roll_if_old`] would roll: the active segment has records and is old enough. Waits for nothing.
     fn is_old(&mut self, now: Timestamp) -> bool;
 
-    /// Rolls the segment that is written to if it is old, although nothing is appended; whether it did. Durable when this
-    /// returns.
+    /// Rolls the active segment if it is old, although nothing is appended. True if it did; durable when this returns.
     fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError>;
 
-    /// Makes all of it durable and writes down that it is, so that the next opening has little to check.
-    /// For a partition that has been idle for a while, and for a clean stop.
+    /// Makes everything durable and stores that, so that the next opening has little to check. For an idle partition,
+    /// and for a clean stop.
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError>;
 
-    /// How many producers it remembers.
+    /// How many producers are remembered.
     fn producers(&self) -> usize;
 
-    /// Forgets producers of which it has not heard for longer than `silent_ms`, and the longest silent ones beyond `most`.
-    /// A retry of what they sent is appended once more.
+    /// Forgets producers that were silent for longer than `silent_ms`, and the longest silent ones beyond `most`. A
+    /// retry of a forgotten producer is appended once more.
     fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize);
 
-    /// Takes new options; they hold from the next append on.
+    /// Takes new options, for the next append on.
     fn configure(&mut self, options: LogOptions);
 
     /// The log's files; none if it is in memory.
@@ -131,25 +129,25 @@ pub trait Log: Send {
     fn reader(&self) -> LogReader;
 }
 
-/// What became of a batch that was to be written at once.
+/// The outcome of [`Log::append_at_once`].
 #[derive(Debug)]
 pub enum AtOnce {
     /// It is appended.
     Appended(Appended),
-    /// It is not, and [`Log::append`] would have to wait for the disk.
+    /// It is not: [`Log::append`] would have to wait for the disk.
     Waits(UnplacedBatch),
 }
 
-/// Where a batch came to lie.
+/// Where a batch was placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Offset of its first record.
     pub base_offset: Offset,
     /// The offset after its last record.
     pub next_offset: Offset,
-    /// Whether a new segment was begun for it: the moment to look at retention.
+    /// Whether it began a new segment: the moment to check retention.
     pub rolled: bool,
-    /// Whether it was there already: a retry, answered with the offsets of the first time.
+    /// Whether it was appended before: the offsets are those of the first time.
     pub duplicate: bool,
 }
 
@@ -160,36 +158,36 @@ impl Appended {
     }
 }
 
-/// What to sync, and what is durable afterwards.
+/// The files to sync, and what is durable afterwards.
 #[derive(Clone)]
 pub struct FlushPoint {
-    /// What [`FlushPoint::sync`] syncs, the log first. Empty if all is durable already.
+    /// The files that [`FlushPoint::sync`] syncs, the log first. Empty if all is durable already.
     pub files: Vec<SharedFile>,
     /// The log end offset when this was taken.
     pub end: Offset,
-    /// Whether somebody waits for the sync, so that it is worth something to make the next ones cheaper. False unless said.
+    /// Whether a producer waits for the sync, so that cheaper syncs are worth some work. False unless set.
     pub awaited: bool,
-    /// What the sync makes durable of the active segment; none if all is durable already.
+    /// The part of the active segment that the sync makes durable; none if all is durable already.
     pub(crate) segment: Option<SegmentFlush>,
-    /// Truncations before this was taken: an older point says nothing of the bytes written since.
+    /// How often the log had been truncated: an older point does not cover the bytes written since.
     pub(crate) truncations: u64,
 }
 
 impl FlushPoint {
-    /// Nothing has to be synced for everything before `end` to be durable.
+    /// Nothing has to be synced: everything before `end` is durable.
     pub(crate) fn durable(end: Offset, truncations: u64) -> Self {
         Self { files: Vec::new(), end, awaited: false, segment: None, truncations }
     }
 
-    /// Syncs the files, and looks whether the log is still where it was opened: what is durable in a file without a name,
-    /// or in one that was moved away, no later process finds. For [`Log::flushed`].
+    /// Syncs the files, and checks that the log is still at its path: no later process finds what is durable in a
+    /// removed or moved file. For [`Log::flushed`].
     pub fn sync(&self, disk: &dyn Disk) -> Result<(), DiskError> {
         disk.sync_many(&self.files)?;
         self.files.first().map_or(Ok(()), |log| find_in_place(disk, log))
     }
 }
 
-/// An error if the file is known to be gone from its path. That it cannot be looked at says nothing.
+/// Fails if the file is known to be gone from its path. An error of the check itself proves nothing.
 pub(crate) fn find_in_place(disk: &dyn Disk, file: &SharedFile) -> Result<(), DiskError> {
     match disk.is_in_place(file) {
         Ok(false) => Err(DiskError::at("find", file.path())(io::Error::other(FileGone))),

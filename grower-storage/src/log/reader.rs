@@ -1,4 +1,4 @@
-//! What readers see of a log.
+//! The reading side of a log.
 
 use super::{EpochEnd, ReadError, SegmentInfo, Slice, TimedOffset};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
@@ -10,16 +10,16 @@ pub trait LogView: Send + Sync {
     /// From the log start offset to the log end offset.
     fn span(&self) -> Range<Offset>;
 
-    /// Whole batches from the one that holds `from`, none of them reaching past `upto`.
+    /// Whole batches from the one that holds `from`, none of them past `upto`.
     ///
-    /// At most `max_bytes`, but at least one batch. Nothing if `from` is at `upto` or at the log end. It stops before damage;
-    /// reading from a damaged offset on is [`ReadError::Corrupt`], which says where the damage ends.
+    /// At most `max_bytes`, but at least one batch. Nothing if `from` is at `upto` or at the log end. It stops before
+    /// damage; a read from a damaged offset is [`ReadError::Corrupt`], which says where the damage ends.
     fn read(&self, from: Offset, max_bytes: usize, upto: Offset) -> Result<Vec<Slice>, ReadError>;
 
     /// The first record, before `upto`, with this timestamp or a later one.
     fn offset_for_time(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<TimedOffset>, ReadError>;
 
-    /// The latest epoch that is not newer than `epoch`, and the offset where it ended (the log end for the present one).
+    /// The latest epoch that is not newer than `epoch`, and its end offset (the log end for the present one).
     fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd>;
 
     /// The segments, oldest first.
@@ -29,19 +29,19 @@ pub trait LogView: Send + Sync {
     fn files(&self) -> Option<&dyn FilesView>;
 }
 
-/// What can be wrong with the files of a log, and what only they say; see [`LogView::files`].
+/// Damage and losses that only files can have; see [`LogView::files`].
 pub trait FilesView {
-    /// Why the log takes nothing more, if its files are no longer where they were.
+    /// Why the log takes no more changes, if its files are no longer at their path.
     fn gone(&self) -> Option<Arc<str>>;
 
     /// Offsets that are known to be lost to damage, in order.
     fn damaged(&self) -> Vec<Range<Offset>>;
 
-    /// Checks the stored bytes of these offsets and remembers what is damaged: from then on reading it is an error.
+    /// Checks the stored bytes of these offsets and remembers damage: from then on reading it is an error.
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError>;
 
-    /// Finds out when tombstones may go in segments that an earlier process compacted, until `go_on` says no. Until that
-    /// is known, their time is no reason for a pass of compaction. Reads the headers of their batches.
+    /// Learns when tombstones may go in segments that an earlier process compacted, until `go_on` returns false. Until
+    /// that is known, expired tombstones cause no compaction pass. Reads the headers of their batches.
     fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError>;
 }
 

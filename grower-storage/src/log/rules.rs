@@ -1,32 +1,32 @@
-//! What both logs decide in the same way.
+//! Rules that both logs share.
 
 use super::{AppendError, Appended, ChangeError, ReadError};
 use crate::epochs::EpochHistory;
-use crate::producers::Verdict;
+use crate::producers::SequenceCheck;
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
-/// Turns the verdict on a producer's batch into an answer: none means append it.
-pub(crate) fn admit(verdict: Verdict, header: &BatchHeader) -> Result<Option<Appended>, AppendError> {
+/// Turns the check of a producer's batch into an answer; none means that it is to be appended.
+pub(crate) fn admit(check: SequenceCheck, header: &BatchHeader) -> Result<Option<Appended>, AppendError> {
     let Some(stamp) = header.producer else { return Ok(None) };
-    match verdict {
-        Verdict::Accept => Ok(None),
-        Verdict::Duplicate(offsets) => {
+    match check {
+        SequenceCheck::Accept => Ok(None),
+        SequenceCheck::Duplicate(offsets) => {
             Ok(Some(Appended { base_offset: offsets.start, next_offset: offsets.end, rolled: false, duplicate: true }))
         }
-        Verdict::OutOfOrder { expected } => Err(AppendError::OutOfOrderSequence {
+        SequenceCheck::OutOfOrder { expected } => Err(AppendError::OutOfOrderSequence {
             producer: stamp.id,
             found: stamp.base_sequence.unwrap_or_default(),
             expected,
         }),
-        Verdict::Fenced { current } => {
+        SequenceCheck::Fenced { current } => {
             Err(AppendError::FencedProducer { producer: stamp.id, found: stamp.epoch, current })
         }
     }
 }
 
-/// An epoch never falls back. The error is the present one.
+/// Checks that an epoch does not fall. The error is the present one.
 pub(crate) fn check_epoch(epochs: &EpochHistory, found: LeaderEpoch) -> Result<(), LeaderEpoch> {
     match epochs.latest() {
         Some(current) if found < current => Err(current),
@@ -39,7 +39,7 @@ pub(crate) fn next_offset(end: Offset, batch: &BatchHeader) -> Result<Offset, Ap
     end.checked_add(u64::from(batch.last_offset_delta) + 1).ok_or(AppendError::NoOffsetsLeft { end })
 }
 
-/// For truncating and trimming: both ends of the log are fine.
+/// For truncating and trimming: both ends of the log are allowed.
 pub(crate) fn check_in_span(requested: Offset, span: Range<Offset>) -> Result<(), ChangeError> {
     let (log_start, log_end) = (span.start, span.end);
     if requested < log_start || log_end < requested {
@@ -48,7 +48,7 @@ pub(crate) fn check_in_span(requested: Offset, span: Range<Offset>) -> Result<()
     Ok(())
 }
 
-/// For reading: the log end is fine, there is just nothing yet.
+/// For reading: the log end is allowed, there is just nothing yet.
 pub(crate) fn check_readable(requested: Offset, span: Range<Offset>) -> Result<(), ReadError> {
     let (log_start, log_end) = (span.start, span.end);
     if requested < log_start || log_end < requested {

@@ -1,14 +1,14 @@
-//! What the log remembers of its producers: enough to answer a retry with the offsets of the first time.
+//! The idempotence state of a log: enough to answer a retry with the offsets of the first time.
 //!
-//! The state follows from the batches alone, so recovery rebuilds it from their headers; the snapshot only saves time.
+//! The batches alone define the state, so recovery rebuilds it from their headers; a snapshot only saves time.
 //!
-//! Ages are differences between times of one clock, which never jumps while the process runs. Another process has another
-//! clock: what it stored is [moved](ProducerStates::restart) so that the producer heard of last has just been heard of. So
-//! producers do not age while nothing runs, and a wall clock that was wrong in one run expires nothing in the next.
+//! Ages are differences between times of one clock, which never jumps while the process runs. Another process has
+//! another clock: stored times are [moved](ProducerStates::restart) so that the latest of them is now. So producers do
+//! not age while no process runs, and a wrong wall clock in one run expires nothing in the next.
 
 mod snapshot;
 
-pub(crate) use snapshot::{PREVIOUS_NAME, Snapshot, Snapshots};
+pub(crate) use snapshot::{PREVIOUS_NAME, ProducerSnapshot, ProducerSnapshots};
 
 use crate::options::LogOptions;
 use grower_protocol::batch::{BatchHeader, ProducerStamp};
@@ -21,68 +21,69 @@ const BATCHES_REMEMBERED: usize = 5;
 
 /// The producers of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProducerStates(BTreeMap<ProducerId, Producer>);
+pub(crate) struct ProducerStates(BTreeMap<ProducerId, ProducerState>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Producer {
+struct ProducerState {
     epoch: ProducerEpoch,
-    /// When the log last heard of it, by the clock of this process.
+    /// When it last appended, by the clock of this process.
     seen: Timestamp,
     /// The latest batches of this epoch, oldest first.
-    batches: VecDeque<Remembered>,
+    batches: VecDeque<RememberedBatch>,
 }
 
 /// One batch that was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Remembered {
+struct RememberedBatch {
     base_sequence: Sequence,
     last_sequence: Sequence,
     base_offset: Offset,
     next_offset: Offset,
 }
 
-/// What to do with a batch.
+/// The outcome of checking a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Append it.
+pub(crate) enum SequenceCheck {
+    /// It is to be appended.
     Accept,
     /// It was appended before, at these offsets.
     Duplicate(Range<Offset>),
-    /// One in between is missing.
+    /// At least one batch before it is missing.
     OutOfOrder { expected: Sequence },
-    /// A newer incarnation has been here.
+    /// A newer incarnation has appended.
     Fenced { current: ProducerEpoch },
 }
 
 impl ProducerStates {
-    /// Judges a batch. Without any state every sequence is accepted: it expired, or the producer is new here.
-    pub(crate) fn check(&self, header: &BatchHeader) -> Verdict {
-        let Some((stamp, base_sequence)) = numbered(header) else { return Verdict::Accept };
-        let Some(producer) = self.0.get(&stamp.id) else { return Verdict::Accept };
+    /// Checks a batch. A producer without state may begin with any sequence: its state expired, or it is new here.
+    pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
+        let Some((stamp, base_sequence)) = numbered(header) else { return SequenceCheck::Accept };
+        let Some(producer) = self.0.get(&stamp.id) else { return SequenceCheck::Accept };
         if stamp.epoch < producer.epoch {
-            return Verdict::Fenced { current: producer.epoch };
+            return SequenceCheck::Fenced { current: producer.epoch };
         }
         if producer.epoch < stamp.epoch {
             return accept_if(base_sequence == Sequence::ZERO, Sequence::ZERO);
         }
         let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
-        let same = |b: &&Remembered| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
+        let same = |b: &&RememberedBatch| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
         if let Some(batch) = producer.batches.iter().find(same) {
-            return Verdict::Duplicate(batch.base_offset..batch.next_offset);
+            return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset);
         }
         match producer.batches.back() {
             Some(last) => {
                 let expected = last.last_sequence.wrapping_add(1);
                 accept_if(base_sequence == expected, expected)
             }
-            None => Verdict::Accept,
+            None => SequenceCheck::Accept,
         }
     }
 
     /// Remembers a batch that is now in the log.
     pub(crate) fn note(&mut self, header: &BatchHeader, now: Timestamp) {
         let Some((stamp, base_sequence)) = numbered(header) else { return };
-        let fresh = || Producer { epoch: stamp.epoch, seen: now, batches: VecDeque::with_capacity(BATCHES_REMEMBERED) };
+        let fresh =
+            || ProducerState { epoch: stamp.epoch, seen: now, batches: VecDeque::with_capacity(BATCHES_REMEMBERED) };
         let producer = self.0.entry(stamp.id).or_insert_with(fresh);
         if producer.epoch != stamp.epoch {
             *producer = fresh();
@@ -91,7 +92,7 @@ impl ProducerStates {
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
         }
-        producer.batches.push_back(Remembered {
+        producer.batches.push_back(RememberedBatch {
             base_sequence,
             last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
             base_offset: header.base_offset,
@@ -99,7 +100,7 @@ impl ProducerStates {
         });
     }
 
-    /// Takes over ages that another process counted.
+    /// Moves times of another process's clock to this one's.
     pub(crate) fn restart(&mut self, now: Timestamp) {
         let Some(last) = self.0.values().map(|producer| producer.seen).max() else { return };
         for producer in self.0.values_mut() {
@@ -114,8 +115,8 @@ impl ProducerStates {
         if self.0.len() <= most {
             return;
         }
-        // Those that were replayed were all heard of at once; then the order of their batches counts.
-        let last_offset = |producer: &Producer| producer.batches.back().map(|batch| batch.next_offset);
+        // Replayed producers all appended at the same time: then their last offsets decide.
+        let last_offset = |producer: &ProducerState| producer.batches.back().map(|batch| batch.next_offset);
         let mut by_age: Vec<_> = self.0.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
         by_age.sort_unstable();
         for (.., id) in &by_age[..self.0.len() - most] {
@@ -123,7 +124,7 @@ impl ProducerStates {
         }
     }
 
-    /// Keeps the producers within their limit. Forgetting some at once, it need not look at all of them often.
+    /// Keeps the producers within their limit. Dropping an eighth at once, it need not scan them often.
     pub(crate) fn bound(&mut self, now: Timestamp, options: &LogOptions) {
         let most = options.producers_max;
         if most < self.len() {
@@ -142,11 +143,11 @@ impl ProducerStates {
     }
 }
 
-fn accept_if(follows: bool, expected: Sequence) -> Verdict {
-    if follows { Verdict::Accept } else { Verdict::OutOfOrder { expected } }
+fn accept_if(follows: bool, expected: Sequence) -> SequenceCheck {
+    if follows { SequenceCheck::Accept } else { SequenceCheck::OutOfOrder { expected } }
 }
 
-/// Who wrote a batch and as what number; control batches have none.
+/// The producer's stamp and the batch's first sequence; control batches have none.
 fn numbered(header: &BatchHeader) -> Option<(ProducerStamp, Sequence)> {
     let stamp = header.producer?;
     Some((stamp, stamp.base_sequence?))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kept;
+use crate::state_file;
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::LeaderEpoch;
@@ -27,16 +27,16 @@ fn states(headers: &[BatchHeader]) -> ProducerStates {
     states
 }
 
-fn out_of_order(expected: i32) -> Verdict {
-    Verdict::OutOfOrder { expected: Sequence::from_wire(expected).unwrap() }
+fn out_of_order(expected: i32) -> SequenceCheck {
+    SequenceCheck::OutOfOrder { expected: Sequence::from_wire(expected).unwrap() }
 }
 
 #[test]
 fn a_retry_gets_the_offsets_of_the_first_time() {
     let states = states(&[header(1, 0, 0, 3, 10), header(1, 0, 3, 2, 20)]);
-    assert_eq!(states.check(&header(1, 0, 0, 3, 0)), Verdict::Duplicate(Offset::new(10)..Offset::new(13)));
-    assert_eq!(states.check(&header(1, 0, 3, 2, 0)), Verdict::Duplicate(Offset::new(20)..Offset::new(22)));
-    assert_eq!(states.check(&header(1, 0, 5, 1, 0)), Verdict::Accept);
+    assert_eq!(states.check(&header(1, 0, 0, 3, 0)), SequenceCheck::Duplicate(Offset::new(10)..Offset::new(13)));
+    assert_eq!(states.check(&header(1, 0, 3, 2, 0)), SequenceCheck::Duplicate(Offset::new(20)..Offset::new(22)));
+    assert_eq!(states.check(&header(1, 0, 5, 1, 0)), SequenceCheck::Accept);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn five_batches_are_remembered_and_the_sixth_pushes_out_the_first() {
     let states = states(&headers);
     assert_eq!(states.check(&headers[0]), out_of_order(6));
     for header in &headers[1..] {
-        assert!(matches!(states.check(header), Verdict::Duplicate(_)));
+        assert!(matches!(states.check(header), SequenceCheck::Duplicate(_)));
     }
 }
 
@@ -59,24 +59,24 @@ fn a_gap_in_the_sequence_is_refused() {
 #[test]
 fn sequences_wrap_to_zero() {
     let states = states(&[header(1, 0, i32::MAX - 1, 2, 0)]);
-    assert_eq!(states.check(&header(1, 0, 0, 1, 0)), Verdict::Accept);
+    assert_eq!(states.check(&header(1, 0, 0, 1, 0)), SequenceCheck::Accept);
 }
 
 #[test]
 fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
     let mut states = states(&[header(1, 4, 0, 1, 0)]);
-    assert_eq!(states.check(&header(1, 3, 1, 1, 0)), Verdict::Fenced { current: ProducerEpoch::new(4) });
+    assert_eq!(states.check(&header(1, 3, 1, 1, 0)), SequenceCheck::Fenced { current: ProducerEpoch::new(4) });
     assert_eq!(states.check(&header(1, 5, 1, 1, 0)), out_of_order(0));
     states.note(&header(1, 5, 0, 1, 1), at(0));
-    assert_eq!(states.check(&header(1, 4, 0, 1, 0)), Verdict::Fenced { current: ProducerEpoch::new(5) });
-    assert_eq!(states.check(&header(1, 5, 1, 1, 0)), Verdict::Accept);
+    assert_eq!(states.check(&header(1, 4, 0, 1, 0)), SequenceCheck::Fenced { current: ProducerEpoch::new(5) });
+    assert_eq!(states.check(&header(1, 5, 1, 1, 0)), SequenceCheck::Accept);
 }
 
 #[test]
-fn a_forgotten_producer_may_go_on_with_any_sequence() {
+fn a_forgotten_producer_may_continue_with_any_sequence() {
     let mut states = states(&[header(1, 0, 0, 1, 0)]);
     states.expire(at(11), 10, 100);
-    assert_eq!(states.check(&header(1, 0, 77, 1, 0)), Verdict::Accept);
+    assert_eq!(states.check(&header(1, 0, 77, 1, 0)), SequenceCheck::Accept);
 }
 
 #[test]
@@ -87,15 +87,15 @@ fn beyond_the_limit_the_longest_silent_one_is_forgotten() {
     }
     states.expire(at(30), 100, 2);
     assert_eq!(states.len(), 2);
-    assert_eq!(states.check(&header(2, 0, 9, 1, 0)), Verdict::Accept, "2 is forgotten");
-    assert!(matches!(states.check(&header(1, 0, 9, 1, 0)), Verdict::OutOfOrder { .. }));
+    assert_eq!(states.check(&header(2, 0, 9, 1, 0)), SequenceCheck::Accept, "2 is forgotten");
+    assert!(matches!(states.check(&header(1, 0, 9, 1, 0)), SequenceCheck::OutOfOrder { .. }));
 }
 
 #[test]
-fn a_snapshot_is_what_it_was_and_its_bytes_never_change() {
-    let snapshot = Snapshot { offset: Offset::new(13), states: states(&[header(1, 2, 5, 3, 10)]) };
-    let bytes = kept::encode(&snapshot);
-    assert_eq!(kept::decode::<Snapshot>(Path::new("s"), &bytes).unwrap(), snapshot);
+fn a_snapshot_round_trips_and_its_bytes_never_change() {
+    let snapshot = ProducerSnapshot { offset: Offset::new(13), states: states(&[header(1, 2, 5, 3, 10)]) };
+    let bytes = state_file::encode(&snapshot);
+    assert_eq!(state_file::decode::<ProducerSnapshot>(Path::new("s"), &bytes).unwrap(), snapshot);
     let hex = bytes.chunks(4).map(|word| word.iter().map(|b| format!("{b:02x}")).collect());
     insta::assert_snapshot!(hex.collect::<Vec<String>>().join(" "), @"47577073 00010000 0000003a 00000000 0000000d 00000001 00000000 00000001 00020000 00000000 00000000 00010000 00050000 00070000 00000000 000a0000 00000000 000d78d8 4678");
 }

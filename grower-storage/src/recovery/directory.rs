@@ -1,13 +1,13 @@
-//! Which files a partition's directory holds.
+//! The files in a partition's directory.
 
 use crate::disk::{Disk, DiskError, if_found};
-use crate::kept::{Checkpoint, Replacing};
 use crate::segment;
-use grower_index::{Entry, SegmentIndex, StoredIndex};
+use crate::state_file::{Checkpoint, PendingReplacement};
+use grower_index::{IndexEntry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
-/// The names in a partition's directory, sorted out.
+/// The names in a partition's directory, sorted by kind.
 #[derive(Default)]
 pub(crate) struct Directory {
     /// Base offsets of the log files, rising.
@@ -16,7 +16,7 @@ pub(crate) struct Directory {
     pub(crate) indexes: Vec<Offset>,
     /// Names of everything else.
     pub(crate) others: Vec<String>,
-    /// Base offset of a compacted segment whose files may have their temporary names.
+    /// Base offset of a published compacted segment, whose files may still have their temporary names.
     published: Option<Offset>,
 }
 
@@ -37,8 +37,8 @@ impl Directory {
         Ok(Some(directory))
     }
 
-    /// Sees the directory as it will be once a compaction that was published is finished.
-    pub(crate) fn assume_finished(&mut self, replacing: &Replacing) {
+    /// Shows the directory as it will be once a published compaction is finished.
+    pub(crate) fn assume_finished(&mut self, replacing: &PendingReplacement) {
         let base = replacing.offsets.start;
         let stays = |at: &Offset| *at <= base || replacing.offsets.end <= *at;
         self.logs.retain(stays);
@@ -65,8 +65,8 @@ impl Directory {
         self.others.iter().any(|other| other == name)
     }
 
-    /// Removes what a crash kept others from removing: segments wholly before the log start, files under temporary names,
-    /// and indexes whose log a trim, a truncation or a roll that was cut short explains.
+    /// Removes leftovers of a crash: segments wholly before the log start, temporary files, and indexes whose log an
+    /// interrupted trim, truncation or roll explains.
     pub(crate) fn clean_up(
         &mut self,
         disk: &dyn Disk,
@@ -83,14 +83,14 @@ impl Directory {
         if names.is_empty() { Ok(()) } else { disk.sync_dir(dir) }
     }
 
-    /// Passes over the logs wholly before the log start, as if they had been removed, and names them.
+    /// Drops the logs wholly before the log start from the listing, as if they had been removed, and returns them.
     pub(crate) fn forget_dropped(&mut self, checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
         let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
         let gone = self.logs.partition_point(|base| *base <= log_start).saturating_sub(1);
         self.logs.drain(..gone).collect()
     }
 
-    /// Indexes that say nothing of a lost log: a trim, a truncation or a roll that was cut short explains them.
+    /// Indexes without a log that prove no loss: an interrupted trim, truncation or roll explains them.
     pub(crate) fn leftover_indexes(
         &self,
         disk: &dyn Disk,
@@ -109,12 +109,12 @@ impl Directory {
         Ok(leftover)
     }
 
-    /// Whether there is anything of a log: before its first segment a partition has nothing to lose.
+    /// Whether the partition has had a segment: before that it has nothing to lose.
     pub(crate) fn has_begun(&self, checkpoint: Option<&Checkpoint>, orphans: Option<Offset>) -> bool {
         !self.logs.is_empty() || checkpoint.is_some() || orphans.is_some()
     }
 
-    /// How far the log went by indexes that have lost their logs.
+    /// The log end according to indexes that have lost their logs.
     pub(crate) fn end_by_orphans(&self, disk: &dyn Disk, dir: &Path) -> Result<Option<Offset>, DiskError> {
         let mut end = None;
         for base in self.indexes.iter().filter(|base| self.logs.binary_search(base).is_err()) {
@@ -125,7 +125,7 @@ impl Directory {
     }
 }
 
-fn last_entry(disk: &dyn Disk, path: &Path) -> Result<Option<Entry>, DiskError> {
+fn last_entry(disk: &dyn Disk, path: &Path) -> Result<Option<IndexEntry>, DiskError> {
     let Some(index) = if_found(disk.map(path))?.map(StoredIndex::new) else { return Ok(None) };
     Ok((0..index.entry_count()).rev().find_map(|at| index.entry(at)))
 }

@@ -1,4 +1,4 @@
-//! What keeps a log from being opened.
+//! Why a log cannot be opened.
 
 use crate::disk::DiskError;
 use std::path::PathBuf;

@@ -1,65 +1,66 @@
-//! The index of the last segment: what it knows before the log is read, and making it whole again afterwards.
+//! The index of the last segment: read before the log, and completed after it.
 
 use super::sealed::begins_at;
 use crate::disk::{Disk, DiskError, Mapped, SharedFile, if_found};
 use crate::options::LogOptions;
-use crate::segment::{self, Extent, Mode, Segment, Step, Walk};
-use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
+use crate::segment::{self, LogPosition, ScanItem, ScanMode, Scanner, Segment};
+use grower_index::{ENTRY_LENGTH, IndexEntry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What an index file has to say. It stays where it is, however long it is.
-pub(super) struct Loaded {
+/// An index file that was read. It stays mapped, however long it is.
+pub(super) struct LoadedIndex {
     map: Mapped,
-    /// How many entries come before the first that is damaged or out of place: a witness speaks from one to the next.
+    /// How many entries come before the first damaged or misplaced one: a header checksum covers an interval between
+    /// two.
     unbroken: usize,
-    /// Whether there is such a one.
+    /// Whether there is a damaged or misplaced one.
     pub(super) broken: bool,
 }
 
 /// The bytes of an index file up to the end of an entry.
-pub(super) struct Front {
+pub(super) struct IndexPrefix {
     map: Mapped,
     length: usize,
 }
 
-impl AsRef<[u8]> for Front {
+impl AsRef<[u8]> for IndexPrefix {
     fn as_ref(&self) -> &[u8] {
         self.map.as_ref().get(..self.length).unwrap_or_default()
     }
 }
 
-/// Reads an index file; none if it is not there, or belongs to another log.
+/// Reads an index file; none if it is missing, or belongs to another log.
 pub(super) fn load_entries(
     disk: &dyn Disk,
     path: &Path,
     file: &SharedFile,
     base: Offset,
     length: u64,
-) -> Result<Option<Loaded>, DiskError> {
+) -> Result<Option<LoadedIndex>, DiskError> {
     let Some(map) = if_found(disk.map(path))? else { return Ok(None) };
-    let loaded = Loaded::of(map);
+    let loaded = LoadedIndex::of(map);
     let mut agree = false;
     let samples = loaded.samples(length);
     for entry in &samples {
         agree |= begins_at(file, base, *entry)?;
     }
-    // One disagreement may be a batch that is damaged; then the index must not be thrown away.
+    // One disagreement may be a damaged batch: then the index must be kept.
     let foreign = !agree && 1 < samples.iter().map(|entry| entry.position).collect::<BTreeSet<_>>().len();
     Ok((!foreign).then_some(loaded))
 }
 
-impl Default for Loaded {
+impl Default for LoadedIndex {
     fn default() -> Self {
         Self::of(Mapped::new([]))
     }
 }
 
-impl Loaded {
+impl LoadedIndex {
     fn of(map: Mapped) -> Self {
         let mut loaded = Self { map, unbroken: 0, broken: false };
-        let mut last: Option<Entry> = None;
+        let mut last: Option<IndexEntry> = None;
         for at in 0..loaded.index().entry_count() {
             let entry = loaded.index().entry(at);
             let in_place = entry.zip(last).is_none_or(|(entry, last)| {
@@ -77,13 +78,13 @@ impl Loaded {
     }
 
     /// Every sound entry: each was true when it was written.
-    pub(super) fn sound(&self) -> impl Iterator<Item = Entry> {
+    pub(super) fn sound(&self) -> impl Iterator<Item = IndexEntry> {
         let index = self.index();
         (0..index.entry_count()).filter_map(move |at| index.entry(at))
     }
 
-    /// The first, the last and one between of the sound entries within a log of this length.
-    fn samples(&self, length: u64) -> Vec<Entry> {
+    /// The first, the last and a middle one of the sound entries within a log of this length.
+    fn samples(&self, length: u64) -> Vec<IndexEntry> {
         let index = self.index();
         let within = |at| Some((at, index.entry(at).filter(|entry| u64::from(entry.position) < length)?));
         let Some((last_at, last)) = (0..index.entry_count()).rev().find_map(within) else { return Vec::new() };
@@ -91,15 +92,15 @@ impl Loaded {
         from(0).into_iter().chain(from(last_at / 2)).chain([last]).collect()
     }
 
-    /// The entries up to a position that follow one on another without a gap.
-    pub(super) fn front(&self, until: u64) -> Front {
+    /// The unbroken entries up to a position.
+    pub(super) fn front(&self, until: u64) -> IndexPrefix {
         let entries = self.sound().take(self.unbroken).take_while(|entry| u64::from(entry.position) <= until);
-        Front { map: self.map.clone(), length: entries.count() * ENTRY_LENGTH }
+        IndexPrefix { map: self.map.clone(), length: entries.count() * ENTRY_LENGTH }
     }
 }
 
-/// A segment with an index for everything up to its end.
-pub(crate) struct Rebuilt {
+/// A segment whose index covers all of it.
+pub(crate) struct RebuiltSegment {
     pub(crate) segment: Segment,
     pub(crate) log: SharedFile,
     pub(crate) index: SharedFile,
@@ -107,39 +108,39 @@ pub(crate) struct Rebuilt {
     pub(super) changed: bool,
 }
 
-/// Makes the index of a segment that ends at `end`: the entries that still hold, then one for each interval after them.
+/// Completes the index of a segment that ends at `end`: keeps the entries that hold, then adds one per interval.
 pub(crate) fn reindex_cut(
     disk: &dyn Disk,
     dir: &Path,
     old: &Segment,
-    end: Extent,
+    end: LogPosition,
     options: &LogOptions,
     seed: u32,
-) -> Result<Rebuilt, DiskError> {
+) -> Result<RebuiltSegment, DiskError> {
     let path = dir.join(segment::index_name(old.base));
     let log = old.file.get()?;
-    let stored = load_entries(disk, &path, &log, old.base, end.position)?.unwrap_or_default();
-    let held = stored.front(end.position);
+    let stored = load_entries(disk, &path, &log, old.base, end.bytes)?.unwrap_or_default();
+    let held = stored.front(end.bytes);
     let (index, mut changed) = open_with(disk, &path, held.as_ref())?;
     let mut length = index.len()?;
     let segment = Segment::growing(old.base, log.clone(), options.index.make(seed)).with_index_file(&index);
     let held = StoredIndex::new(held);
     (0..held.entry_count()).filter_map(|at| held.entry(at)).for_each(|entry| segment.restore(entry));
-    let mut walk = Walk::new(&segment, Mode::Headers, segment.extent(), end);
-    while let Some(Step::Batch(batch)) = walk.step()? {
-        if let Some(entry) = segment.note(&batch.noted(old.base), 0) {
+    let mut scanner = Scanner::new(&segment, ScanMode::Headers, segment.end_position(), end);
+    while let Some(ScanItem::Batch(batch)) = scanner.next_item()? {
+        if let Some(entry) = segment.note(&batch.indexed_batch(old.base), 0) {
             index.write_all_at(&entry.encode(), length)?;
             length += ENTRY_LENGTH as u64;
             segment.index_stored(length);
             changed = true;
         }
     }
-    segment.set_extent(end);
-    Ok(Rebuilt { segment, log, index, changed })
+    segment.set_end_position(end);
+    Ok(RebuiltSegment { segment, log, index, changed })
 }
 
-/// The index file with exactly these of its bytes, and whether it had others. It is then another file: readers may have
-/// mapped the old one, and a map must not be cut short under them.
+/// Opens an index file with exactly these bytes, and says whether it had others. If so it is replaced by a new file:
+/// readers may have mapped the old one, and a map must not be cut under them.
 fn open_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(SharedFile, bool), DiskError> {
     if let Some(index) = if_found(disk.open(path))?
         && index.len()? == bytes.len() as u64
@@ -150,7 +151,7 @@ fn open_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(SharedFile, 
     Ok((disk.open(path)?, true))
 }
 
-/// Puts an index in the place of the old one. Whenever a crash comes, it leaves one of them or none.
+/// Replaces an index. A crash leaves the old one, the new one or none.
 pub(super) fn store_index(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = path.with_extension("growerindex.tmp");
     if_found(disk.remove_file(&temporary))?;

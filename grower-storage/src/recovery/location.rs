@@ -1,9 +1,9 @@
-//! Where a log lies and whose it is.
+//! Where a log lies and which partition it is.
 
 use grower_protocol::ids::{PartitionId, TopicId};
 use std::path::PathBuf;
 
-/// Where a log lies and whose it is.
+/// Where a log lies and which partition it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPlace {
     /// The partition's directory; created with the first append.
@@ -12,6 +12,6 @@ pub struct LogPlace {
     pub topic_id: TopicId,
     /// Which of its partitions.
     pub partition: PartitionId,
-    /// Where bytes are kept that recovery cuts off and that may have been acknowledged.
+    /// Where recovery keeps the bytes that it cuts off: they may have been acknowledged.
     pub cut_dir: Option<PathBuf>,
 }

@@ -1,9 +1,9 @@
-//! Opening a partition after whatever happened to it.
+//! Opens a partition after any crash.
 //!
-//! What was seen is judged by a table (`decide`); the rest of this module looks, and carries the verdicts out. Only what
-//! lies above the known durable end is read; everything below it was durable once, so damage there is rot and is found
-//! when it is read, by the scrubber or by `verify`. Rot changes no file. What recovery takes into service, it syncs first:
-//! a second crash must not take back what a consumer read after the first.
+//! A table (`decide`) judges each observation; the rest of this module observes and acts. Only bytes above the known
+//! durable end are read. Everything below it was durable once: damage there is corruption, and is found when it is
+//! read, by the scrubber or by `verify`. Corruption changes no file. Recovery syncs whatever it takes into service: a
+//! second crash must not take back records that were read after the first.
 
 mod cut;
 mod decide;
@@ -12,12 +12,12 @@ mod error;
 mod exchange;
 mod index;
 mod location;
-mod look;
 mod replacement;
 mod replay;
 mod report;
 mod sealed;
 mod tail;
+mod tail_scan;
 
 pub(crate) use cut::copy_range;
 pub(crate) use directory::Directory;
@@ -25,39 +25,41 @@ pub use error::OpenError;
 pub(crate) use exchange::{finish_exchange, name_of_new};
 pub(crate) use index::reindex_cut;
 pub use location::LogPlace;
-pub(crate) use look::{Looked, look_at_last};
 pub(crate) use replacement::finish_replacement;
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
+pub(crate) use tail_scan::{TailScan, scan_tail};
 
 use crate::disk::{Disk, DiskError, if_found};
-use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError};
 use crate::options::LogOptions;
-use crate::producers::{PREVIOUS_NAME, Snapshots};
-use crate::segment::{Active, Damage, Segment};
+use crate::producers::{PREVIOUS_NAME, ProducerSnapshots};
+use crate::segment::{ActiveSegment, Corruption, Segment};
+use crate::state_file::{
+    self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, PartitionIdentity, StateFile, StateFileError,
+};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What the segments and the checkpoint of a partition came to.
+/// The outcome of recovery.
 pub(crate) struct Recovered {
     pub(crate) start: Offset,
     pub(crate) end: Offset,
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// None if there is no segment, or the last must not be touched.
-    pub(crate) active: Option<Active>,
+    /// None if there is no segment, or if the last must not be changed.
+    pub(crate) active: Option<ActiveSegment>,
     pub(crate) durable: DurableEnd,
     pub(crate) checkpoint: Option<Checkpoint>,
     /// How far the log is compacted.
     pub(crate) cleaned_end: Offset,
-    pub(crate) lost: Vec<(PathBuf, Damage)>,
-    /// Whether the directory says whose log it holds.
+    pub(crate) lost: Vec<(PathBuf, Corruption)>,
+    /// Whether the directory has a sound identity.
     pub(crate) has_identity: bool,
 }
 
-/// Everything the steps of recovery need to know.
-pub(crate) struct Context<'a> {
+/// The arguments of all steps of recovery.
+pub(crate) struct RecoveryContext<'a> {
     pub(crate) disk: &'a dyn Disk,
     /// The same, for files that are opened again when they are read.
     pub(crate) shared_disk: &'a Arc<dyn Disk>,
@@ -68,9 +70,12 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Looks at the directory and makes the segments fit to be served; none if there is nothing.
-pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Result<Option<Recovered>, OpenError> {
-    let Context { disk, place, .. } = *context;
+/// Recovers the segments of a directory; none if there is no log yet.
+pub(crate) fn recover(
+    context: &RecoveryContext<'_>,
+    report: &mut RecoveryReport,
+) -> Result<Option<Recovered>, OpenError> {
+    let RecoveryContext { disk, place, .. } = *context;
     if if_found(disk.list(&place.dir))?.is_none() {
         return Ok(None);
     }
@@ -78,7 +83,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     let cleaned_end = finish_compaction(context, report)?;
     let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
-        load_or_note::<AcceptedLosses>(disk, place, report)?; // What a later version began, it has to finish.
+        load_or_note::<AcceptedLosses>(disk, place, report)?; // A later version has to finish its own exchange.
         finish_exchange(disk, &place.dir)?;
         directory = Directory::list(disk, &place.dir)?.unwrap_or(directory);
     }
@@ -93,7 +98,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     recovered.cleaned_end = cleaned_end.min(recovered.end);
     recovered.account_for_missing(place, directory.logs.first().copied(), orphans);
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
-        // What a truncation had begun to remove may be missing in any way.
+        // A truncation may have removed any of it.
         let start = recovered.start;
         recovered.lost.retain(|(_, damage)| damage.offsets.start.max(start) < end);
     }
@@ -103,7 +108,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
 
 impl Recovered {
     fn of_segments(
-        context: &Context<'_>,
+        context: &RecoveryContext<'_>,
         bases: &[Offset],
         checkpoint: Option<Checkpoint>,
         report: &mut RecoveryReport,
@@ -134,8 +139,8 @@ impl Recovered {
         Ok(recovered)
     }
 
-    /// Offsets that the checkpoint or an index vouches for and that no log file holds were lost with their files. They
-    /// are never given to other records.
+    /// Reports offsets that the checkpoint or an index knew and no log file holds: they were lost with their files,
+    /// and are never given to other records.
     fn account_for_missing(&mut self, place: &LogPlace, first: Option<Offset>, orphans: Option<Offset>) {
         let path = place.dir.join(Checkpoint::NAME);
         if let Some(first) = first {
@@ -147,7 +152,7 @@ impl Recovered {
             self.lose(path, self.end.max(self.start)..end, "the segment files that held it are missing or too short");
             self.end = end;
             self.active = None;
-            // The next checkpoint must vouch for no less, or those offsets would be given out after it.
+            // The next checkpoint must know no less, or those offsets would be given out after it.
             self.durable = checkpoint
                 .map(|checkpoint| checkpoint.durable)
                 .filter(|known| known.end == end)
@@ -157,19 +162,19 @@ impl Recovered {
 
     fn lose(&mut self, path: PathBuf, offsets: std::ops::Range<Offset>, what: &str) {
         if offsets.start < offsets.end {
-            self.lost.push((path, Damage { bytes: 0..0, offsets, what: what.into() }));
+            self.lost.push((path, Corruption { bytes: 0..0, offsets, what: what.into() }));
         }
     }
 }
 
-/// Another partition's directory is never touched. A damaged or missing identity is no reason to withhold the records;
-/// answers whether there is a sound one.
-fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<bool, OpenError> {
+/// Refuses another partition's directory. A damaged or missing identity does not withhold the records. Returns whether
+/// there is a sound one.
+fn check_identity(context: &RecoveryContext<'_>, report: &mut RecoveryReport) -> Result<bool, OpenError> {
     let place = context.place;
-    let expected = Identity { topic_id: place.topic_id, partition: place.partition };
-    match load_or_note::<Identity>(context.disk, place, report)? {
+    let expected = PartitionIdentity { topic_id: place.topic_id, partition: place.partition };
+    match load_or_note::<PartitionIdentity>(context.disk, place, report)? {
         Some(found) if found != expected => Err(OpenError::Foreign {
-            path: place.dir.join(Identity::NAME),
+            path: place.dir.join(PartitionIdentity::NAME),
             found: found.to_string(),
             expected: expected.to_string(),
         }),
@@ -177,51 +182,51 @@ fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<
     }
 }
 
-/// Finishes what compaction had published and a crash interrupted; answers how far the log is compacted.
-fn finish_compaction(context: &Context<'_>, report: &mut RecoveryReport) -> Result<Offset, OpenError> {
-    let Context { disk, place, .. } = *context;
+/// Finishes a published compaction that a crash interrupted, and returns how far the log is compacted.
+fn finish_compaction(context: &RecoveryContext<'_>, report: &mut RecoveryReport) -> Result<Offset, OpenError> {
+    let RecoveryContext { disk, place, .. } = *context;
     let state: CompactionState = load_or_note(disk, place, report)?.unwrap_or_default();
     let Some(replacing) = &state.replacing else { return Ok(state.cleaned_end) };
     match finish_replacement(disk, &place.dir, replacing) {
-        // Somebody else had a hand in it. All files stay, and what is damaged shows when they are opened.
+        // The files were changed from outside. All stay, and damage shows when they are opened.
         Err(error) if error.kind() == ErrorKind::InvalidData => report.notes.push(error.to_string()),
         finished => finished?,
     }
     let done = CompactionState { replacing: None, ..state };
-    kept::store(disk, &place.dir, &done)?;
+    state_file::store(disk, &place.dir, &done)?;
     Ok(done.cleaned_end)
 }
 
-/// One of the small files; a missing or damaged one is none. It is noted, and replaced when it is next written.
-pub(crate) fn load_or_note<T: Kept>(
+/// Loads a state file. A missing or damaged one is none: it is reported, and replaced at the next write.
+pub(crate) fn load_or_note<T: StateFile>(
     disk: &dyn Disk,
     place: &LogPlace,
     report: &mut RecoveryReport,
 ) -> Result<Option<T>, OpenError> {
-    noted(kept::load::<T>(disk, &place.dir), report)
+    noted(state_file::load::<T>(disk, &place.dir), report)
 }
 
-/// What the snapshots of producers are, as far as they are sound.
+/// Loads the snapshots of producers, as far as they are sound.
 pub(crate) fn load_snapshots(
     disk: &dyn Disk,
     place: &LogPlace,
     report: &mut RecoveryReport,
-) -> Result<Snapshots, OpenError> {
-    let newest = kept::load(disk, &place.dir);
-    let previous = kept::load_from(disk, place.dir.join(PREVIOUS_NAME));
-    let damaged = [&newest, &previous].iter().any(|loaded| matches!(loaded, Err(KeptError::Damaged { .. })));
-    Ok(Snapshots { newest: noted(newest, report)?, previous: noted(previous, report)?, damaged })
+) -> Result<ProducerSnapshots, OpenError> {
+    let newest = state_file::load(disk, &place.dir);
+    let previous = state_file::load_from(disk, place.dir.join(PREVIOUS_NAME));
+    let damaged = [&newest, &previous].iter().any(|loaded| matches!(loaded, Err(StateFileError::Damaged { .. })));
+    Ok(ProducerSnapshots { newest: noted(newest, report)?, previous: noted(previous, report)?, damaged })
 }
 
-fn noted<T>(loaded: Result<T, KeptError>, report: &mut RecoveryReport) -> Result<Option<T>, OpenError> {
+fn noted<T>(loaded: Result<T, StateFileError>, report: &mut RecoveryReport) -> Result<Option<T>, OpenError> {
     match loaded {
         Ok(content) => Ok(Some(content)),
-        Err(KeptError::Missing(_)) => Ok(None),
-        Err(error @ KeptError::Damaged { .. }) => {
+        Err(StateFileError::Missing(_)) => Ok(None),
+        Err(error @ StateFileError::Damaged { .. }) => {
             report.notes.push(error.to_string());
             Ok(None)
         }
-        Err(KeptError::Newer { path, found, known }) => Err(OpenError::Newer { path, found, known }),
-        Err(KeptError::Disk(error)) => Err(error.into()),
+        Err(StateFileError::Newer { path, found, known }) => Err(OpenError::Newer { path, found, known }),
+        Err(StateFileError::Disk(error)) => Err(error.into()),
     }
 }

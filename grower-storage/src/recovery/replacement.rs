@@ -1,15 +1,15 @@
-//! What follows from a durable manifest: names are changed, old files go. All of it may be repeated after a crash.
+//! Finishes a published compaction: renames the new files and removes the old ones. May be repeated after a crash.
 
 use crate::disk::{Disk, DiskError, if_found};
-use crate::kept::Replacing;
 use crate::segment;
+use crate::state_file::PendingReplacement;
 use grower_protocol::ids::Offset;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Puts the new files in their place and removes those that they replace; durable when this returns. Where the new log is
-/// not what the manifest says, nothing is removed and that is an error.
-pub(crate) fn finish_replacement(disk: &dyn Disk, dir: &Path, replacing: &Replacing) -> Result<(), DiskError> {
+/// Puts the new files in place and removes those that they replace; durable when this returns. If the new log is not
+/// as long as the manifest says, that is an error and nothing is removed.
+pub(crate) fn finish_replacement(disk: &dyn Disk, dir: &Path, replacing: &PendingReplacement) -> Result<(), DiskError> {
     let base = replacing.offsets.start;
     let log = dir.join(segment::log_name(base));
     let (new_log, new_index) = segment::compacted_names(base);

@@ -1,19 +1,19 @@
-//! What follows from the headers of the batches alone: producers and epochs.
+//! Rebuilds producers and epochs from the headers of the batches.
 
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
 use crate::options::LogOptions;
-use crate::producers::{ProducerStates, Snapshots};
-use crate::segment::{Extent, Mode, Segment, Step, Walk};
+use crate::producers::{ProducerSnapshots, ProducerStates};
+use crate::segment::{LogPosition, ScanItem, ScanMode, Scanner, Segment};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The producers as of `end`: from the latest snapshot that is not of after it, and from the headers since. A producer met on
-/// the way counts as heard of `now`: forgetting it too early would let a retry in twice.
+/// The producers as of `end`: from the latest snapshot that fits, and the headers since. A producer found there counts
+/// as heard of `now`: forgetting it too early would append a retry twice.
 pub(crate) fn replay_producers(
-    snapshots: Snapshots,
+    snapshots: ProducerSnapshots,
     segments: &[Arc<Segment>],
     end: Offset,
     now: Timestamp,
@@ -28,7 +28,7 @@ pub(crate) fn replay_producers(
     Ok(snapshot.states)
 }
 
-/// The epochs as the batches name them; those that appended nothing are forgotten.
+/// The epochs that the batches name. Epochs that appended nothing are lost.
 pub(crate) fn replay_epochs(segments: &[Arc<Segment>]) -> Result<EpochHistory, DiskError> {
     let mut epochs = EpochHistory::default();
     for_each_header(segments, Offset::ZERO..Offset::MAX, |header| {
@@ -39,17 +39,17 @@ pub(crate) fn replay_epochs(segments: &[Arc<Segment>]) -> Result<EpochHistory, D
     Ok(epochs)
 }
 
-/// Headers of the batches within these offsets. Damage is passed over.
+/// Calls `each` with the headers of the batches within these offsets. Damage is stepped over.
 fn for_each_header(
     segments: &[Arc<Segment>],
     offsets: Range<Offset>,
     mut each: impl FnMut(&BatchHeader),
 ) -> Result<(), DiskError> {
-    for segment in segments.iter().filter(|segment| offsets.start < segment.extent().end) {
-        let start: Extent = segment.extent_at(segment.floor_by_offset(offsets.start));
-        let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
-        while let Some(step) = walk.step()? {
-            if let Step::Batch(found) = step
+    for segment in segments.iter().filter(|segment| offsets.start < segment.end_position().offset) {
+        let start: LogPosition = segment.log_position(segment.floor_by_offset(offsets.start));
+        let mut scanner = Scanner::new(segment, ScanMode::Headers, start, segment.end_position());
+        while let Some(item) = scanner.next_item()? {
+            if let ScanItem::Batch(found) = item
                 && offsets.start <= found.header.base_offset
                 && found.header.next_offset() <= offsets.end
             {

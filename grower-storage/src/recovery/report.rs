@@ -1,24 +1,24 @@
-//! What opening a log found and did.
+//! The report of opening a log.
 
-use crate::segment::Damage;
+use crate::segment::Corruption;
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// What opening a partition found. Empty after a clean stop.
+/// Findings and actions of opening a partition. Empty after a clean stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
     /// A torn tail that was cut off.
     pub cut: Option<CutTail>,
-    /// Offsets that were durable once and are damaged now: kept as they are, and refused to readers.
+    /// Durable offsets that are damaged: their bytes stay, and readers are refused.
     pub damaged: Vec<DamagedRange>,
-    /// Index files that were made anew from the log.
+    /// Index files that were rebuilt from the log.
     pub reindexed: Vec<PathBuf>,
-    /// Anything else worth a line in the log of the process.
+    /// Further lines for the process's log.
     pub notes: Vec<String>,
 }
 
-/// The end of a segment file that was written but never became whole.
+/// The end of a segment file: a write that never completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutTail {
     /// The segment file.
@@ -42,12 +42,12 @@ pub struct DamagedRange {
     pub bytes: Range<u64>,
     /// The offsets of the records that were there.
     pub offsets: Range<Offset>,
-    /// What was found.
+    /// The reason.
     pub what: String,
 }
 
 impl DamagedRange {
-    pub(crate) fn new(path: PathBuf, damage: &Damage) -> Self {
+    pub(crate) fn new(path: PathBuf, damage: &Corruption) -> Self {
         Self { path, bytes: damage.bytes.clone(), offsets: damage.offsets.clone(), what: damage.what.clone() }
     }
 }

@@ -1,74 +1,78 @@
-//! Opens a segment that has a successor: nothing of it is read but a glance at its index.
+//! Opens a segment that has a successor: it reads the index's last entries and one batch header.
 //!
-//! The glance compares the file's length and one batch with the index. It tells a file that was cut, or strayed in from
-//! another base offset, but not one that was replaced whole by one of the same base offset, length and batches in the
-//! same places: of another partition, or of this one at an older time together with its index. Only the witnesses tell
-//! the former, and they do not say which of the two files is the stranger: refusing the records here would make a
-//! swapped index, which costs nothing, cost a segment. `verify`, the check of a reported batch and a reader's own check do
-//! look at them. The latter was sound once, so nothing in it is wrong but its age; a checkpoint would have to know every
-//! segment's last witness, and be written at each roll. Who restores single files by hand runs `verify` first.
+//! The file's length and that batch are compared with the index. So a file that was cut, or that belongs to another
+//! base offset, is noticed. A file that was replaced whole by another of the same base offset, length and batch
+//! positions is not:
+//!
+//! - From another partition: only the header checksums tell, and not which of the two files is wrong. Refusing the
+//! records here would make a swapped index, which costs nothing, cost a segment. `verify`, the check of a reported
+//! batch and a reader's own check do compare them.
+//! - From this partition at an older time, with its index: it was sound once. To notice it, a checkpoint would have to
+//! hold every segment's last header checksum and be written at each roll. An operator who restores single files runs
+//! `verify` first.
 
-use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
+use super::decide::{IndexAction, IndexObservation, Observation, RecoveryAction, Region, decide, decide_index};
 use super::index::store_index;
-use super::{Context, RecoveryReport};
+use super::{RecoveryContext, RecoveryReport};
 use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile, if_found};
-use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
-use grower_index::{Entry, NotedBatch, SegmentIndex, StoredIndex};
+use crate::segment::{self, Corruption, LogPosition, ScanItem, ScanMode, Scanner, Segment, narrow};
+use grower_index::{IndexEntry, IndexedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::PathBuf;
 
-/// Opens the segment from `base` to `next`. A lost or useless index is made anew from the log.
+/// Opens the segment from `base` to `next`. A lost or useless index is rebuilt from the log.
 pub(crate) fn open(
-    context: &Context<'_>,
+    context: &RecoveryContext<'_>,
     base: Offset,
     next: Offset,
-    lost: &mut Vec<(PathBuf, Damage)>,
+    lost: &mut Vec<(PathBuf, Corruption)>,
     report: &mut RecoveryReport,
 ) -> Result<Segment, DiskError> {
     let file = context.disk.open(&context.place.dir.join(segment::log_name(base)))?;
-    let extent = Extent { position: file.len()?, end: next };
+    let end_position = LogPosition { bytes: file.len()?, offset: next };
     let index_path = context.place.dir.join(segment::index_name(base));
     let map = if_found(context.disk.map(&index_path))?;
     if let Some(index) = map.map(StoredIndex::new) {
         let last = last_entry(&index);
-        if decide_index(look_at(&file, base, extent, &index, last)?) == IndexVerdict::Use {
+        if decide_index(look_at(&file, base, end_position, &index, last)?) == IndexAction::Use {
             let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
-            return Ok(Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, latest));
+            return Ok(Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end_position, latest));
         }
     }
-    let (segment, index, damage) = rebuild(context, base, file, extent)?;
-    let verdict = decide(Place { has_successor: true, below_durable_end: true }, Seen::NoBatch);
+    let (segment, index, damage) = rebuild(context, base, file, end_position)?;
+    let action = decide(Region { has_successor: true, below_durable_end: true }, Observation::NoBatch);
     if damage.is_empty() {
         store_index(context.disk, &index_path, &index)?;
         segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
     } else {
-        // The old index stays as it is: its witnesses are evidence.
+        // The old index stays: its header checksums are evidence.
         segment.seal(Box::new(StoredIndex::new(index)));
     }
-    if verdict == Verdict::KeepAndRefuse {
+    if action == RecoveryAction::KeepAndRefuse {
         lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     }
     report.reindexed.push(index_path);
     Ok(segment)
 }
 
-pub(super) fn last_entry(index: &dyn SegmentIndex) -> Option<Entry> {
+pub(super) fn last_entry(index: &dyn SegmentIndex) -> Option<IndexEntry> {
     index.entry(index.entry_count().checked_sub(1)?)
 }
 
 fn look_at(
     file: &SharedFile,
     base: Offset,
-    extent: Extent,
+    end_position: LogPosition,
     index: &StoredIndex<Mapped>,
-    last: Option<Entry>,
-) -> Result<IndexSeen, DiskError> {
-    let speaks_for_all = index.surplus() == 0
+    last: Option<IndexEntry>,
+) -> Result<IndexObservation, DiskError> {
+    let covers_all = index.surplus() == 0
         && last.is_some_and(|last| {
-            u64::from(last.position) == extent.position && u64::from(last.relative_offset) == extent.end.since(base)
+            u64::from(last.position) == end_position.bytes
+                && u64::from(last.relative_offset) == end_position.offset.since(base)
         });
-    // One sample tells an index that strayed in from elsewhere: the last mark before the end.
+    // One sample reveals a foreign index: the last entry before the end.
     let sample = (0..index.entry_count())
         .rev()
         .filter_map(|at| index.entry(at))
@@ -77,53 +81,54 @@ fn look_at(
         Some(entry) => begins_at(file, base, entry)?,
         None => true,
     };
-    Ok(IndexSeen { readable: last.is_some(), has_successor: true, speaks_for_all, agrees })
+    Ok(IndexObservation { readable: last.is_some(), has_successor: true, covers_all, agrees })
 }
 
-/// Whether a batch lies where an entry says. A damaged batch there says no: then the log is read, which finds out.
-pub(super) fn begins_at(file: &SharedFile, base: Offset, entry: Entry) -> Result<bool, DiskError> {
+/// Whether a batch begins where an entry says. At a damaged batch the answer is no: then the log is read, which finds
+/// out.
+pub(super) fn begins_at(file: &SharedFile, base: Offset, entry: IndexEntry) -> Result<bool, DiskError> {
     let mut bytes = [0; HEADER_LENGTH];
     file.read_at(&mut bytes, entry.position.into())?;
     let offset = base.saturating_add(entry.relative_offset.into());
     Ok(BatchHeader::parse(&bytes).is_ok_and(|header| header.base_offset == offset))
 }
 
-/// Reads the whole log file, and makes the bytes of its index.
+/// Reads the whole log file and rebuilds its index.
 fn rebuild(
-    context: &Context<'_>,
+    context: &RecoveryContext<'_>,
     base: Offset,
     file: SharedFile,
-    extent: Extent,
-) -> Result<(Segment, Vec<u8>, Vec<Damage>), DiskError> {
+    end_position: LogPosition,
+) -> Result<(Segment, Vec<u8>, Vec<Corruption>), DiskError> {
     let segment = Segment::growing(base, file, context.options.index.make(context.seed));
-    segment.set_extent(extent);
+    segment.set_end_position(end_position);
     let (mut index, mut damage) = (Vec::new(), Vec::new());
-    let mut put = |entry: Option<Entry>| {
-        index.extend(entry.iter().flat_map(Entry::encode));
-        segment.index_stored(index.len() as u64); // It is searched when it is whole, from its bytes.
+    let mut put = |entry: Option<IndexEntry>| {
+        index.extend(entry.iter().flat_map(IndexEntry::encode));
+        segment.index_stored(index.len() as u64); // It is searched once complete, from its bytes.
     };
-    let mut walk = Walk::new(&segment, Mode::Content, Extent { position: 0, end: base }, extent);
-    while let Some(step) = walk.step()? {
-        match step {
-            Step::Batch(found) => put(segment.note(&found.noted(base), 0)),
-            Step::Gap(gap) => damage.push(gap.into()),
+    let mut scanner = Scanner::new(&segment, ScanMode::Content, LogPosition { bytes: 0, offset: base }, end_position);
+    while let Some(item) = scanner.next_item()? {
+        match item {
+            ScanItem::Batch(found) => put(segment.note(&found.indexed_batch(base), 0)),
+            ScanItem::Corrupt(region) => damage.push(region.into()),
         }
-        segment.set_extent(extent); // How far the file goes, noted or not.
+        segment.set_end_position(end_position); // The file's length, indexed or not.
     }
-    put(segment.finish_index(narrow(extent.position)));
-    segment.set_extent(extent);
+    put(segment.finish_index(narrow(end_position.bytes)));
+    segment.set_end_position(end_position);
     Ok((segment, index, damage))
 }
 
-impl segment::Found {
-    /// A batch that was found in the file, for an index that is made anew.
-    pub(crate) fn noted(&self, base: Offset) -> NotedBatch<'_> {
-        NotedBatch {
+impl segment::FoundBatch {
+    /// A batch that was found in the file, for an index that is rebuilt.
+    pub(crate) fn indexed_batch(&self, base: Offset) -> IndexedBatch<'_> {
+        IndexedBatch {
             prefix: &self.prefix,
             next_relative_offset: narrow(self.header.next_offset().since(base)),
             end: narrow(self.bytes.end),
             max_timestamp: self.header.max_timestamp.as_millis(),
-            witnessed: false,
+            checksummed: false,
         }
     }
 }

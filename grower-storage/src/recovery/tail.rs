@@ -1,94 +1,94 @@
-//! Opens the last segment: carries out what looking at it decided, and makes what it takes over durable.
+//! Opens the last segment: acts on its scan, and makes the bytes that it takes over durable.
 
-use super::decide::Verdict;
+use super::decide::RecoveryAction;
 use super::index::reindex_cut;
-use super::look::{Looked, look_at_last};
 use super::sealed::last_entry;
-use super::{Context, RecoveryReport, cut};
+use super::tail_scan::{TailScan, scan_tail};
+use super::{RecoveryContext, RecoveryReport, cut};
 use crate::disk::{DiskError, FileOnDemand, SharedFile};
-use crate::kept::{Checkpoint, DurableEnd};
-use crate::segment::{self, Active, Damage, Extent, Segment};
+use crate::segment::{self, ActiveSegment, Corruption, LogPosition, Segment};
+use crate::state_file::{Checkpoint, DurableEnd};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The last segment, fit to be served.
-pub(super) struct Tail {
+/// The last segment, ready to serve.
+pub(super) struct RecoveredTail {
     pub(super) segment: Arc<Segment>,
-    /// None if the file must not be touched: then the next append begins a new one.
-    pub(super) active: Option<Active>,
+    /// None if the file must not be changed: then the next append begins a new one.
+    pub(super) active: Option<ActiveSegment>,
     pub(super) end: Offset,
     pub(super) durable: DurableEnd,
 }
 
 pub(super) fn open(
-    context: &Context<'_>,
+    context: &RecoveryContext<'_>,
     base: Offset,
     checkpoint: Option<&Checkpoint>,
-    lost: &mut Vec<(PathBuf, Damage)>,
+    lost: &mut Vec<(PathBuf, Corruption)>,
     report: &mut RecoveryReport,
-) -> Result<Tail, DiskError> {
-    let Context { disk, place, seed, .. } = *context;
-    let looked = look_at_last(disk, &place.dir, base, checkpoint, Some(seed))?;
-    if looked.index_broken {
+) -> Result<RecoveredTail, DiskError> {
+    let RecoveryContext { disk, place, seed, .. } = *context;
+    let scan = scan_tail(disk, &place.dir, base, checkpoint, Some(seed))?;
+    if scan.index_broken {
         report.reindexed.push(place.dir.join(segment::index_name(base)));
     }
-    if !looked.damage.is_empty() {
-        return keep_as_it_is(context, base, looked, lost);
+    if !scan.damage.is_empty() {
+        return keep_as_it_is(context, base, scan, lost);
     }
-    if looked.verdict == Verdict::CutTornTail {
-        report.cut = cut::cut(context, &looked.file, looked.end, looked.length)?;
+    if scan.action == RecoveryAction::CutTornTail {
+        report.cut = cut::cut(context, &scan.file, scan.end, scan.length)?;
     }
-    take_over(context, base, &looked)
+    take_over(context, base, &scan)
 }
 
-/// Damage below the durable end: no file is changed.
+/// Opens a segment with damage below the durable end. No file is changed.
 fn keep_as_it_is(
-    context: &Context<'_>,
+    context: &RecoveryContext<'_>,
     base: Offset,
-    looked: Looked,
-    lost: &mut Vec<(PathBuf, Damage)>,
-) -> Result<Tail, DiskError> {
-    let Looked { file, durable, end, log_end, damage, loaded, .. } = looked;
-    context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and it will have one.
-    let index = StoredIndex::new(loaded.front(end.position));
+    scan: TailScan,
+    lost: &mut Vec<(PathBuf, Corruption)>,
+) -> Result<RecoveredTail, DiskError> {
+    let TailScan { file, durable, end, log_end, damage, loaded, .. } = scan;
+    context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and this one will have one.
+    let index = StoredIndex::new(loaded.front(end.bytes));
     let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
-    let extent = Extent { position: end.position, end: log_end };
-    let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, latest);
+    let end_position = LogPosition { bytes: end.bytes, offset: log_end };
+    let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end_position, latest);
     lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
-    // A file that was longer when it was durable is missed again by the next start.
-    let durable = DurableEnd { end: log_end, segment: base, position: durable.max(end.position) };
-    Ok(Tail { segment: Arc::new(segment), active: None, end: log_end, durable })
+    // The next start reports again that the file was longer when it was durable.
+    let durable = DurableEnd { end: log_end, segment: base, position: durable.max(end.bytes) };
+    Ok(RecoveredTail { segment: Arc::new(segment), active: None, end: log_end, durable })
 }
 
-/// The file is sound up to its end: index what is not indexed, make all of it durable, and go on writing to it.
-fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tail, DiskError> {
-    let Context { disk, place, options, seed, now, .. } = *context;
-    let (file, end) = (&looked.file, looked.end);
+/// Opens a sound segment: completes its index, makes all of it durable, and continues writing to it.
+fn take_over(context: &RecoveryContext<'_>, base: Offset, scan: &TailScan) -> Result<RecoveredTail, DiskError> {
+    let RecoveryContext { disk, place, options, seed, now, .. } = *context;
+    let (file, end) = (&scan.file, scan.end);
     let old = Segment::growing(base, file.clone(), options.index.make(seed));
-    old.set_extent(end);
+    old.set_end_position(end);
     let rebuilt = reindex_cut(disk, &place.dir, &old, end, options, seed)?;
-    let unsynced = looked.durable < end.position;
+    let unsynced = scan.durable < end.bytes;
     if unsynced {
-        cut::write_again(file, looked.durable..end.position)?;
+        cut::write_again(file, scan.durable..end.bytes)?;
         disk.sync_many(std::slice::from_ref(file))?;
     }
     if rebuilt.changed {
         disk.sync_many(std::slice::from_ref(&rebuilt.index))?;
     }
     if rebuilt.changed || unsynced {
-        disk.sync_dir(&place.dir)?; // The last roll may not have come to this.
+        disk.sync_dir(&place.dir)?; // The last roll may not have reached this sync.
     }
     let segment = Arc::new(rebuilt.segment);
     // A timestamp of the future would keep the segment from ageing until then.
-    let first = first_timestamp(file)?.filter(|_| 0 < end.position).map(|first| first.min(now));
+    let first = first_timestamp(file)?.filter(|_| 0 < end.bytes).map(|first| first.min(now));
     let last = segment.max_timestamp().map(|last| last.min(now));
-    let active = Active::new(segment.clone(), rebuilt.log, rebuilt.index, file.len()?, context.seed);
+    let active = ActiveSegment::new(segment.clone(), rebuilt.log, rebuilt.index, file.len()?, context.seed);
     let active = active.aged_since(first, last);
-    let durable = DurableEnd { end: end.end, segment: base, position: end.position };
-    Ok(Tail { segment, active: Some(active), end: end.end, durable })
+    let durable = DurableEnd { end: end.offset, segment: base, position: end.bytes };
+    Ok(RecoveredTail { segment, active: Some(active), end: end.offset, durable })
 }
 
 fn first_timestamp(file: &SharedFile) -> Result<Option<Timestamp>, DiskError> {

@@ -1,4 +1,4 @@
-//! Damaged bytes are copied before anything is made of their places: somebody may know how to read them yet.
+//! Copies damaged bytes before they are replaced: they may be readable by other means.
 
 use super::{Acceptance, AcceptedLoss, DamagedRange};
 use crate::disk::{Disk, DiskError};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const CHUNK: usize = 1 << 20;
 
-/// Copies what is damaged into `cut_dir` under `name`; durable when this returns. What says so is the loss itself.
+/// Copies damaged bytes into `cut_dir` under `name`; durable when this returns. The returned loss names the copy.
 pub(super) fn set_aside(
     disk: &dyn Disk,
     cut_dir: &Path,
@@ -29,7 +29,7 @@ pub(super) fn set_aside(
     disk.create_dir_all(cut_dir)?;
     let path = cut_dir.join(name);
     match disk.remove_file(&path) {
-        Err(error) if !error.is_not_found() => return Err(error), // From a repair that was cut short.
+        Err(error) if !error.is_not_found() => return Err(error), // From a repair that a crash interrupted.
         _ => {}
     }
     let (from, to) = (disk.open(&damage.path)?, disk.create(&path)?);

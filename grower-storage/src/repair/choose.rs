@@ -1,4 +1,4 @@
-//! Which damage an operator's ranges give up: a decision about numbers.
+//! Which damage an operator's ranges give up: a pure decision.
 
 use super::{AcceptedLoss, DamagedRange};
 use grower_protocol::ids::Offset;
@@ -10,25 +10,25 @@ pub enum RangeError {
     /// Nothing there is damaged.
     #[error("nothing in {}..{} is damaged, and sound records are never given up", range.start, range.end)]
     Sound {
-        /// What was asked for.
+        /// The range asked for.
         range: Range<Offset>,
     },
-    /// The damage goes on outside.
+    /// The damage is wider than the range.
     #[error("offsets {}..{} are damaged as a whole: give up all of them", damaged.start, damaged.end)]
     Partial {
         /// All of the damage.
         damaged: Range<Offset>,
     },
-    /// More is damaged in the same file.
-    #[error("the same file is damaged at offsets {}..{} too, and is made anew as a whole: give that up as well", damaged.start, damaged.end)]
+    /// More of the same file is damaged.
+    #[error("the same file is damaged at offsets {}..{} too, and is rewritten as a whole: give that up as well", damaged.start, damaged.end)]
     Together {
         /// The other damage.
         damaged: Range<Offset>,
     },
 }
 
-/// The damage that lies within `ranges`. A range may be wider than the damage in it, never narrower; one whose damage was
-/// given up before changes nothing.
+/// Chooses the damage that lies within `ranges`. A range may be wider than its damage, never narrower. A range whose
+/// damage was given up before changes nothing.
 pub(super) fn choose(
     damaged: &[DamagedRange],
     accepted: &[AcceptedLoss],
@@ -105,6 +105,6 @@ mod tests {
     fn a_range_that_is_sound_too_narrow_or_not_all_of_its_file_is_refused() {
         insta::assert_snapshot!(chosen(&[(5, 8)]).unwrap_err(), @"nothing in 5..8 is damaged, and sound records are never given up");
         insta::assert_snapshot!(chosen(&[(20, 29)]).unwrap_err(), @"offsets 20..30 are damaged as a whole: give up all of them");
-        insta::assert_snapshot!(chosen(&[(3, 5)]).unwrap_err(), @"the same file is damaged at offsets 8..9 too, and is made anew as a whole: give that up as well");
+        insta::assert_snapshot!(chosen(&[(3, 5)]).unwrap_err(), @"the same file is damaged at offsets 8..9 too, and is rewritten as a whole: give that up as well");
     }
 }

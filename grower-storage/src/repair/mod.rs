@@ -1,25 +1,27 @@
-//! Giving up damaged records for which there is no other copy, so that a partition is whole again around them.
+//! Gives up damaged records that have no other copy, so that a partition is whole again around them.
 //!
-//! Only an operator decides that, range by range, on a log that nobody has open. What is given up is exactly what a check
-//! finds damaged: no sound record goes. Its bytes are copied aside, an audit record becomes durable, and only then do new
-//! files take the places of the damaged ones, with empty batches where the records were: offsets keep their meaning, and
-//! readers step over the hole as over one that compaction left.
+//! Only an operator decides that, range by range, on a closed log. Exactly the records that a check finds damaged are
+//! given up, no sound one. Their bytes are copied, an audit record becomes durable, and only then do new files replace
+//! the damaged ones, with empty batches in place of the records: offsets keep their meaning, and readers step over the
+//! gap as over one that compaction left.
 //!
-//! A crash before the audit record leaves the damage as it was. After it, the next opening (or the next repair) carries
-//! the exchange out, however often it is interrupted: the new files are complete and synced by then.
+//! A crash before the audit record leaves the damage. After it, the next opening or repair finishes the exchange of
+//! files, however often it is interrupted: the new files are complete and synced by then.
 
 mod aside;
 mod choose;
 mod rewrite;
 
-pub use crate::kept::AcceptedLoss;
 pub use crate::recovery::DamagedRange;
+pub use crate::state_file::AcceptedLoss;
 pub use choose::RangeError;
 
 use crate::disk::{Disk, DiskError};
-use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Exchange, Identity, KeptError};
 use crate::recovery::{Directory, finish_exchange};
 use crate::segment;
+use crate::state_file::{
+    self, AcceptedLosses, Checkpoint, CompactionState, FileExchange, PartitionIdentity, StateFileError,
+};
 use crate::verify::{Finding, verify};
 use grower_protocol::ids::{Offset, Timestamp};
 use rewrite::{Rewrite, Rewritten};
@@ -27,16 +29,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Who gives records up, and when.
+/// The operator's consent: by whom, and when.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
-    /// As the system knows them.
+    /// The user, as the system names them.
     pub by: String,
     /// Now.
     pub at: Timestamp,
 }
 
-/// Why nothing was given up. The log is as it was, or the next opening finishes what was begun.
+/// Why nothing was given up. The log is unchanged, or the next opening finishes what was begun.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// A range cannot be given up.
@@ -48,16 +50,16 @@ pub enum RepairError {
         /// The partition's directory.
         dir: PathBuf,
     },
-    /// Sound records would have gone.
-    #[error("offsets {}..{} would be lost besides: nothing was changed", offsets.start, offsets.end)]
+    /// Sound records would be lost.
+    #[error("repair would also lose undamaged offsets {}..{}: nothing was changed", offsets.start, offsets.end)]
     Unclear {
-        /// What is not damaged by itself.
+        /// Offsets that are not damaged themselves.
         offsets: Range<Offset>,
     },
-    /// One of the small files cannot be read.
-    #[error("{what}: start the broker on the directory once, which makes it anew, or restore it")]
-    SmallFile {
-        /// Which, and why.
+    /// A state file cannot be read.
+    #[error("{what}: start the broker on the directory once, which rewrites it, or restore it")]
+    StateFile {
+        /// The file, and the reason.
         what: String,
     },
     /// The disk refused.
@@ -65,7 +67,7 @@ pub enum RepairError {
     Disk(#[from] DiskError),
 }
 
-/// What of the findings of a check are records that are lost.
+/// The findings of a check that lose records.
 pub fn lost_records(findings: &[Finding]) -> Vec<DamagedRange> {
     let lost = findings.iter().filter_map(|finding| {
         let offsets = finding.offsets.clone()?;
@@ -75,9 +77,9 @@ pub fn lost_records(findings: &[Finding]) -> Vec<DamagedRange> {
     lost.collect()
 }
 
-/// Gives up what is damaged within `ranges`; what was given up now is returned, nothing if all of it was before.
+/// Gives up the damage within `ranges` and returns the new losses: none if all of it was given up before.
 ///
-/// Nobody may have the log open. The damaged bytes are kept under `cut_dir`.
+/// The log must be closed. The damaged bytes are kept under `cut_dir`.
 pub fn accept_loss(
     disk: &dyn Disk,
     dir: &Path,
@@ -86,7 +88,7 @@ pub fn accept_loss(
     acceptance: &Acceptance,
 ) -> Result<Vec<AcceptedLoss>, RepairError> {
     finish_exchange(disk, dir)?;
-    let repair = Repair::look(disk, dir, ranges)?;
+    let repair = PartitionRepair::look(disk, dir, ranges)?;
     if repair.chosen.is_empty() {
         return Ok(Vec::new());
     }
@@ -95,56 +97,56 @@ pub fn accept_loss(
     let mut record = repair.record;
     record.losses.extend(losses.iter().cloned());
     record.exchange = Some(exchange);
-    kept::store(disk, dir, &record)?;
+    state_file::store(disk, dir, &record)?;
     finish_exchange(disk, dir)?;
     Ok(losses)
 }
 
-/// What was ever given up of the log in `dir`, oldest first. It may be open.
+/// All losses ever accepted for the log in `dir`, oldest first. The log may be open.
 pub fn accepted_losses(disk: &dyn Disk, dir: &Path) -> Result<Vec<AcceptedLoss>, RepairError> {
     Ok(optional::<AcceptedLosses>(disk, dir)?.map_or_else(Vec::new, |record| record.losses))
 }
 
-/// Makes anew, from their logs, the indexes that a check found damaged or missing, and says which. That costs no record.
-/// The last segment's is left to the next opening, and one whose log is damaged is evidence and stays.
+/// Rebuilds damaged or missing indexes from their logs and returns them. That costs no record. The last segment's is
+/// left to the next opening; the index of a damaged log is evidence and stays.
 pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, RepairError> {
     finish_exchange(disk, dir)?;
-    let repair = Repair::look(disk, dir, &[])?;
+    let repair = PartitionRepair::look(disk, dir, &[])?;
     let findings = verify(disk, dir, |_| {})?.findings;
     let mut made = Vec::new();
     for (base, next) in repair.directory.logs.iter().zip(repair.directory.logs.iter().skip(1)) {
         let (log, index) = (dir.join(segment::log_name(*base)), dir.join(segment::index_name(*base)));
         let found = |path: &Path| findings.iter().any(|finding| finding.path == path);
         if found(&index) && !found(&log) {
-            rewrite::rebuild_index(disk, dir, *base..*next, repair.identity.witness_seed())?;
+            rewrite::rebuild_index(disk, dir, *base..*next, repair.identity.checksum_seed())?;
             made.push(index);
         }
     }
     Ok(made)
 }
 
-/// Whether `ranges` could be given up, and what that would be. Changes nothing.
+/// The damage that giving up `ranges` would lose. Changes nothing.
 pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<DamagedRange>, RepairError> {
-    Ok(Repair::look(disk, dir, ranges)?.chosen)
+    Ok(PartitionRepair::look(disk, dir, ranges)?.chosen)
 }
 
 /// A partition about to be repaired.
-struct Repair<'a> {
+struct PartitionRepair<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
-    identity: Identity,
+    identity: PartitionIdentity,
     directory: Directory,
     record: AcceptedLosses,
     chosen: Vec<DamagedRange>,
     log_end: Offset,
 }
 
-impl<'a> Repair<'a> {
+impl<'a> PartitionRepair<'a> {
     fn look(disk: &'a dyn Disk, dir: &'a Path, ranges: &[Range<Offset>]) -> Result<Self, RepairError> {
         let verified = verify(disk, dir, |_| {})?;
         let damaged = lost_records(&verified.findings);
         let chosen = choose::choose(&damaged, &verified.accepted, ranges)?;
-        let identity = required::<Identity>(disk, dir)?;
+        let identity = required::<PartitionIdentity>(disk, dir)?;
         let record = optional::<AcceptedLosses>(disk, dir)?.unwrap_or_default();
         let truncating = optional::<Checkpoint>(disk, dir)?.is_some_and(|checkpoint| checkpoint.truncating.is_some());
         let compacting = optional::<CompactionState>(disk, dir)?.is_some_and(|state| state.replacing.is_some());
@@ -169,11 +171,11 @@ impl<'a> Repair<'a> {
             .collect()
     }
 
-    /// Writes the new files beside the old ones.
-    fn prepare(&self, now: Timestamp) -> Result<Exchange, RepairError> {
+    /// Writes the new files, under temporary names.
+    fn prepare(&self, now: Timestamp) -> Result<FileExchange, RepairError> {
         let epochs = optional(self.disk, self.dir)?.unwrap_or_default();
         let checkpoint = optional::<Checkpoint>(self.disk, self.dir)?;
-        let mut exchange = Exchange { segments: Vec::new(), orphans: Vec::new(), durable: None };
+        let mut exchange = FileExchange { segments: Vec::new(), orphans: Vec::new(), durable: None };
         for (base, lost) in self.by_segment() {
             let next = self.directory.logs.iter().copied().find(|next| base < *next);
             let there = self.directory.logs.binary_search(&base).is_ok();
@@ -187,7 +189,7 @@ impl<'a> Repair<'a> {
                 lost,
                 epochs: &epochs,
                 checkpoint: checkpoint.as_ref(),
-                seed: self.identity.witness_seed(),
+                seed: self.identity.checksum_seed(),
                 now,
             };
             let Rewritten { durable } = rewrite.run()?;
@@ -198,7 +200,7 @@ impl<'a> Repair<'a> {
         Ok(exchange)
     }
 
-    /// Which offsets go from which segment. What no file holds goes to the segment before it, or to a new one.
+    /// Groups the offsets to give up by segment. Those in no file go to the segment before them, or to a new one.
     fn by_segment(&self) -> BTreeMap<Offset, Vec<Range<Offset>>> {
         let mut segments: BTreeMap<Offset, Vec<Range<Offset>>> = BTreeMap::new();
         for DamagedRange { path, offsets, .. } in &self.chosen {
@@ -210,7 +212,7 @@ impl<'a> Repair<'a> {
         segments
     }
 
-    /// Indexes whose log is among what is given up, unless it is there again.
+    /// Indexes without a log that are given up as well.
     fn lost_orphans(&self, made: &[Offset]) -> Vec<Offset> {
         let alone = |base: &&Offset| self.directory.logs.binary_search(base).is_err() && !made.contains(base);
         let given_up = |base: &&Offset| self.chosen.iter().any(|lost| lost.offsets.contains(base));
@@ -218,16 +220,16 @@ impl<'a> Repair<'a> {
     }
 }
 
-fn optional<T: kept::Kept>(disk: &dyn Disk, dir: &Path) -> Result<Option<T>, RepairError> {
-    match kept::load::<T>(disk, dir) {
+fn optional<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<Option<T>, RepairError> {
+    match state_file::load::<T>(disk, dir) {
         Ok(content) => Ok(Some(content)),
-        Err(KeptError::Missing(_)) => Ok(None),
-        Err(KeptError::Disk(error)) => Err(error.into()),
-        Err(error) => Err(RepairError::SmallFile { what: error.to_string() }),
+        Err(StateFileError::Missing(_)) => Ok(None),
+        Err(StateFileError::Disk(error)) => Err(error.into()),
+        Err(error) => Err(RepairError::StateFile { what: error.to_string() }),
     }
 }
 
-fn required<T: kept::Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, RepairError> {
-    let missing = || RepairError::SmallFile { what: format!("{} is not there", dir.join(T::NAME).display()) };
+fn required<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<T, RepairError> {
+    let missing = || RepairError::StateFile { what: format!("{} is not there", dir.join(T::NAME).display()) };
     optional(disk, dir)?.ok_or_else(missing)
 }

@@ -1,22 +1,22 @@
-//! Makes a segment anew: its sound batches as they are, and empty ones in the places of what is given up.
+//! Rewrites a segment: its sound batches unchanged, and empty batches in place of the records given up.
 
 use super::RepairError;
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile, if_found};
 use crate::epochs::EpochHistory;
-use crate::kept::{Checkpoint, DurableEnd};
 use crate::options::IndexFactory;
-use crate::recovery::{look_at_last, name_of_new};
-use crate::segment::{self, Extent, Mode, Segment, Step, Walk, narrow};
+use crate::recovery::{name_of_new, scan_tail};
+use crate::segment::{self, LogPosition, ScanItem, ScanMode, Scanner, Segment, narrow};
+use crate::state_file::{Checkpoint, DurableEnd};
 use grower_index::{DenseIndex, StoredIndex};
 use grower_protocol::batch::fillers;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
 use std::path::Path;
 
-/// Log between two entries of the new index, in bytes: the default of topics.
+/// Bytes of log per entry of the new index: the default of topics.
 const INDEX_INTERVAL: u32 = 4096;
 
-/// One segment, and what goes from it.
+/// One segment and the records to give up.
 pub(super) struct Rewrite<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) dir: &'a Path,
@@ -24,7 +24,7 @@ pub(super) struct Rewrite<'a> {
     /// Where the next segment begins; none for the last.
     pub(super) next: Option<Offset>,
     pub(super) log_end: Offset,
-    /// Whether there is a file, damaged or not.
+    /// Whether its file exists, damaged or not.
     pub(super) there: bool,
     pub(super) lost: Vec<Range<Offset>>,
     pub(super) epochs: &'a EpochHistory,
@@ -33,14 +33,14 @@ pub(super) struct Rewrite<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What became of it.
+/// The new segment.
 pub(super) struct Rewritten {
     /// Where the log ends in the new file, if it is the last.
     pub(super) durable: Option<DurableEnd>,
 }
 
 impl Rewrite<'_> {
-    /// Writes both new files; durable when this returns, under names that mean nothing yet.
+    /// Writes both new files; durable when this returns, under temporary names.
     pub(super) fn run(&self) -> Result<Rewritten, RepairError> {
         let file = create(self.disk, self.dir, &segment::log_name(self.base))?;
         let end = self.next.unwrap_or(self.log_end);
@@ -51,29 +51,29 @@ impl Rewrite<'_> {
         new.fill(end, self.now)?;
         let position = new.position;
         self.disk.sync_many(std::slice::from_ref(&file))?;
-        index(self.disk, self.dir, self.base, file, Extent { position, end }, self.seed)?;
+        index(self.disk, self.dir, self.base, file, LogPosition { bytes: position, offset: end }, self.seed)?;
         self.disk.sync_dir(self.dir)?;
         let durable = DurableEnd { end, segment: self.base, position };
         Ok(Rewritten { durable: self.next.is_none().then_some(durable) })
     }
 
-    /// The segment as it is, with the index that helps to find one's feet behind damage.
+    /// The present segment, with its index, which helps to resynchronise after damage.
     fn old(&self) -> Result<Segment, DiskError> {
         let path = self.dir.join(segment::log_name(self.base));
-        let extent = match self.next {
-            Some(next) => Extent { position: self.disk.open(&path)?.len()?, end: next },
-            None => look_at_last(self.disk, self.dir, self.base, self.checkpoint, Some(self.seed))?.end,
+        let end_position = match self.next {
+            Some(next) => LogPosition { bytes: self.disk.open(&path)?.len()?, offset: next },
+            None => scan_tail(self.disk, self.dir, self.base, self.checkpoint, Some(self.seed))?.end,
         };
         let map = if_found(self.disk.map(&self.dir.join(segment::index_name(self.base))))?;
         let index = StoredIndex::new(map.map(|map| map.as_ref().to_vec()).unwrap_or_default());
-        Ok(Segment::sealed(self.base, FileOnDemand::held(self.disk.open(&path)?), Box::new(index), extent, None))
+        Ok(Segment::sealed(self.base, FileOnDemand::held(self.disk.open(&path)?), Box::new(index), end_position, None))
     }
 
     fn is_lost(&self, offsets: &Range<Offset>) -> bool {
         self.lost.iter().any(|lost| lost.start < offsets.end && offsets.start < lost.end)
     }
 
-    /// Whether every offset of the range is given up: sound records never go.
+    /// Whether every offset of the range is given up: sound records never are.
     fn gives_up(&self, offsets: &Range<Offset>) -> bool {
         let mut at = offsets.start;
         while at < offsets.end {
@@ -86,7 +86,7 @@ impl Rewrite<'_> {
     }
 }
 
-/// The new file as it grows.
+/// The new log file.
 struct NewLog<'a> {
     rewrite: &'a Rewrite<'a>,
     file: SharedFile,
@@ -98,16 +98,16 @@ struct NewLog<'a> {
 
 impl NewLog<'_> {
     fn copy_sound(&mut self, old: &Segment) -> Result<(), RepairError> {
-        let start = Extent { position: 0, end: old.base };
-        let mut walk = Walk::new(old, Mode::Content, start, old.extent());
-        while let Some(step) = walk.step()? {
-            let Step::Batch(found) = step else { continue };
+        let start = LogPosition { bytes: 0, offset: old.base };
+        let mut scanner = Scanner::new(old, ScanMode::Content, start, old.end_position());
+        while let Some(item) = scanner.next_item()? {
+            let ScanItem::Batch(found) = item else { continue };
             let header = found.header;
             if self.rewrite.is_lost(&(header.base_offset..header.next_offset())) {
                 continue;
             }
             self.fill(header.base_offset, header.max_timestamp)?;
-            self.file.write_all_at(walk.content(&found)?, self.position)?;
+            self.file.write_all_at(scanner.content(&found)?, self.position)?;
             self.position += found.bytes.end - found.bytes.start;
             self.at = header.next_offset();
             self.last = Some((header.max_timestamp, header.leader_epoch.unwrap_or_default()));
@@ -115,7 +115,7 @@ impl NewLog<'_> {
         Ok(())
     }
 
-    /// Empty batches up to `end`, each of the epoch that its offsets have, as old as what is before them.
+    /// Writes empty batches up to `end`, each of its offsets' epoch, with the time of the batch before them.
     fn fill(&mut self, end: Offset, timestamp: Timestamp) -> Result<(), RepairError> {
         let missing = self.at..end;
         if !self.rewrite.gives_up(&missing) {
@@ -138,42 +138,42 @@ impl NewLog<'_> {
 
 fn create(disk: &dyn Disk, dir: &Path, name: &str) -> Result<SharedFile, DiskError> {
     let path = dir.join(name_of_new(name));
-    if_found(disk.remove_file(&path))?; // From a repair that was cut short.
+    if_found(disk.remove_file(&path))?; // From a repair that a crash interrupted.
     disk.create(&path)
 }
 
-/// Reads a new log once more, every byte, and indexes what is found. Headers were copied, not witnessed.
+/// Indexes a new log by reading every byte again. The header checksums do not count: headers were copied.
 fn index(
     disk: &dyn Disk,
     dir: &Path,
     base: Offset,
     log: SharedFile,
-    extent: Extent,
+    end_position: LogPosition,
     seed: u32,
 ) -> Result<(), RepairError> {
     let check = Segment::growing(base, log.clone(), Box::new(DenseIndex::new(0)));
-    check.set_extent(extent);
+    check.set_end_position(end_position);
     let segment = Segment::growing(base, log, IndexFactory::sparse(INDEX_INTERVAL).make(seed));
-    let mut walk = Walk::new(&check, Mode::Content, Extent { position: 0, end: base }, extent);
+    let mut scanner = Scanner::new(&check, ScanMode::Content, LogPosition { bytes: 0, offset: base }, end_position);
     let mut entries = Vec::new();
-    while let Some(step) = walk.step()? {
-        match step {
-            Step::Batch(found) => entries.extend(segment.note(&found.noted(base), 0)),
-            Step::Gap(gap) => return Err(RepairError::Unclear { offsets: gap.offsets }),
+    while let Some(item) = scanner.next_item()? {
+        match item {
+            ScanItem::Batch(found) => entries.extend(segment.note(&found.indexed_batch(base), 0)),
+            ScanItem::Corrupt(region) => return Err(RepairError::Unclear { offsets: region.offsets }),
         }
     }
-    entries.extend(segment.finish_index(narrow(extent.position)));
+    entries.extend(segment.finish_index(narrow(end_position.bytes)));
     let index = create(disk, dir, &segment::index_name(base))?;
     let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.encode()).collect();
     index.write_all_at(&bytes, 0)?;
     Ok(disk.sync_many(&[index])?)
 }
 
-/// Puts a new index in the place of the old one, for a sound log that has a successor.
+/// Replaces the index of a sound, sealed log.
 pub(super) fn rebuild_index(disk: &dyn Disk, dir: &Path, offsets: Range<Offset>, seed: u32) -> Result<(), RepairError> {
     let log = disk.open(&dir.join(segment::log_name(offsets.start)))?;
-    let extent = Extent { position: log.len()?, end: offsets.end };
-    index(disk, dir, offsets.start, log, extent, seed)?;
+    let end_position = LogPosition { bytes: log.len()?, offset: offsets.end };
+    index(disk, dir, offsets.start, log, end_position, seed)?;
     let name = segment::index_name(offsets.start);
     disk.rename(&dir.join(name_of_new(&name)), &dir.join(name))?;
     Ok(disk.sync_dir(dir)?)

@@ -1,29 +1,29 @@
-//! The segment that is being written: its two files, and what is known only to the writer.
+//! The active segment: its two files, and the state that only the writer has.
 
-use super::ahead::{Ahead, ZEROS};
+use super::preallocation::{Preallocation, ZEROS};
 use super::{Segment, SegmentFill};
 use crate::disk::{DiskError, ErrorClass, SharedFile};
-use crate::kept::DurableEnd;
 use crate::options::LogOptions;
-use grower_index::{ENTRY_LENGTH, Entry, NotedBatch};
+use crate::state_file::DurableEnd;
+use grower_index::{ENTRY_LENGTH, IndexEntry, IndexedBatch};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
 
-/// One owner's side of a [`Segment`] that readers share.
-pub(crate) struct Active {
+/// The writer's side of a [`Segment`] that readers share.
+pub(crate) struct ActiveSegment {
     pub(crate) segment: Arc<Segment>,
     pub(crate) log: SharedFile,
     pub(crate) index: SharedFile,
-    /// How much of the index file is written.
+    /// How much of the index file is written, in bytes.
     index_length: u64,
-    /// Entries that are not in the index file yet: writing them failed, and is tried again with the next. The segment holds
-    /// them in memory until it is told that they are.
+    /// Encoded entries that are not in the index file yet, because writing them failed: they are tried again with the
+    /// next. The segment keeps them in memory until then.
     index_waiting: Vec<u8>,
-    ahead: Ahead,
-    /// Whether bytes of a batch that was not written may stand after the end, because they could not be cut off yet.
+    preallocation: Preallocation,
+    /// Whether part of a batch whose write failed may stand after the end: the next write cuts it off first.
     uncut: bool,
-    /// How much of the log is covered by synced index entries.
+    /// How much of the log the synced index entries cover.
     indexed: u64,
     /// When its first batch was appended, by the clock for ages.
     created: Option<Timestamp>,
@@ -33,13 +33,13 @@ pub(crate) struct Active {
 
 /// Why a batch is not in the file.
 pub(crate) enum WriteError {
-    /// The file is as it was, or is cut before anything else is written to it.
+    /// The file is unchanged, or is cut before the next write.
     Undone(DiskError),
-    /// It may have bytes at its end that are no batch, and the disk refuses to remove them.
+    /// Part of the batch may stand at the end of the file, and the disk refuses to cut it off.
     Stuck(DiskError),
 }
 
-/// What a sync of the active segment makes durable.
+/// The part of the active segment that a sync makes durable.
 #[derive(Clone, Copy)]
 pub(crate) struct SegmentFlush {
     /// The segment, by its base offset.
@@ -50,19 +50,19 @@ pub(crate) struct SegmentFlush {
     indexed: Option<u64>,
 }
 
-impl Active {
-    /// Goes on with a segment whose index file holds all entries of its index. Seeds differ between partitions.
+impl ActiveSegment {
+    /// Continues a segment whose index file holds all entries of its index. Seeds differ between partitions.
     pub(crate) fn new(segment: Arc<Segment>, log: SharedFile, index: SharedFile, allocated: u64, seed: u32) -> Self {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
-        let indexed = segment.extent().position;
-        let ahead = Ahead::new(indexed, allocated, seed);
+        let indexed = segment.end_position().bytes;
+        let preallocation = Preallocation::new(indexed, allocated, seed);
         Self {
             segment,
             log,
             index,
             index_length,
             index_waiting: Vec::new(),
-            ahead,
+            preallocation,
             uncut: false,
             indexed,
             created: None,
@@ -70,23 +70,23 @@ impl Active {
         }
     }
 
-    /// Lets a segment of an earlier process age from the timestamps of its first and its last batch, since no file says when
-    /// those came.
+    /// Lets a segment of an earlier process age from the timestamps of its first and last batch: no file says when
+    /// they were appended.
     pub(crate) fn aged_since(mut self, first: Option<Timestamp>, last: Option<Timestamp>) -> Self {
         (self.created, self.appended) = (first, last);
         self
     }
 
-    /// A batch was appended.
+    /// Notes when a batch was appended.
     pub(crate) fn appended_at(&mut self, now: Timestamp) {
         self.appended = Some(now);
     }
 
     pub(crate) fn position(&self) -> u64 {
-        self.segment.extent().position
+        self.segment.end_position().bytes
     }
 
-    /// What decides whether it takes another batch, and whether it rolls without one.
+    /// How full and how old it is.
     pub(crate) fn fill(&mut self, now: Timestamp) -> SegmentFill {
         let stats = self.segment.stats();
         let age_ms = now.millis_since(*self.created.get_or_insert(now));
@@ -94,7 +94,7 @@ impl Active {
         SegmentFill { bytes: stats.bytes, records: stats.records, age_ms, quiet_ms }
     }
 
-    /// The files to sync, the log first, and what is durable afterwards.
+    /// Returns the files to sync, the log first, and what the sync makes durable.
     pub(crate) fn flush(&self, options: &LogOptions) -> (Vec<SharedFile>, SegmentFlush) {
         let position = self.position();
         let with_index = u64::from(options.index_flush_bytes) <= position - self.indexed;
@@ -105,13 +105,13 @@ impl Active {
         (files, SegmentFlush { segment: self.segment.base, position, indexed: with_index.then_some(position) })
     }
 
-    /// Takes note of a flush of this segment that succeeded. `awaited` says whether somebody waited for it.
+    /// Notes a flush of this segment that succeeded. `awaited` says whether a producer waited for it.
     pub(crate) fn flushed(&mut self, flush: &SegmentFlush, awaited: bool) {
         assert_eq!(self.segment.base, flush.segment, "a flush is of the active segment");
         assert!(flush.position <= self.position(), "a flush ends within what was written");
         self.indexed = self.indexed.max(flush.indexed.unwrap_or(0));
         if awaited {
-            self.ahead.synced();
+            self.preallocation.synced();
         }
     }
 
@@ -123,7 +123,7 @@ impl Active {
         }
         self.prepare(position, position + batch.bytes().len() as u64, options);
         let Err(error) = self.log.write_all_at(batch.bytes(), position) else { return Ok(()) };
-        // Part of the batch may be there. It was never in the log, so nobody needs to know that it is durably gone.
+        // Part of the batch may be there. It was never in the log, so its removal need not be durable.
         self.uncut = true;
         match self.cut_at(position).map_err(|error| error.class()) {
             Ok(()) | Err(ErrorClass::Full | ErrorClass::Temporary) => Err(WriteError::Undone(error)),
@@ -133,25 +133,25 @@ impl Active {
 
     fn cut_at(&mut self, position: u64) -> Result<(), DiskError> {
         self.log.set_len(position)?;
-        self.ahead.cut(position);
+        self.preallocation.cut(position);
         self.uncut = false;
         Ok(())
     }
 
-    /// Room and zeros ahead make syncs cheaper, no more: the write itself finds out whether there is any.
+    /// Allocates and zeroes ahead. That only makes syncs cheaper: if there is no room, the write itself finds out.
     fn prepare(&mut self, position: u64, end: u64, options: &LogOptions) {
         if options.preallocate_bytes == 0 {
             return;
         }
-        if !self.ahead.is_beyond(end - 1) {
+        if !self.preallocation.is_beyond(end - 1) {
             let full = u64::from(options.segment_bytes).max(end);
             let room = (end + u64::from(options.preallocate_bytes)).min(full);
             if self.log.allocate(room).is_err() {
                 return;
             }
-            self.ahead.allocate(room);
+            self.preallocation.allocate(room);
         }
-        if let Some(fill) = self.ahead.fill(position, end, options.preallocate_bytes)
+        if let Some(fill) = self.preallocation.fill(position, end, options.preallocate_bytes)
             && let Some(zeros) = ZEROS.get(..(fill.end - fill.start) as usize)
             && let Err(error) = self.log.write_all_at(zeros, fill.start)
         {
@@ -159,25 +159,25 @@ impl Active {
         }
     }
 
-    /// Makes a written batch visible, and indexes it.
+    /// Makes a written batch visible and indexes it.
     pub(crate) fn publish(&mut self, batch: &Batch, durable: DurableEnd) {
         let header = batch.header();
         let base = self.segment.base;
         let durable_end = if durable.segment == base { durable.position } else { 0 };
         let Some(prefix) = batch.bytes().first_chunk() else { return };
-        let noted = NotedBatch {
+        let indexed_batch = IndexedBatch {
             prefix,
             next_relative_offset: narrow(header.next_offset().since(base)),
             end: narrow(self.position() + batch.bytes().len() as u64),
             max_timestamp: header.max_timestamp.as_millis(),
-            witnessed: true,
+            checksummed: true,
         };
-        let entry = self.segment.note(&noted, narrow(durable_end));
+        let entry = self.segment.note(&indexed_batch, narrow(durable_end));
         self.write_index(entry);
     }
 
-    /// Appends an entry to the index file. The index is a hint: when that fails, appends go on.
-    fn write_index(&mut self, entry: Option<Entry>) {
+    /// Appends an entry to the index file. The index is a hint: if that fails, appends continue.
+    fn write_index(&mut self, entry: Option<IndexEntry>) {
         let Some(entry) = entry else { return };
         self.index_waiting.extend_from_slice(&entry.encode());
         match self.index.write_all_at(&self.index_waiting, self.index_length) {
@@ -190,17 +190,18 @@ impl Active {
         }
     }
 
-    /// Cuts what is allocated ahead; says whether the file must be synced for that.
+    /// Cuts off what is allocated ahead. True if the file must be synced for that.
     pub(crate) fn trim(&mut self) -> Result<bool, DiskError> {
         let position = self.position();
-        let longer = self.uncut || self.ahead.is_beyond(position);
+        let longer = self.uncut || self.preallocation.is_beyond(position);
         if longer {
             self.cut_at(position)?;
         }
         Ok(longer)
     }
 
-    /// Lets the index speak for everything, all of it durable; says whether its file must be synced for that.
+    /// Writes the closing index entry, which covers all of the log as durable. True if the index file must be synced
+    /// for that.
     pub(crate) fn finish_index(&mut self) -> bool {
         let position = self.position();
         let entry = self.segment.finish_index(narrow(position));
@@ -216,7 +217,7 @@ impl Active {
     }
 }
 
-/// Positions and relative offsets of a segment fit 32 bits because it rolls before they would not.
+/// Positions and relative offsets of a segment fit 32 bits: it rolls before they would not.
 pub(crate) fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

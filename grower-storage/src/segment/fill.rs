@@ -1,9 +1,9 @@
-//! How full and how old a segment is: when it rolls. Pure.
+//! When a segment rolls: how full and how old it is. Pure.
 
 use crate::options::LogOptions;
 use grower_protocol::batch::BatchHeader;
 
-/// What decides whether a segment takes another batch, and whether it rolls without one.
+/// How full and how old a segment is.
 pub(crate) struct SegmentFill {
     pub(crate) bytes: u64,
     pub(crate) records: u64,
@@ -14,7 +14,7 @@ pub(crate) struct SegmentFill {
 }
 
 impl SegmentFill {
-    /// An empty segment takes anything: a batch larger than the limit gets one of its own.
+    /// Whether it takes the batch. An empty segment takes any: a batch over the limit gets a segment of its own.
     pub(crate) fn takes(&self, batch: &BatchHeader, options: &LogOptions) -> bool {
         let bytes = self.bytes + batch.total_length as u64;
         let records = self.records + u64::from(batch.last_offset_delta) + 1;
@@ -25,7 +25,7 @@ impl SegmentFill {
                 && self.age_ms < options.segment_ms)
     }
 
-    /// Whether it rolls although nothing is appended. An empty one never does, so that a quiet log rolls once.
+    /// Whether it rolls although nothing is appended. An empty segment never does, so that a quiet log rolls once.
     pub(crate) fn is_old(&self, options: &LogOptions) -> bool {
         0 < self.bytes && (options.segment_ms <= self.age_ms || options.segment_quiet_ms <= self.quiet_ms)
     }

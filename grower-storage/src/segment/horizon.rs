@@ -1,13 +1,13 @@
-//! When the first tombstones of a segment may go, as the headers of its batches say.
+//! The delete horizon of a segment: when its first tombstones may go.
 //!
-//! It is known of a segment that this process began or compacted. After a start the headers are read once.
+//! Known for segments that this process began or compacted. For others the headers are read once after a start.
 
-use super::{Extent, Mode, Segment, Step, Walk};
+use super::{LogPosition, ScanItem, ScanMode, Scanner, Segment};
 use crate::disk::DiskError;
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::Timestamp;
 
-/// What is known of a segment's tombstones.
+/// A segment's delete horizon, if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteHorizon {
     /// Its headers were not read.
@@ -26,13 +26,13 @@ pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Time
     a.into_iter().chain(b).min()
 }
 
-/// Reads the headers of a segment that nothing is appended to.
+/// Reads the headers of a sealed segment.
 pub(crate) fn earliest(segment: &Segment) -> Result<Option<Timestamp>, DiskError> {
-    let start = Extent { position: 0, end: segment.base };
-    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
+    let start = LogPosition { bytes: 0, offset: segment.base };
+    let mut scanner = Scanner::new(segment, ScanMode::Headers, start, segment.end_position());
     let mut horizon = None;
-    while let Some(step) = walk.step()? {
-        if let Step::Batch(found) = step {
+    while let Some(item) = scanner.next_item()? {
+        if let ScanItem::Batch(found) = item {
             horizon = earlier(horizon, of_batch(&found.header));
         }
     }

@@ -1,104 +1,111 @@
-//! Checks every byte of a stretch of segment, content by the batches' CRCs and headers by the index's witness.
+//! Checks every byte of a part of a segment: content by the batches' CRCs, headers by the index's header checksums.
 
-use super::{Closing, Extent, Gap, Mode, Segment, Step, Walk};
+use super::{CorruptRegion, IntervalEnd, LogPosition, ScanItem, ScanMode, Scanner, Segment};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use grower_index::{PREFIX_LENGTH, Witness};
+use grower_index::{HeaderChecksum, PREFIX_LENGTH};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
 /// Offsets that cannot be trusted, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Damage {
+pub(crate) struct Corruption {
     pub(crate) bytes: Range<u64>,
     pub(crate) offsets: Range<Offset>,
     pub(crate) what: String,
 }
 
-impl From<Gap> for Damage {
-    fn from(gap: Gap) -> Self {
-        Self { bytes: gap.bytes, offsets: gap.offsets, what: gap.what }
+impl From<CorruptRegion> for Corruption {
+    fn from(region: CorruptRegion) -> Self {
+        Self { bytes: region.bytes, offsets: region.offsets, what: region.what }
     }
 }
 
-/// What headers are held against.
+/// The expectations that headers must meet.
 pub(crate) struct Expectations<'a> {
-    /// None if nobody knows: then witnesses are not judged.
+    /// The seed of header checksums; none if unknown, then they are not checked.
     pub(crate) seed: Option<u32>,
     pub(crate) epochs: &'a EpochHistory,
 }
 
-/// The damage between an index entry (or the start) and `until`, in order.
+/// Returns the damage between an index entry (or the start) and `until`, in order.
 pub(crate) fn inspect(
     segment: &Segment,
-    from: Extent,
-    until: Extent,
+    from: LogPosition,
+    until: LogPosition,
     expected: &Expectations<'_>,
-) -> Result<Vec<Damage>, DiskError> {
-    let mut walk = Walk::new(segment, Mode::Content, from, until);
-    let mut stretch = Stretch::new(from, expected);
+) -> Result<Vec<Corruption>, DiskError> {
+    let mut scanner = Scanner::new(segment, ScanMode::Content, from, until);
+    let mut interval = IntervalCheck::new(from, expected);
     let mut damage = Vec::new();
-    while let Some(step) = walk.step()? {
-        match step {
-            Step::Batch(found) => stretch.batch(found.bytes, &found.header, &found.prefix),
-            Step::Gap(gap) => stretch.damage.push(gap.into()),
+    while let Some(item) = scanner.next_item()? {
+        match item {
+            ScanItem::Batch(found) => interval.batch(found.bytes, &found.header, &found.prefix),
+            ScanItem::Corrupt(region) => interval.damage.push(region.into()),
         }
-        if let Some(closing) = walk.closing() {
-            damage.extend(stretch.close(walk.at(), Some(&closing)));
-            stretch = Stretch::new(walk.at(), expected);
+        if let Some(closing) = scanner.interval_end() {
+            damage.extend(interval.close(scanner.position(), Some(&closing)));
+            interval = IntervalCheck::new(scanner.position(), expected);
         }
     }
-    damage.extend(stretch.close(walk.at(), None));
+    damage.extend(interval.close(scanner.position(), None));
     Ok(damage)
 }
 
-/// As [`inspect`], up to the first index entry at or after the offset `end`: a witness speaks for a whole stretch.
+/// As [`inspect`], up to the first index entry at or after the offset `end`: a header checksum covers a whole
+/// interval.
 pub(crate) fn inspect_until(
     segment: &Segment,
-    from: Extent,
+    from: LogPosition,
     end: Offset,
     expected: &Expectations<'_>,
-) -> Result<Vec<Damage>, DiskError> {
-    let extent = segment.extent();
-    let before = segment.extent_at(segment.floor_by_offset(end));
-    let until = if extent.end <= end { extent } else { segment.marks().next_anchor(before.position) };
+) -> Result<Vec<Corruption>, DiskError> {
+    let end_position = segment.end_position();
+    let before = segment.log_position(segment.floor_by_offset(end));
+    let until = if end_position.offset <= end { end_position } else { segment.lookup().next_anchor(before.bytes) };
     inspect(segment, from, until, expected)
 }
 
-/// The batches between two entries.
-struct Stretch<'a> {
-    start: Extent,
+/// The check of one interval: the batches between two index entries.
+struct IntervalCheck<'a> {
+    start: LogPosition,
     expected: &'a Expectations<'a>,
-    witness: Witness,
-    damage: Vec<Damage>,
+    header_checksum: HeaderChecksum,
+    damage: Vec<Corruption>,
 }
 
-impl<'a> Stretch<'a> {
-    fn new(start: Extent, expected: &'a Expectations<'a>) -> Self {
-        Self { start, expected, witness: Witness::new(expected.seed.unwrap_or_default()), damage: Vec::new() }
+impl<'a> IntervalCheck<'a> {
+    fn new(start: LogPosition, expected: &'a Expectations<'a>) -> Self {
+        Self {
+            start,
+            expected,
+            header_checksum: HeaderChecksum::new(expected.seed.unwrap_or_default()),
+            damage: Vec::new(),
+        }
     }
 
-    /// The epoch is the one field of a header that neither its CRC nor its neighbours vouch for.
+    /// Checks a batch's epoch: the one header field that neither its CRC nor its neighbours vouch for.
     fn batch(&mut self, bytes: Range<u64>, header: &BatchHeader, prefix: &[u8; PREFIX_LENGTH]) {
-        self.witness.add(prefix);
+        self.header_checksum.add(prefix);
         let epoch = self.expected.epochs.at(header.base_offset);
         if epoch.is_some() && header.leader_epoch != epoch {
             let named = |epoch: Option<LeaderEpoch>| epoch.map_or("none".to_owned(), |epoch| epoch.value().to_string());
             let what = format!("leader epoch {} in place of {}", named(header.leader_epoch), named(epoch));
-            self.damage.push(Damage { bytes, offsets: header.base_offset..header.next_offset(), what });
+            self.damage.push(Corruption { bytes, offsets: header.base_offset..header.next_offset(), what });
         }
     }
 
-    /// A witness that disagrees although every batch looks right condemns them all: nobody knows which one it is.
-    fn close(mut self, end: Extent, closing: Option<&Closing>) -> Vec<Damage> {
-        let whole = closing.filter(|closing| closing.since == Some(self.start.position));
-        let judged = whole.map(|closing| closing.entry).filter(|entry| entry.witnessed && self.expected.seed.is_some());
-        if self.damage.is_empty() && judged.is_some_and(|entry| entry.witness != self.witness.take()) {
-            self.damage.push(Damage {
-                bytes: self.start.position..end.position,
-                offsets: self.start.end..end.end,
-                what: "the index witnessed other headers".into(),
+    /// If only the header checksum fails, the whole interval is reported damaged: which batch it is remains unknown.
+    fn close(mut self, end: LogPosition, closing: Option<&IntervalEnd>) -> Vec<Corruption> {
+        let whole = closing.filter(|closing| closing.since == Some(self.start.bytes));
+        let judged =
+            whole.map(|closing| closing.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
+        if self.damage.is_empty() && judged.is_some_and(|entry| entry.header_checksum != self.header_checksum.take()) {
+            self.damage.push(Corruption {
+                bytes: self.start.bytes..end.bytes,
+                offsets: self.start.offset..end.offset,
+                what: "the header checksum of the index differs".into(),
             });
         }
         self.damage

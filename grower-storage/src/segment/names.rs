@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_twenty_digits() {
+    fn a_file_name_is_the_base_offset_in_twenty_digits() {
         assert_eq!(log_name(Offset::new(3)), "00000000000000000003.growerlog");
         assert_eq!(index_name(Offset::MAX), "09223372036854775807.growerindex");
         assert_eq!(base_of_log("00000000000000000003.growerlog"), Some(Offset::new(3)));

@@ -1,16 +1,16 @@
-//! Reading from one segment: which bytes answer a fetch, and which record is the first of a time.
+//! Reads from one segment: the bytes that answer a fetch, and the first record of a time.
 
-use super::jump::Row;
-use super::walk::{Found, HEADERS_READ};
-use super::{Extent, Gap, Marks, Mode, Segment, Slice, Step, Walk};
+use super::scanner::{FoundBatch, HEADERS_READ};
+use super::uniform_run::UniformRun;
+use super::{CorruptRegion, IndexLookup, LogPosition, ScanItem, ScanMode, Scanner, Segment, Slice};
 use crate::disk::DiskError;
 use bytes::Bytes;
-use grower_index::{Entry, Stretch};
+use grower_index::{IndexEntry, Interval};
 use grower_protocol::batch::{Batch, HEADER_LENGTH};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
 
-/// The most a batch may grow to when a lookup by time decompresses it; larger ones were refused on their way in.
+/// The most that a lookup by time decompresses of one batch; larger batches were refused on their way in.
 pub(crate) const RECORDS_LENGTH_MAX: usize = 256 << 20;
 
 /// A record found by its time.
@@ -24,142 +24,153 @@ pub struct TimedOffset {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
-/// What one segment has to say to a read.
-pub(crate) enum Extract {
+/// The outcome of a read from one segment.
+pub(crate) enum SegmentRead {
     /// Whole batches.
     Slice(Slice),
-    /// The offset asked for is damaged.
-    Damaged(Gap),
+    /// The requested offset is damaged.
+    Damaged(CorruptRegion),
     /// Nothing before the limit.
     Nothing,
 }
 
-/// Batches from the one that holds `from`, at most `max_bytes` but at least one, none reaching past `upto`. In a segment
-/// that is known to be damaged headers alone are not believed.
+/// Reads whole batches from the one that holds `from`: at most `max_bytes` but at least one, none past `upto`. In a
+/// segment with known damage, headers alone are not trusted.
 pub(crate) fn read(
     segment: &Segment,
-    mode: Mode,
+    mode: ScanMode,
     from: Offset,
     max_bytes: u64,
     upto: Offset,
-) -> Result<Extract, DiskError> {
-    let mut marks = segment.marks();
-    let first = match locate(segment, &mut marks, mode, from)? {
+) -> Result<SegmentRead, DiskError> {
+    let mut lookup = segment.lookup();
+    let first = match locate(segment, &mut lookup, mode, from)? {
         Located::Batch(found) => found,
-        Located::Gap(gap) => return Ok(Extract::Damaged(gap)),
-        Located::End => return Ok(Extract::Nothing),
+        Located::CorruptRegion(region) => return Ok(SegmentRead::Damaged(region)),
+        Located::End => return Ok(SegmentRead::Nothing),
     };
     if upto < first.header.next_offset() {
-        return Ok(Extract::Nothing);
+        return Ok(SegmentRead::Nothing);
     }
-    let end = last_within(segment, &mut marks, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
-    let offsets = first.header.base_offset..end.end;
-    Ok(Extract::Slice(Slice::file(segment.file.get()?, first.bytes.start..end.position, offsets)))
+    let end = last_within(segment, &mut lookup, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
+    let offsets = first.header.base_offset..end.offset;
+    Ok(SegmentRead::Slice(Slice::file(segment.file.get()?, first.bytes.start..end.bytes, offsets)))
 }
 
 enum Located {
-    Batch(Found),
-    Gap(Gap),
+    Batch(FoundBatch),
+    CorruptRegion(CorruptRegion),
     End,
 }
 
-/// The batch that holds `offset`. Damage on the way is looked at closely, so that no more than the damage is refused.
-fn locate(segment: &Segment, marks: &mut Marks<'_>, mode: Mode, offset: Offset) -> Result<Located, DiskError> {
-    let stretch = marks.around_offset(offset);
-    if mode == Mode::Headers
-        && let Some(row) = Row::of(segment, &stretch)
-        && let Some(found) = row.at_offset(offset)?
+/// Finds the batch that holds `offset`. Damage on the way is checked byte by byte, so that only damaged offsets are
+/// refused.
+fn locate(
+    segment: &Segment,
+    lookup: &mut IndexLookup<'_>,
+    mode: ScanMode,
+    offset: Offset,
+) -> Result<Located, DiskError> {
+    let interval = lookup.around_offset(offset);
+    if mode == ScanMode::Headers
+        && let Some(run) = UniformRun::of(segment, &interval)
+        && let Some(found) = run.at_offset(offset)?
     {
         return Ok(Located::Batch(found));
     }
-    match search(segment, mode, &stretch, offset)? {
-        Located::Gap(_) => search(segment, Mode::Content, &stretch, offset),
+    match search(segment, mode, &interval, offset)? {
+        Located::CorruptRegion(_) => search(segment, ScanMode::Content, &interval, offset),
         found => Ok(found),
     }
 }
 
-fn search(segment: &Segment, mode: Mode, stretch: &Stretch, offset: Offset) -> Result<Located, DiskError> {
-    let start = segment.extent_at(stretch.start());
-    let mut walk = Walk::new(segment, mode, start, segment.extent());
-    if mode == Mode::Headers {
+fn search(segment: &Segment, mode: ScanMode, interval: &Interval, offset: Offset) -> Result<Located, DiskError> {
+    let start = segment.log_position(interval.start());
+    let mut scanner = Scanner::new(segment, mode, start, segment.end_position());
+    if mode == ScanMode::Headers {
         let relative = offset.since(segment.base) as i64;
-        walk = walk.expecting(stretch, reach(stretch, |entry| entry.relative_offset.into(), relative, HEADER_LENGTH));
+        scanner =
+            scanner.expecting(interval, reach(interval, |entry| entry.relative_offset.into(), relative, HEADER_LENGTH));
     }
-    while let Some(step) = walk.step()? {
-        match step {
-            Step::Batch(found) if offset <= found.header.last_offset() => return Ok(Located::Batch(found)),
-            Step::Gap(gap) if offset < gap.offsets.end || mode == Mode::Headers => return Ok(Located::Gap(gap)),
+    while let Some(item) = scanner.next_item()? {
+        match item {
+            ScanItem::Batch(found) if offset <= found.header.last_offset() => return Ok(Located::Batch(found)),
+            ScanItem::Corrupt(region) if offset < region.offsets.end || mode == ScanMode::Headers => {
+                return Ok(Located::CorruptRegion(region));
+            }
             _ => {}
         }
     }
     Ok(Located::End)
 }
 
-/// Where to stop: the index names the last place that is not too far, headers do the rest.
+/// Finds where to stop: the index gives the last position within the limits, headers do the rest.
 fn last_within(
     segment: &Segment,
-    marks: &mut Marks<'_>,
-    first: &Found,
+    lookup: &mut IndexLookup<'_>,
+    first: &FoundBatch,
     limit: u64,
     upto: Offset,
-) -> Result<Extent, DiskError> {
-    let after_first = Extent { position: first.bytes.end, end: first.header.next_offset() };
-    if limit <= after_first.position || upto <= after_first.end {
-        return Ok(after_first); // Nothing more fits, so nothing more is looked at.
+) -> Result<LogPosition, DiskError> {
+    let after_first = LogPosition { bytes: first.bytes.end, offset: first.header.next_offset() };
+    if limit <= after_first.bytes || upto <= after_first.offset {
+        return Ok(after_first); // Nothing more fits, so nothing more is read.
     }
-    let around = nearer(marks.around_position(limit), marks.around_offset(upto));
-    let jump = segment.extent_at(around.start());
-    let start = if after_first.position < jump.position { jump } else { after_first };
-    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent()).expecting(&around, HEADERS_READ);
+    let around = nearer(lookup.around_position(limit), lookup.around_offset(upto));
+    let jump = segment.log_position(around.start());
+    let start = if after_first.bytes < jump.bytes { jump } else { after_first };
+    let mut scanner =
+        Scanner::new(segment, ScanMode::Headers, start, segment.end_position()).expecting(&around, HEADERS_READ);
     let mut end = start;
-    while let Some(Step::Batch(found)) = walk.step()? {
+    while let Some(ScanItem::Batch(found)) = scanner.next_item()? {
         if limit < found.bytes.end || upto < found.header.next_offset() {
             break;
         }
-        end = walk.at();
+        end = scanner.position();
     }
     Ok(end)
 }
 
-/// How much of a stretch to read at first: up to where what is wanted lies if it grew evenly, and `beyond`. Most of the
-/// time of a lookup goes by while the kernel copies bytes that are in no cache.
-fn reach(stretch: &Stretch, measure: impl Fn(&Entry) -> i64, wanted: i64, beyond: usize) -> usize {
-    let Stretch { since: Some(since), until: Some(until) } = stretch else { return HEADERS_READ };
+/// How much of an interval to read at first: up to where the target lies if it grows evenly, and `beyond`. A lookup
+/// spends most of its time while the kernel copies bytes that are in no cache.
+fn reach(interval: &Interval, measure: impl Fn(&IndexEntry) -> i64, wanted: i64, beyond: usize) -> usize {
+    let Interval { since: Some(since), until: Some(until) } = interval else { return HEADERS_READ };
     let (low, high) = (measure(since) as f64, measure(until) as f64);
     let share = (wanted as f64 - low) / (high - low).max(1.0);
     let bytes = f64::from(until.position.saturating_sub(since.position)) * share.clamp(0.0, 1.0);
     (bytes as usize + beyond).min(HEADERS_READ)
 }
 
-fn nearer(a: Stretch, b: Stretch) -> Stretch {
+fn nearer(a: Interval, b: Interval) -> Interval {
     if a.start().position < b.start().position { a } else { b }
 }
 
-/// The first record within `offsets` that is not earlier than `timestamp`. Damage is passed over.
+/// Finds the first record within `offsets` that is not earlier than `timestamp`. Damage is stepped over.
 pub(crate) fn find_time(
     segment: &Segment,
     timestamp: Timestamp,
     offsets: &Range<Offset>,
 ) -> Result<Option<TimedOffset>, DiskError> {
-    let stretch = segment.marks().around_time(timestamp);
+    let interval = segment.lookup().around_time(timestamp);
     let hit_in = |batch: Bytes| Batch::check(batch).ok().and_then(|batch| find_time_in(&batch, timestamp, offsets));
-    if let Some(row) = Row::of(segment, &stretch)
-        && let Some(hit) = row.at_time(timestamp)?.and_then(hit_in)
+    if let Some(run) = UniformRun::of(segment, &interval)
+        && let Some(hit) = run.at_time(timestamp)?.and_then(hit_in)
     {
         return Ok(Some(hit));
     }
-    let start = segment.extent_at(stretch.start());
-    let bytes = reach(&stretch, |entry| entry.max_timestamp, timestamp.as_millis(), HEADER_LENGTH + 128);
-    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent()).expecting(&stretch, bytes);
-    while let Some(step) = walk.step()? {
-        let Step::Batch(found) = step else { continue };
+    let start = segment.log_position(interval.start());
+    let bytes = reach(&interval, |entry| entry.max_timestamp, timestamp.as_millis(), HEADER_LENGTH + 128);
+    let mut scanner =
+        Scanner::new(segment, ScanMode::Headers, start, segment.end_position()).expecting(&interval, bytes);
+    while let Some(item) = scanner.next_item()? {
+        let ScanItem::Batch(found) = item else { continue };
         if offsets.end <= found.header.base_offset {
             break;
         }
         if found.header.max_timestamp < timestamp {
             continue;
         }
-        let hit = hit_in(Bytes::copy_from_slice(walk.content(&found)?));
+        let hit = hit_in(Bytes::copy_from_slice(scanner.content(&found)?));
         if hit.is_some() {
             return Ok(hit);
         }
@@ -167,8 +178,8 @@ pub(crate) fn find_time(
     Ok(None)
 }
 
-/// The first record of `batch` within `offsets` that is not earlier than `timestamp`. Records that cannot be read are
-/// passed over: finding a later one is better than finding none.
+/// Finds the first record of `batch` within `offsets` that is not earlier than `timestamp`. Unreadable records are
+/// stepped over: a later one is better than none.
 pub(crate) fn find_time_in(batch: &Batch, timestamp: Timestamp, offsets: &Range<Offset>) -> Option<TimedOffset> {
     let records = batch.records(RECORDS_LENGTH_MAX).ok()?;
     let record = records

@@ -1,4 +1,4 @@
-//! A stretch of log, by place instead of by content.
+//! A range of a log by position, so that its bytes need not be in memory.
 
 use crate::disk::{DiskError, SharedFile};
 use bytes::Bytes;
@@ -7,17 +7,17 @@ use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-/// Whole batches, one after another: a range of a segment file, or bytes where the log is not in files.
+/// Whole batches, one after another: a range of a segment file, or bytes if the log is in memory.
 ///
-/// It stays readable when retention removes the file meanwhile.
+/// It stays readable if retention removes the file meanwhile.
 #[derive(Clone)]
 pub struct Slice {
-    source: Source,
+    source: SliceSource,
     offsets: Range<Offset>,
 }
 
 #[derive(Clone)]
-enum Source {
+enum SliceSource {
     File { file: SharedFile, position: u64, length: usize },
     Memory(Bytes),
 }
@@ -25,11 +25,11 @@ enum Source {
 impl Slice {
     pub(crate) fn file(file: SharedFile, bytes: Range<u64>, offsets: Range<Offset>) -> Self {
         let length = usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX);
-        Self { source: Source::File { file, position: bytes.start, length }, offsets }
+        Self { source: SliceSource::File { file, position: bytes.start, length }, offsets }
     }
 
     pub(crate) fn memory(bytes: Bytes, offsets: Range<Offset>) -> Self {
-        Self { source: Source::Memory(bytes), offsets }
+        Self { source: SliceSource::Memory(bytes), offsets }
     }
 
     /// The offsets of its batches; a fetch from the middle of a batch gets all of it.
@@ -37,32 +37,32 @@ impl Slice {
         self.offsets.clone()
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub fn len(&self) -> usize {
         match &self.source {
-            Source::File { length, .. } => *length,
-            Source::Memory(bytes) => bytes.len(),
+            SliceSource::File { length, .. } => *length,
+            SliceSource::Memory(bytes) => bytes.len(),
         }
     }
 
-    /// Whether it has none.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The descriptor and the position in it, for `sendfile`, where there is one.
+    /// The descriptor and the position in it, for `sendfile`; none if the log is in memory.
     pub fn fd(&self) -> Option<(BorrowedFd<'_>, u64)> {
         match &self.source {
-            Source::File { file, position, .. } => file.fd().map(|fd| (fd, *position)),
-            Source::Memory(_) => None,
+            SliceSource::File { file, position, .. } => file.fd().map(|fd| (fd, *position)),
+            SliceSource::Memory(_) => None,
         }
     }
 
-    /// All of its bytes.
+    /// Reads all of it.
     pub fn read(&self) -> Result<Bytes, DiskError> {
         match &self.source {
-            Source::Memory(bytes) => Ok(bytes.clone()),
-            Source::File { length, .. } => {
+            SliceSource::Memory(bytes) => Ok(bytes.clone()),
+            SliceSource::File { length, .. } => {
                 let mut bytes = vec![0; *length];
                 let read = self.read_into(&mut bytes, 0)?;
                 bytes.truncate(read);
@@ -71,14 +71,14 @@ impl Slice {
         }
     }
 
-    /// Fills `into` with the bytes from `skip` on, and says how many that were: fewer than fit only at its end, or
-    /// where the log was truncated since.
+    /// Fills `into` with its bytes from `skip` on and returns how many: fewer than fit only at its end, or if the log
+    /// was truncated since.
     pub fn read_into(&self, into: &mut [u8], skip: usize) -> Result<usize, DiskError> {
         let wanted = into.len().min(self.len().saturating_sub(skip));
         let into = &mut into[..wanted];
         match &self.source {
-            Source::File { file, position, .. } => file.read_at(into, position + skip as u64),
-            Source::Memory(bytes) => {
+            SliceSource::File { file, position, .. } => file.read_at(into, position + skip as u64),
+            SliceSource::Memory(bytes) => {
                 into.copy_from_slice(&bytes[skip.min(bytes.len())..][..wanted]);
                 Ok(wanted)
             }

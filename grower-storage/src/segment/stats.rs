@@ -1,16 +1,16 @@
-//! What others need to know of a segment, without its files.
+//! Facts about a segment, without its files.
 
 use grower_protocol::ids::{Offset, Timestamp};
 
-/// What retention, rolls and `describe` need to know of a segment.
+/// The figures that retention, rolls and `describe` use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentStats {
     /// The offset after its last record.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
-    /// Those written to it: what compaction took counts as well.
+    /// Records written to it, including those that compaction removed.
     pub(crate) records: u64,
-    /// None if it holds no record, or none whose timestamp is known.
+    /// None if it holds no record, or no known timestamp.
     pub(crate) max_timestamp: Option<Timestamp>,
 }
 
@@ -29,10 +29,10 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Bytes of index.
     pub index_bytes: u64,
-    /// How many offsets it spans: as many as it has records, if none were compacted away.
+    /// How many offsets it spans: as many as it has records, if compaction removed none.
     pub records: u64,
     /// The latest timestamp in it; none if it is empty.
     pub max_timestamp: Option<Timestamp>,
-    /// Whether it is the one being written.
+    /// Whether it is the active one.
     pub active: bool,
 }

@@ -1,35 +1,35 @@
-//! Checks every byte of a partition that nobody writes to, and changes nothing.
+//! Checks every byte of a closed partition, and changes nothing.
 //!
-//! Batches answer for their content by their CRC; for their place by the offsets before and after them, the epoch
-//! history and the index's witness; index entries and the small files by their own crc. What a crash may have left torn
-//! after the durable end is no damage: the next opening cuts it.
+//! A batch's content is checked by its CRC; its position by the offsets around it, the epoch history and the index's
+//! header checksum; index entries and state files by their own crc. Bytes that a crash left torn after the durable end
+//! are no damage: the next opening cuts them.
 
 mod dump;
-mod small;
+mod state_files;
 
 pub use dump::{Dumped, dump};
 
 use crate::disk::{Disk, DiskError, FileOnDemand};
-use crate::kept::{AcceptedLoss, Checkpoint};
-use crate::recovery::{Directory, Looked, look_at_last};
-use crate::segment::{self, Damage, Expectations, Extent, Segment, inspect};
-use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
+use crate::recovery::{Directory, TailScan, scan_tail};
+use crate::segment::{self, Corruption, Expectations, LogPosition, Segment, inspect};
+use crate::state_file::{AcceptedLoss, Checkpoint};
+use grower_index::{ENTRY_LENGTH, IndexEntry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
-use small::SmallFiles;
+use state_files::StateFiles;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Something that is not as it was written.
+/// A fault in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
-    /// The bytes in it; none if it is the file as a whole.
+    /// The bytes in it; none for the whole file.
     pub bytes: Option<Range<u64>>,
     /// The offsets of the records that are lost; none if no record is.
     pub offsets: Option<Range<Offset>>,
-    /// What was found.
+    /// The reason.
     pub what: String,
 }
 
@@ -51,8 +51,8 @@ impl Finding {
         Self { path, bytes: None, offsets: None, what: what.into() }
     }
 
-    /// Whether it concerns what a truncation to `end` leaves, which the next opening finishes: of what goes, anything may be
-    /// missing, and the index of the segment that is cut is made from its log.
+    /// Whether it matters after the truncation to `end` that the next opening finishes. Files above the cut may be
+    /// missing, and the index of the cut segment is rebuilt from its log.
     fn stays_after_truncation(&self, directory: &Directory, end: Offset) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let cut = directory.logs.iter().rfind(|base| **base <= end).copied().unwrap_or_default();
@@ -63,16 +63,16 @@ impl Finding {
         }
     }
 
-    fn damage(path: PathBuf, damage: Damage) -> Self {
+    fn damage(path: PathBuf, damage: Corruption) -> Self {
         let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
         Self { path, bytes: Some(damage.bytes), offsets, what: damage.what }
     }
 }
 
-/// What a check came to.
+/// The outcome of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// All that is wrong; nothing if the partition is sound.
+    /// All faults; none if the partition is sound.
     pub findings: Vec<Finding>,
     /// Bytes of log that were checked.
     pub bytes: u64,
@@ -80,20 +80,20 @@ pub struct Verified {
     pub offsets: Option<Range<Offset>>,
     /// Bytes after the durable end that a crash left torn; the next opening cuts them.
     pub torn_bytes: u64,
-    /// Records that somebody gave up: they are no damage any more.
+    /// Records that an operator gave up: they no longer count as damage.
     pub accepted: Vec<AcceptedLoss>,
 }
 
-/// Checks the partition in `dir`. `progress` is told how many bytes of log were checked, after each segment.
+/// Checks the partition in `dir`. Calls `progress` after each segment, with the bytes of log checked so far.
 pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, DiskError> {
     let mut verified = Verified::default();
     let Some(mut directory) = Directory::list(disk, dir)? else { return Ok(verified) };
-    let small = SmallFiles::read(disk, dir, &directory, &mut verified.findings)?;
+    let small = StateFiles::read(disk, dir, &directory, &mut verified.findings)?;
     if let Some(replacing) = &small.replacing {
         directory.assume_finished(replacing);
     }
     directory.forget_dropped(small.checkpoint.as_ref());
-    let check = Check { disk, dir, directory: &directory, small: &small };
+    let check = PartitionCheck { disk, dir, directory: &directory, small: &small };
     for (at, base) in directory.logs.iter().enumerate() {
         let end = match directory.logs.get(at + 1) {
             Some(next) => check.sealed(*base, *next, &mut verified)?,
@@ -118,36 +118,36 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
     Ok(verified)
 }
 
-struct Check<'a> {
+struct PartitionCheck<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     directory: &'a Directory,
-    small: &'a SmallFiles,
+    small: &'a StateFiles,
 }
 
-impl Check<'_> {
-    /// A segment with a successor: its index speaks for all of it.
+impl PartitionCheck<'_> {
+    /// Checks a segment with a successor: its index covers all of it.
     fn sealed(&self, base: Offset, next: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
         let file = self.disk.open(&self.dir.join(self.directory.log_name(base)))?;
-        let extent = Extent { position: file.len()?, end: next };
+        let end_position = LogPosition { bytes: file.len()?, offset: next };
         let index = self.index(base, u64::MAX, &mut verified.findings)?;
         let last = (0..index.entry_count()).rev().find_map(|at| index.entry(at));
-        let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, None);
-        self.inspect(&segment, extent, verified)?;
-        let spoken_for = last.map_or(0, |last| last.position.into());
-        if spoken_for != extent.position {
-            let what = format!("it speaks of {spoken_for} bytes of log, there are {}", extent.position);
+        let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end_position, None);
+        self.inspect(&segment, end_position, verified)?;
+        let covered = last.map_or(0, |last| last.position.into());
+        if covered != end_position.bytes {
+            let what = format!("it covers {covered} bytes of log, there are {}", end_position.bytes);
             verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), what));
         }
         Ok(next)
     }
 
-    /// The last segment: what lies above the durable end may be torn.
+    /// Checks the last segment: its bytes above the durable end may be torn.
     fn last(&self, base: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
         let durable = self.small.checkpoint.map(|checkpoint| checkpoint.durable).filter(|end| end.segment == base);
         let index = self.index(base, durable.map_or(0, |end| end.position), &mut verified.findings)?;
-        let Looked { file, end, log_end, durable, length, damage, .. } =
-            look_at_last(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
+        let TailScan { file, end, log_end, durable, length, damage, .. } =
+            scan_tail(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
         let path = file.path().to_owned();
         let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end, None);
         self.inspect(&segment, end, verified)?;
@@ -158,24 +158,24 @@ impl Check<'_> {
                 verified.findings.push(Finding::damage(path.clone(), damage));
             }
         }
-        verified.torn_bytes += length.saturating_sub(end.position.max(durable));
+        verified.torn_bytes += length.saturating_sub(end.bytes.max(durable));
         Ok(log_end)
     }
 
-    fn inspect(&self, segment: &Segment, until: Extent, verified: &mut Verified) -> Result<(), DiskError> {
-        let start = Extent { position: 0, end: segment.base };
+    fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut Verified) -> Result<(), DiskError> {
+        let start = LogPosition { bytes: 0, offset: segment.base };
         let expected = Expectations { seed: self.small.seed, epochs: &self.small.epochs };
         let path = segment.file.path();
         for damage in inspect(segment, start, until, &expected)? {
             verified.findings.push(Finding::damage(path.to_owned(), damage));
         }
-        verified.bytes += until.position;
+        verified.bytes += until.bytes;
         Ok(())
     }
 
-    /// The index of a segment; each damaged entry is a finding. Its file was synced when it spoke for `synced` bytes of log:
-    /// of what follows that entry a crash may have lost any, which leaves zeros, for no entry lies in two sectors. The next
-    /// opening completes it.
+    /// Reads the index of a segment; each damaged entry is a finding. The file was synced when an entry covered
+    /// `synced` bytes of log. A crash may have lost any later entry, which leaves zeros, for no entry lies in two
+    /// sectors; the next opening completes the index.
     fn index(&self, base: Offset, synced: u64, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
         let path = self.dir.join(self.directory.index_name(base));
         let bytes = match self.disk.map(&path) {
@@ -189,9 +189,9 @@ impl Check<'_> {
         let is_lost: Vec<bool> =
             bytes.chunks_exact(ENTRY_LENGTH).map(|entry| entry.iter().all(|byte| *byte == 0)).collect();
         let index = StoredIndex::new(bytes);
-        let speaks_for = |entry: Entry| synced <= entry.position.into();
+        let covers = |entry: IndexEntry| synced <= entry.position.into();
         let count = index.entry_count();
-        let last_synced = (0..count).find(|at| index.entry(*at).is_some_and(speaks_for));
+        let last_synced = (0..count).find(|at| index.entry(*at).is_some_and(covers));
         let whole = if synced == 0 { 0 } else { last_synced.map_or(count, |at| at + 1) };
         let is_damaged = |at: &usize| index.entry(*at).is_none() && (*at < whole || is_lost.get(*at) == Some(&false));
         for at in (0..count).filter(is_damaged) {
@@ -206,8 +206,8 @@ impl Check<'_> {
     }
 }
 
-impl SmallFiles {
-    /// Whether the small files and the segments speak of the same log.
+impl StateFiles {
+    /// Checks that the state files and the segments describe the same log.
     fn check_against(
         &self,
         offsets: Option<Range<Offset>>,
@@ -220,7 +220,7 @@ impl SmallFiles {
         }
         let log_start = self.checkpoint.map(|checkpoint| checkpoint.log_start);
         let found = offsets.unwrap_or(log_start.unwrap_or_default()..log_start.unwrap_or_default());
-        let path = dir.join(<Checkpoint as crate::kept::Kept>::NAME);
+        let path = dir.join(<Checkpoint as crate::state_file::StateFile>::NAME);
         let lost = |offsets: Range<Offset>, what: &str| Finding {
             path: path.clone(),
             bytes: None,

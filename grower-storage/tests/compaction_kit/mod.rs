@@ -1,4 +1,4 @@
-//! A compacted log on a disk that can lose its power, beside a model: all that was ever appended.
+//! A compacted log on a disk that can lose its power, and a model of it: all records ever appended.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record, UnplacedBatch};
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    /// The power goes, and comes back. What was lost was never acknowledged.
+    /// Cuts the power and restores it. Lost records were never acknowledged.
     pub(crate) fn cut_power(&mut self, torn: Option<u64>) {
         match torn {
             Some(seed) => self.memory.crash_torn(seed),

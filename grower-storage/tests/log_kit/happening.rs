@@ -1,4 +1,4 @@
-//! What can happen to a log, and what must hold afterwards.
+//! Events of a log's life, and the checks after them.
 
 use super::World;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
@@ -30,7 +30,7 @@ pub(crate) enum Happening {
         call: Call,
         nth: u64,
     },
-    /// The power goes in the middle of something, after so many changes of the disk.
+    /// The power is cut during a change, after this many changes of the disk.
     CutPowerDuring {
         what: Box<Happening>,
         after: u64,
@@ -89,7 +89,7 @@ pub(crate) fn happen(world: &mut World, what: &Happening) -> bool {
     }
 }
 
-/// What was under way is either done, or was never begun.
+/// The interrupted change is either done, or was never begun.
 pub(crate) fn cut_power_during(world: &mut World, what: &Happening, after: u64, torn: Option<u64>) {
     let (start, batches) = (world.start, world.batches.clone());
     let durable = world.log.durable_end().value();

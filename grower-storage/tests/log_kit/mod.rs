@@ -1,4 +1,4 @@
-//! A log on a disk that can lose its power, beside a model of what it must hold.
+//! A log on a disk that can lose its power, and a model of its records.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 pub(crate) mod happening;
@@ -64,7 +64,7 @@ pub(crate) struct Kept {
     pub(crate) base: u64,
     pub(crate) next: u64,
     pub(crate) bytes: Bytes,
-    /// What it was made of, to send it again.
+    /// Its source, to send it again.
     pub(crate) source: (u32, usize, i32),
 }
 
@@ -143,7 +143,7 @@ impl World {
         done
     }
 
-    /// The process dies; the disk goes on.
+    /// The process dies; the disk keeps its power.
     pub(crate) fn kill(&mut self) -> RecoveryReport {
         let (log, report) = open(self.disk.clone(), &self.options);
         self.log = log;
@@ -163,7 +163,7 @@ impl World {
         report
     }
 
-    /// What lies on the disk is no damage. Before an opening an index may lack entries, which that adds.
+    /// The files have no damage. Before an opening an index may lack entries, which the opening adds.
     pub(crate) fn verify(&self, opened: bool) {
         let mut verified = grower_storage::verify::verify(&self.memory, &PathBuf::from(DIR), |_| {}).unwrap();
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "growerindex");

@@ -70,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happened_to_the_files_nothing_wrong_is_served(all in prop::collection::vec(damage(), 1..5)) {
+    fn damaged_files_never_serve_wrong_records(all in prop::collection::vec(damage(), 1..5)) {
         let stopped = Stopped::new(log_kit::options());
         let disk = stopped.with(|files| all.iter().for_each(|(which, damage)| apply(files, *which, damage)));
         let _ = findings(&disk);

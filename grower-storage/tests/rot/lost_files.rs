@@ -21,7 +21,7 @@ fn a_lost_short_or_damaged_index_costs_no_record() {
         for (which, disk) in disks.into_iter().enumerate() {
             let sound = findings(&disk).is_empty();
             let (log, report) = log_kit::open(Arc::new(disk.clone()), &log_kit::options());
-            // What follows the synced end of the last index a crash may have left.
+            // A crash may have left what follows the synced end of the last index.
             let by_a_crash = at == 2 && which == appended;
             assert!(report.is_empty() || by_a_crash || !sound, "what needs mending is found by a check");
             assert_eq!(log.span().end, stopped.end);
@@ -29,7 +29,7 @@ fn a_lost_short_or_damaged_index_costs_no_record() {
             assert_eq!(lost(&log, &stopped), [0; 0]);
             drop(log);
             let report = log_kit::open(Arc::new(disk.clone()), &log_kit::options()).1;
-            assert!(report.is_empty(), "it is made anew once: {report:?}");
+            assert!(report.is_empty(), "it is rebuilt once: {report:?}");
             assert!(findings(&disk).is_empty());
         }
     }

@@ -26,7 +26,7 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct PowerRig {
     image: PathBuf,
     mount: Mount,
-    /// What holds the image, if that is not the temporary directory itself.
+    /// Holds the image, if the temporary directory itself does not.
     _backing: Option<Mount>,
     _dir: TempDir,
 }
@@ -79,7 +79,7 @@ impl PowerRig {
         &self.mount.path
     }
 
-    /// Cuts the power: whatever is not durable now never will be, and every use of the mount fails.
+    /// Cuts the power: everything that is not durable is lost, and every use of the mount fails.
     pub(crate) fn cut(&self) -> io::Result<()> {
         let root = File::open(self.path())?;
         // SAFETY: the call reads one u32 through the pointer that `Setter` passes, as its opcode says.

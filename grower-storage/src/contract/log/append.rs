@@ -1,11 +1,11 @@
 //! Offsets, segments, epochs, flushing.
 
-use super::Promise;
+use super::LogPromise;
 use super::kit::{EPOCH, Kit, batch};
 use crate::log::{AppendError, AtOnce, ChangeError, LogOptions};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
-pub(super) const PROMISES: &[Promise] = &[
+pub(super) const PROMISES: &[LogPromise] = &[
     an_empty_log_spans_nothing,
     offsets_are_dense,
     a_segment_rolls_before_it_would_grow_too_large,

@@ -1,13 +1,13 @@
-//! Compaction. A log may have no pass to offer; what a pass does is the same everywhere.
+//! Compaction, for logs in files.
 
-use super::Promise;
+use super::LogPromise;
 use super::kit::{EPOCH, Kit};
 use crate::compaction::{Compaction, CompactionPolicy};
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::Offset;
 
-pub(super) const PROMISES: &[Promise] = &[
+pub(super) const PROMISES: &[LogPromise] = &[
     a_pass_keeps_the_last_record_of_each_key_and_moves_none,
     a_pass_leaves_alone_what_it_was_not_given,
     an_empty_log_has_nothing_to_compact,
@@ -35,7 +35,7 @@ fn compact(kit: &mut Kit, upto: u64) {
     let Some(pass) = Compaction::due(files, &POLICY, Offset::new(upto), now) else { return };
     let mut pass = pass.survey(&|_| true).expect("a sound log can be surveyed");
     while let Some(done) = pass.step(&|_| true).expect("a sound log can be rewritten") {
-        assert!(files.publish(done).expect("nothing stands against publishing"), "nobody changed the log");
+        assert!(files.publish(done).expect("nothing stands against publishing"), "the log has not changed");
     }
 }
 

@@ -1,11 +1,11 @@
 //! Truncating, trimming, retention, sealing.
 
-use super::Promise;
+use super::LogPromise;
 use super::kit::{EPOCH, Kit};
 use crate::log::{ChangeError, RetentionLimits};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
-pub(super) const PROMISES: &[Promise] = &[
+pub(super) const PROMISES: &[LogPromise] = &[
     truncating_drops_the_suffix,
     truncating_inside_a_batch_drops_all_of_it,
     truncating_outside_is_an_error,
@@ -15,10 +15,10 @@ pub(super) const PROMISES: &[Promise] = &[
     trimming_everything_keeps_the_log_end,
     retention_keeps_at_least_its_limit,
     retention_by_age_drops_even_the_active_segment,
-    a_sealed_log_is_durable_and_goes_on,
+    a_sealed_log_is_durable_and_takes_appends,
 ];
 
-fn a_sealed_log_is_durable_and_goes_on(kit: &mut Kit) {
+fn a_sealed_log_is_durable_and_takes_appends(kit: &mut Kit) {
     let Some(files) = kit.log.files() else { return };
     assert_eq!(files.seal(Default::default()).unwrap(), [], "an empty log has no files yet");
     for end in [3, 3, 7] {

@@ -52,7 +52,7 @@ impl Kit {
         read_all(&self.log.reader(), from)
     }
 
-    /// What one read gives: the values of its records.
+    /// The values of the records of one read.
     pub(super) fn read_once(&self, from: u64, max_bytes: usize, upto: u64) -> Result<Vec<String>, ReadError> {
         let slices = self.log.reader().read(Offset::new(from), max_bytes, Offset::new(upto))?;
         Ok(slices.iter().flat_map(|slice| records(&slice.read().expect("a slice can be read"))).collect())

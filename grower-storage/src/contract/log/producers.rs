@@ -1,17 +1,17 @@
 //! Idempotence: a retry is answered, not appended.
 
-use super::Promise;
+use super::LogPromise;
 use super::kit::{EPOCH, Kit, batch, stamp};
 use crate::log::{AppendError, Appended};
 use grower_protocol::ids::{Offset, Sequence};
 
-pub(super) const PROMISES: &[Promise] = &[
+pub(super) const PROMISES: &[LogPromise] = &[
     a_retry_gets_the_offsets_of_the_first_time,
     a_gap_in_a_sequence_is_refused,
     an_old_incarnation_is_fenced,
     a_truncated_batch_is_no_duplicate,
     a_flood_of_producers_pushes_out_the_longest_silent,
-    producers_are_forgotten_when_they_shall_be_the_longest_silent_first,
+    the_longest_silent_producers_are_forgotten_first,
 ];
 
 fn send(kit: &mut Kit, epoch: u16, sequence: i32) -> Result<Appended, AppendError> {
@@ -68,7 +68,7 @@ fn a_flood_of_producers_pushes_out_the_longest_silent(kit: &mut Kit) {
     assert!(!send(kit, 0, 7).unwrap(), "a forgotten producer may go on with any sequence");
 }
 
-fn producers_are_forgotten_when_they_shall_be_the_longest_silent_first(kit: &mut Kit) {
+fn the_longest_silent_producers_are_forgotten_first(kit: &mut Kit) {
     let send = |kit: &mut Kit, producer| {
         let now = kit.now();
         kit.log.append(batch(&["x"], now, stamp(producer, 0, 0)), EPOCH, now).map(|appended| appended.duplicate)

@@ -1,16 +1,16 @@
 //! Reading: whole batches, limits, lookups.
 
-use super::Promise;
+use super::LogPromise;
 use super::kit::{EPOCH, Kit, batch};
 use crate::log::ReadError;
 use grower_protocol::ids::{Offset, Timestamp};
 
-pub(super) const PROMISES: &[Promise] = &[
+pub(super) const PROMISES: &[LogPromise] = &[
     a_read_begins_with_the_batch_that_holds_the_offset,
     a_read_gives_whole_batches_and_at_least_one,
     a_read_never_passes_its_bound,
     outside_the_log_is_an_error,
-    a_read_goes_on_through_segments,
+    a_read_continues_through_segments,
     a_reader_sees_what_is_appended_later,
     a_slice_outlives_the_removal_of_its_segment,
     a_time_finds_its_first_record,
@@ -53,7 +53,7 @@ fn outside_the_log_is_an_error(kit: &mut Kit) {
     assert_eq!(kit.read(2).first().map(String::as_str), Some("2:2"));
 }
 
-fn a_read_goes_on_through_segments(kit: &mut Kit) {
+fn a_read_continues_through_segments(kit: &mut Kit) {
     kit.fill(30);
     assert!(2 < kit.log.reader().segments().len());
     assert_eq!(kit.read(0).len(), 30);

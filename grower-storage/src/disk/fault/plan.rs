@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::disk::DiskError;
 
-/// What kind of thing a disk is asked to do.
+/// Kinds of calls to a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     /// Creating a file.
@@ -118,10 +118,10 @@ impl Fault {
 
 /// The faults of one [`FaultDisk`](super::FaultDisk), and what was asked of it so far. Clones share one plan.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Plan>>);
+pub struct Faults(Arc<Mutex<FaultPlan>>);
 
 #[derive(Default)]
-struct Plan {
+struct FaultPlan {
     calls: BTreeMap<Call, u64>,
     faults: Vec<Fault>,
     hooks: Vec<(Call, u64, Hook)>,
@@ -172,7 +172,7 @@ impl Faults {
 
     /// Drops all faults and hooks, restores the power and counts from 0 again.
     pub fn heal(&self) {
-        *self.0.lock() = Plan::default();
+        *self.0.lock() = FaultPlan::default();
     }
 
     /// Counts a call and says whether it fails.
@@ -207,7 +207,7 @@ pub(super) struct Struck {
     pub(super) written: usize,
 }
 
-impl Plan {
+impl FaultPlan {
     fn count(&mut self, call: Call) -> (Result<(), Struck>, Vec<Hook>, Option<Arc<Rule>>) {
         let counter = self.calls.entry(call).or_default();
         let number = *counter;

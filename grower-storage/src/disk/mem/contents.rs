@@ -1,8 +1,8 @@
 //! The bytes of one file on a [`MemDisk`](super::MemDisk): as readers see them, and as a power cut would leave them.
 //!
-//! `seen` is the page cache, `durable` the platter, and `unsynced` says where the next sync will copy one to the
-//! other. A failed sync forgets that list and keeps both sides, as the kernel does: readers go on seeing bytes that
-//! no later sync will save.
+//! `seen` is the page cache, `durable` the platter, and `unsynced` lists what the next sync copies from one to the
+//! other. A failed sync forgets that list and keeps both sides, as the kernel does: readers still see bytes that no
+//! later sync will save.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::chance::Chance;
 
-/// What a disk writes whole or not at all.
+/// The size that a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
 /// A file longer than this is refused, so that a wrong position does not take the machine's memory.
@@ -26,12 +26,12 @@ pub(super) struct Contents {
     unsynced: Vec<Range<usize>>,
     /// Whether bytes or length changed since the last sync.
     changed: bool,
-    room: Arc<Mutex<Room>>,
+    room: Arc<Mutex<FreeSpace>>,
 }
 
 impl Contents {
     /// A file that holds `durable`, with nothing unsynced.
-    pub(super) fn new(durable: Vec<u8>, room: Arc<Mutex<Room>>) -> Self {
+    pub(super) fn new(durable: Vec<u8>, room: Arc<Mutex<FreeSpace>>) -> Self {
         room.lock().used += durable.len() as u64;
         Self { seen: durable.clone(), durable, unsynced: Vec::new(), changed: false, room }
     }
@@ -114,7 +114,7 @@ impl Contents {
         self.changed = false;
     }
 
-    /// A sync that failed: what waited for it is marked clean and will not reach the disk.
+    /// A sync that failed: its bytes count as clean and will not reach the disk.
     pub(super) fn sync_failed(&mut self) {
         self.unsynced.clear();
         self.changed = false;
@@ -131,13 +131,13 @@ impl Contents {
         self.changed = false;
     }
 
-    /// What a power cut leaves.
+    /// Leaves the state after a power cut.
     pub(super) fn after_crash(&self) -> Vec<u8> {
         self.durable.clone()
     }
 
-    /// What a power cut leaves if the disk was busy with the unsynced sectors: any of them, in any order, and any
-    /// length between the two; a part of the length that no sector fills is zeros.
+    /// Leaves the state after a power cut while the disk wrote the unsynced sectors: any of them, in any order, and
+    /// any length between the two; a part of the length that no sector fills is zeros.
     pub(super) fn after_torn_crash(&self, chance: &mut Chance) -> Vec<u8> {
         let mut left = self.durable.clone();
         if !self.changed {
@@ -178,12 +178,12 @@ fn checked_len(position: u64, length: usize) -> io::Result<usize> {
 }
 
 /// How much the files of a disk take, removed ones with open handles included, and how much they may.
-pub(super) struct Room {
+pub(super) struct FreeSpace {
     pub(super) used: u64,
     pub(super) capacity: u64,
 }
 
-impl Room {
+impl FreeSpace {
     /// Takes `wanted` bytes or what is left of them, and says how many.
     fn take(&mut self, wanted: usize) -> usize {
         let free = usize::try_from(self.capacity.saturating_sub(self.used)).unwrap_or(usize::MAX);
@@ -193,7 +193,7 @@ impl Room {
     }
 }
 
-impl Default for Room {
+impl Default for FreeSpace {
     fn default() -> Self {
         Self { used: 0, capacity: 1 << 40 }
     }

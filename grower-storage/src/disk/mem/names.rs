@@ -1,9 +1,9 @@
-//! The names on a [`MemDisk`](super::MemDisk): as everybody sees them, and as a power cut would leave them.
+//! The names on a [`MemDisk`](super::MemDisk): as readers see them, and as a power cut would leave them.
 //!
-//! A change of names is seen at once and durable when each directory that it touches has been synced. Whatever a
-//! crash does, it respects two orders: of two changes to one name the later never outlives the earlier, and a
-//! directory is gone for good only after what was moved out of it has arrived. A rename is one change, so one of
-//! its two names is always there.
+//! A change of names is seen at once, and durable once each directory that it touches has been synced. Every crash
+//! respects two orders: of two changes to one name the later never outlives the earlier, and a directory is gone for
+//! good only after the files that were moved out of it have arrived. A rename is one change, so one of its two names
+//! always exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::contents::Contents;
 use crate::disk::{DirEntry, Inodes};
 
-/// What a directory is called inside: it keeps it when it is renamed.
+/// The number of a directory, which it keeps when it is renamed.
 type DirId = u64;
 
 const ROOT: DirId = 0;
@@ -27,17 +27,17 @@ struct Name {
 }
 
 #[derive(Clone)]
-enum Node {
+enum NameEntry {
     File(Arc<Mutex<Contents>>),
     Dir(DirId),
 }
 
-type Table = BTreeMap<Name, Node>;
+type DirTable = BTreeMap<Name, NameEntry>;
 
 #[derive(Default)]
-pub(super) struct Names {
-    seen: Table,
-    durable: Table,
+pub(super) struct NameTree {
+    seen: DirTable,
+    durable: DirTable,
     /// Changes that `durable` does not have yet, oldest first.
     pending: Vec<Change>,
     dirs_made: u64,
@@ -48,7 +48,7 @@ pub(super) struct Names {
 /// One step from a table of names to the next.
 struct Change {
     cleared: Option<Name>,
-    set: Option<(Name, Node)>,
+    set: Option<(Name, NameEntry)>,
     /// The directory that this removed.
     removed: Option<DirId>,
     /// The directories that must be synced before this is durable.
@@ -60,7 +60,7 @@ impl Change {
         self.cleared.iter().chain(self.set.iter().map(|(name, _)| name))
     }
 
-    fn apply(&self, table: &mut Table) {
+    fn apply(&self, table: &mut DirTable) {
         if let Some(name) = &self.cleared {
             table.remove(name);
         }
@@ -70,14 +70,14 @@ impl Change {
     }
 }
 
-impl Names {
+impl NameTree {
     pub(super) fn create(&mut self, path: &Path, contents: Arc<Mutex<Contents>>) -> io::Result<()> {
         let name = self.name(path)?;
         if self.seen.contains_key(&name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
         self.check_inode()?;
-        self.change(None, Some((name, Node::File(contents))), None);
+        self.change(None, Some((name, NameEntry::File(contents))), None);
         Ok(())
     }
 
@@ -98,21 +98,23 @@ impl Names {
 
     pub(super) fn file(&self, path: &Path) -> io::Result<Arc<Mutex<Contents>>> {
         match self.node(&parts(path)?)? {
-            Node::File(contents) => Ok(contents),
-            Node::Dir(_) => Err(ErrorKind::IsADirectory.into()),
+            NameEntry::File(contents) => Ok(contents),
+            NameEntry::Dir(_) => Err(ErrorKind::IsADirectory.into()),
         }
     }
 
     pub(super) fn dir(&self, path: &Path) -> io::Result<DirId> {
         match self.node(&parts(path)?)? {
-            Node::Dir(id) => Ok(id),
-            Node::File(_) => Err(ErrorKind::NotADirectory.into()),
+            NameEntry::Dir(id) => Ok(id),
+            NameEntry::File(_) => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let entry =
-            |(name, node): (&Name, &Node)| DirEntry { name: name.last.clone(), is_dir: matches!(node, Node::Dir(_)) };
+        let entry = |(name, node): (&Name, &NameEntry)| DirEntry {
+            name: name.last.clone(),
+            is_dir: matches!(node, NameEntry::Dir(_)),
+        };
         Ok(self.children(self.dir(path)?).map(entry).collect())
     }
 
@@ -121,8 +123,8 @@ impl Names {
         for part in parts(path)? {
             let name = Name { dir, last: part.to_owned() };
             dir = match self.seen.get(&name) {
-                Some(Node::Dir(id)) => *id,
-                Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
+                Some(NameEntry::Dir(id)) => *id,
+                Some(NameEntry::File(_)) => return Err(ErrorKind::NotADirectory.into()),
                 None => {
                     self.check_inode()?;
                     self.make_dir(name.clone())
@@ -135,7 +137,7 @@ impl Names {
 
     fn make_dir(&mut self, name: Name) -> DirId {
         self.dirs_made += 1;
-        self.change(None, Some((name, Node::Dir(self.dirs_made))), None);
+        self.change(None, Some((name, NameEntry::Dir(self.dirs_made))), None);
         self.dirs_made
     }
 
@@ -145,15 +147,15 @@ impl Names {
         if from_name == to_name {
             return Ok(());
         }
-        if matches!(node, Node::Dir(_)) && parts(to)?.starts_with(&parts(from)?) {
+        if matches!(node, NameEntry::Dir(_)) && parts(to)?.starts_with(&parts(from)?) {
             return Err(ErrorKind::InvalidInput.into());
         }
         let removed = match (&node, self.seen.get(&to_name)) {
-            (_, None) | (Node::File(_), Some(Node::File(_))) => None,
-            (Node::File(_), Some(Node::Dir(_))) => return Err(ErrorKind::IsADirectory.into()),
-            (Node::Dir(_), Some(Node::File(_))) => return Err(ErrorKind::NotADirectory.into()),
-            (Node::Dir(_), Some(Node::Dir(id))) if self.children(*id).next().is_none() => Some(*id),
-            (Node::Dir(_), Some(Node::Dir(_))) => return Err(ErrorKind::DirectoryNotEmpty.into()),
+            (_, None) | (NameEntry::File(_), Some(NameEntry::File(_))) => None,
+            (NameEntry::File(_), Some(NameEntry::Dir(_))) => return Err(ErrorKind::IsADirectory.into()),
+            (NameEntry::Dir(_), Some(NameEntry::File(_))) => return Err(ErrorKind::NotADirectory.into()),
+            (NameEntry::Dir(_), Some(NameEntry::Dir(id))) if self.children(*id).next().is_none() => Some(*id),
+            (NameEntry::Dir(_), Some(NameEntry::Dir(_))) => return Err(ErrorKind::DirectoryNotEmpty.into()),
         };
         self.change(Some(from_name), Some((to_name, node)), removed);
         Ok(())
@@ -177,8 +179,8 @@ impl Names {
         let children: Vec<_> = self.children(dir).map(|(name, node)| (name.clone(), node.clone())).collect();
         for (name, node) in children {
             let removed = match node {
-                Node::Dir(id) => Some(id),
-                Node::File(_) => None,
+                NameEntry::Dir(id) => Some(id),
+                NameEntry::File(_) => None,
             };
             removed.into_iter().for_each(|id| self.empty(id));
             self.change(Some(name), None, removed);
@@ -200,7 +202,7 @@ impl Names {
         self.settle(BTreeSet::new(), |_| survives());
         self.pending.clear();
         for node in self.durable.values_mut() {
-            if let Node::File(contents) = node {
+            if let NameEntry::File(contents) = node {
                 let revived = revive(&contents.lock());
                 *contents = Arc::new(Mutex::new(revived));
             }
@@ -220,20 +222,20 @@ impl Names {
         for (name, node) in self.children(dir) {
             let path = path.join(&name.last);
             match node {
-                Node::File(_) => files.push(path),
-                Node::Dir(id) => self.collect(*id, &path, files),
+                NameEntry::File(_) => files.push(path),
+                NameEntry::Dir(id) => self.collect(*id, &path, files),
             }
         }
     }
 
-    fn children(&self, dir: DirId) -> impl Iterator<Item = (&Name, &Node)> {
+    fn children(&self, dir: DirId) -> impl Iterator<Item = (&Name, &NameEntry)> {
         let first = Name { dir, last: String::new() };
         self.seen.range(first..).take_while(move |(name, _)| name.dir == dir)
     }
 
-    fn node(&self, parts: &[&str]) -> io::Result<Node> {
-        parts.iter().try_fold(Node::Dir(ROOT), |node, part| {
-            let Node::Dir(dir) = node else {
+    fn node(&self, parts: &[&str]) -> io::Result<NameEntry> {
+        parts.iter().try_fold(NameEntry::Dir(ROOT), |node, part| {
+            let NameEntry::Dir(dir) = node else {
                 return Err(ErrorKind::NotADirectory.into());
             };
             let name = Name { dir, last: (*part).to_owned() };
@@ -246,12 +248,12 @@ impl Names {
         let parts = parts(path)?;
         let (last, dirs) = parts.split_last().ok_or(ErrorKind::InvalidInput)?;
         match self.node(dirs)? {
-            Node::Dir(dir) => Ok(Name { dir, last: (*last).to_owned() }),
-            Node::File(_) => Err(ErrorKind::NotADirectory.into()),
+            NameEntry::Dir(dir) => Ok(Name { dir, last: (*last).to_owned() }),
+            NameEntry::File(_) => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
-    fn change(&mut self, cleared: Option<Name>, set: Option<(Name, Node)>, removed: Option<DirId>) {
+    fn change(&mut self, cleared: Option<Name>, set: Option<(Name, NameEntry)>, removed: Option<DirId>) {
         let mut change = Change { cleared, set, removed, unsynced: BTreeSet::new() };
         change.unsynced = change.names().map(|name| name.dir).collect();
         change.apply(&mut self.seen);

@@ -122,7 +122,7 @@ fn a_move_between_directories_is_durable_after_both_are_synced() {
 }
 
 #[test]
-fn what_was_moved_out_survives_the_removal_of_its_old_directory() {
+fn a_moved_file_survives_the_removal_of_its_old_directory() {
     let disk = dirs(&["/old", "/new"]);
     create_durable(&disk, "/old/log", b"bytes");
     disk.rename(Path::new("/old/log"), Path::new("/new/log")).unwrap();

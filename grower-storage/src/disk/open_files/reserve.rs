@@ -1,21 +1,21 @@
-//! Descriptors that are kept for the files of logs, so that connections cannot take the last ones.
+//! A reserve of descriptors for log files, so that connections cannot take the last ones.
 //!
-//! They are open, on nothing: so no count can be wrong, and whatever else in the process opens files cannot take them.
-//! An open that finds none left gets one of these. They are taken again as soon as others are closed.
+//! They are open on `/dev/null`: so no count can be wrong, and no other part of the process can take them. An open
+//! that finds none left gets one of these. They are taken again as soon as others are closed.
 
 use parking_lot::Mutex;
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Default)]
-pub(super) struct Reserve {
+pub(super) struct DescriptorReserve {
     size: AtomicUsize,
-    /// Of `size`; zero most of the time.
+    /// How many of `size` are given away; zero most of the time.
     missing: AtomicUsize,
     held: Mutex<Vec<File>>,
 }
 
-impl Reserve {
+impl DescriptorReserve {
     /// Takes up to `most` descriptors, as many as there are.
     pub(super) fn take(&self, most: usize) {
         let mut held = self.held.lock();

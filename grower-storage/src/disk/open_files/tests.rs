@@ -67,7 +67,7 @@ fn a_file_that_is_read_again_and_again_is_opened_once() {
 }
 
 #[test]
-fn a_file_stays_open_for_whoever_reads_it() {
+fn a_file_stays_open_while_it_is_read() {
     let world = world(1);
     let files: Vec<_> = (0..4).map(|number| world.file(number)).collect();
     let held: Vec<_> = files.iter().map(|file| file.get().unwrap()).collect();
@@ -81,7 +81,7 @@ fn a_file_stays_open_for_whoever_reads_it() {
 }
 
 #[test]
-fn what_was_written_or_retired_is_not_closed() {
+fn active_and_retired_files_are_not_closed() {
     let world = world(0);
     let written = FileOnDemand::held(world.disk.create(Path::new("/written")).unwrap());
     let retired = world.file(1);

@@ -1,10 +1,10 @@
-//! Appending: admit, make room, place, write, publish; and rolling to the next segment.
+//! Appends: admit, make room, place, write, publish; and rolls to the next segment.
 
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, SharedFile};
-use crate::kept::DurableEnd;
 use crate::log::{AppendError, Appended, AtOnce, ChangeError, rules};
-use crate::segment::{self, Active, Segment, WriteError};
+use crate::segment::{self, ActiveSegment, Segment, WriteError};
+use crate::state_file::DurableEnd;
 use grower_index::StoredIndex;
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
@@ -32,7 +32,7 @@ impl DiskLog {
         Ok(self.take_in(&batch, next_offset, rolled))
     }
 
-    /// As [`DiskLog::append_batch`], for a batch that takes nothing but to be written. The others come back.
+    /// As [`DiskLog::append_batch`], if one write is enough. Otherwise the batch comes back.
     pub(super) fn append_batch_at_once(
         &mut self,
         batch: UnplacedBatch,
@@ -52,13 +52,13 @@ impl DiskLog {
         let batch = batch.place(self.span().end, epoch);
         match self.write_to_active(&batch) {
             Ok(()) => Ok(AtOnce::Appended(self.take_in(&batch, next_offset, false))),
-            // Where it waits, there may be room: in a new segment, or of a reserve.
+            // The slow path may find room: in a new segment, or in a reserve.
             Err(AppendError::Disk(error)) if error.is_full() => Ok(AtOnce::Waits(UnplacedBatch::displaced(&batch))),
             Err(error) => Err(error),
         }
     }
 
-    /// A batch is written, and in the log from now on.
+    /// Adds a batch that was written to the log's state.
     fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
         self.active.iter_mut().for_each(|active| active.appended_at(self.now));
         self.producers.note(batch.header(), self.now);
@@ -68,7 +68,7 @@ impl DiskLog {
         Appended { base_offset: batch.header().base_offset, next_offset, rolled, duplicate: false }
     }
 
-    /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch.
+    /// Whether [`DiskLog::append_batch`] would do no more than write the batch.
     fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
         let has_epoch = self.epochs.latest() == Some(epoch);
         let takes = self.active.as_mut().is_some_and(|active| active.fill(now).takes(batch, &self.options));
@@ -76,7 +76,7 @@ impl DiskLog {
         has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
     }
 
-    /// Writes the batch, into a new segment if the system does not let this one grow; says whether one was rolled for that.
+    /// Writes the batch, into a new segment if the system does not let this one grow. True if it rolled.
     fn write(&mut self, batch: &Batch, now: Timestamp) -> Result<bool, AppendError> {
         match self.write_to_active(batch) {
             Err(AppendError::Disk(error)) if error.kind() == ErrorKind::FileTooLarge && self.active_has_records() => {
@@ -103,7 +103,7 @@ impl DiskLog {
         self.active.as_ref().is_some_and(|active| 0 < active.position())
     }
 
-    /// Sees to it that the active segment takes the batch; says whether one was rolled for that.
+    /// Makes sure that the active segment takes the batch. True if it rolled.
     fn make_room(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
         let fill = self.active.as_mut().map(|active| active.fill(now));
         if fill.as_ref().is_some_and(|fill| fill.takes(batch, &self.options)) {
@@ -114,7 +114,7 @@ impl DiskLog {
         Ok(fill.is_some())
     }
 
-    /// Rolls a segment that nothing is appended to any more. The age of the next one counts from its first append.
+    /// Rolls an old segment without an append. The age of the next one counts from its first append.
     pub(super) fn roll_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
         self.ready()?;
         self.now = now;
@@ -135,8 +135,8 @@ impl DiskLog {
 
     /// Seals the active segment, if there is one, and begins the next at the log end.
     ///
-    /// The order is what recovery relies on: the old file is durable to its end before the new one exists, and the new
-    /// one's name is durable before anything in it is acknowledged.
+    /// Recovery relies on the order: the old file is durable to its end before the new one exists, and the new name is
+    /// durable before anything in it is acknowledged.
     pub(super) fn roll(&mut self) -> Result<(), ChangeError> {
         if self.active.is_some() {
             self.make_durable()?;
@@ -165,7 +165,7 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Makes everything appended so far durable, the closing index entry included.
+    /// Makes everything appended so far durable, with the closing index entry.
     pub(super) fn make_durable(&mut self) -> Result<(), ChangeError> {
         let end = self.span().end;
         let Some(active) = &mut self.active else { return Ok(()) };
@@ -176,7 +176,7 @@ impl DiskLog {
             let log = active.log.clone();
             self.sync(&[log])?;
         }
-        self.find_active()?; // Before anything is called durable, and before a next file is made where this one is not.
+        self.find_active()?; // Before anything counts as durable, and before a next file is created in another directory.
         if unsynced {
             self.durable = DurableEnd { end, segment, position };
         }
@@ -192,8 +192,8 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Readers search a sealed index where it lies. One that is not whole stays in memory; the next opening completes it.
-    fn map_index(&self, old: &Active) {
+    /// Maps a sealed index for readers. An incomplete one stays in memory; the next opening completes it.
+    fn map_index(&self, old: &ActiveSegment) {
         if !old.index_is_whole() {
             return;
         }
@@ -203,10 +203,10 @@ impl DiskLog {
         }
     }
 
-    /// The directory and the files that every partition has.
+    /// Creates the directory and the files that every partition has.
     fn create_partition(&mut self) -> Result<(), ChangeError> {
         if !self.disk.open_files().is_reserve_full() {
-            // Its two files stay open, and the reserve is for those that are there.
+            // Its two files stay open, and the reserve is for existing partitions.
             return Err(DiskError::at("begin", &self.dir)(Errno::MFILE.into()).into());
         }
         self.disk.create_dir_all(&self.dir)?;
@@ -214,30 +214,30 @@ impl DiskLog {
         self.store(&self.epochs.clone())
     }
 
-    fn create_segment(&mut self) -> Result<Active, ChangeError> {
+    fn create_segment(&mut self) -> Result<ActiveSegment, ChangeError> {
         let base = self.span().end;
         self.remove_leftover(&segment::index_name(base))?;
         let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
-        // What is appended to the old file once the new one is there would overlap it after a crash.
+        // From here on an append to the old file would overlap the new one after a crash.
         self.roll_begun = true;
         let file = self.create_log(&segment::log_name(base))?;
         let segment =
             Segment::growing(base, file.clone(), self.options.index.make(self.seed())).with_index_file(&index);
-        let segment = segment.with_delete_horizon(None); // No batch that is appended has one.
-        Ok(Active::new(Arc::new(segment), file, index, 0, self.seed()))
+        let segment = segment.with_delete_horizon(None); // An appended batch has none.
+        Ok(ActiveSegment::new(Arc::new(segment), file, index, 0, self.seed()))
     }
 
-    /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.
+    /// Removes an index without a log, durably: a new log must not find an index that is not its own.
     pub(super) fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
         match self.disk.remove_file(&self.dir.join(name)) {
             Ok(()) => self.sync_dir(),
-            Err(error) if error.is_not_found() && self.unsynced_names => self.sync_dir(), // It went in an earlier attempt.
+            Err(error) if error.is_not_found() && self.unsynced_names => self.sync_dir(), // An earlier attempt removed it.
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A file that an attempt before this one left is taken over if it is empty: a log is never written over.
+    /// Creates a log file. One that an earlier attempt left is taken if it is empty: a log is never overwritten.
     fn create_log(&self, name: &str) -> Result<SharedFile, DiskError> {
         let path = self.dir.join(name);
         match self.disk.create(&path) {
@@ -249,7 +249,7 @@ impl DiskLog {
         }
     }
 
-    /// The log start has moved, or will move, to `offset`: it must not lie beyond what is durable.
+    /// Makes the log durable up to a new log start, which must not lie above the durable end.
     pub(super) fn make_durable_up_to(&mut self, offset: Offset) -> Result<(), ChangeError> {
         if self.durable.end < offset { self.make_durable() } else { Ok(()) }
     }

@@ -1,14 +1,14 @@
-//! Dropping records at either end, and writing down what is durable.
+//! Drops records at either end, and stores what is durable.
 //!
-//! Both ends follow one pattern: first the checkpoint says what is to be dropped, durably; then files go. A crash in
-//! between leaves the checkpoint, and opening finishes what it says.
+//! Both ends follow one pattern: first the checkpoint says durably what is dropped, then files go. After a crash in
+//! between the next opening finishes what the checkpoint says.
 
 use super::{DiskLog, Log, Segments};
-use crate::kept::{Checkpoint, DurableEnd};
 use crate::log::{ChangeError, RetentionLimits, rules};
 use crate::recovery;
 use crate::retention;
-use crate::segment::{self, Active, Extent, Mode, Segment, SegmentStats, Step, Walk};
+use crate::segment::{self, ActiveSegment, LogPosition, ScanItem, ScanMode, Scanner, Segment, SegmentStats};
+use crate::state_file::{Checkpoint, DurableEnd};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
 
@@ -20,23 +20,24 @@ impl DiskLog {
         if end == self.span().end || !self.exists() {
             return Ok(());
         }
-        self.make_durable()?; // What stays must not depend on a crash that comes later.
+        self.make_durable()?; // The rest must not depend on a later crash.
         let segments = self.view.segments();
         let holding = segments.iter().rfind(|segment| segment.base <= end);
         let cut = holding.map(|segment| cut_at(segment, end)).transpose()?;
-        self.finish_dropping(cut.map_or(end, |cut| cut.end).max(self.span().start))
+        self.finish_dropping(cut.map_or(end, |cut| cut.offset).max(self.span().start))
     }
 
-    /// As [`DiskLog::drop_suffix`], at a place between two batches. Recovery calls it again for what a crash interrupted.
+    /// As [`DiskLog::drop_suffix`], at a position between two batches. Recovery calls it to finish an interrupted
+    /// truncation.
     pub(super) fn finish_dropping(&mut self, end: Offset) -> Result<(), ChangeError> {
         let start = self.span().start;
         if end < self.durable.end {
-            // Whatever was known to be durable above the cut no longer counts.
+            // Nothing above the cut counts as durable any more.
             self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
         }
         self.store_checkpoint(start, Some(end))?;
         self.truncations += 1;
-        // From here on only opening the log anew puts things right, and it does that by the checkpoint.
+        // From here on an error is final: the next opening finishes the truncation by the checkpoint.
         self.drop_now(start, end).map_err(|error| match error {
             ChangeError::Disk(error) => ChangeError::Failed(self.fail(&error)),
             failed => failed,
@@ -47,13 +48,13 @@ impl DiskLog {
         let mut kept = self.view.segments();
         let mut dropped = kept.split_off(kept.partition_point(|segment| segment.base <= end));
         let cut = kept.last().map(|last| cut_at(last, end)).transpose()?;
-        let log_end = cut.map_or(start, |cut| cut.end.max(start));
-        // The log end must not fall behind the start, nor a segment stay that has nothing after it.
+        let log_end = cut.map_or(start, |cut| cut.offset.max(start));
+        // The log end must not fall below the start, and no segment may stay that ends at or before it.
         dropped.extend(kept.pop_if(|last| log_end == start && last.base < start));
         self.forget_after(log_end)?;
         let active = self.active.take().map(|active| active.segment.base);
         let last = kept.pop();
-        self.view.replace(start..log_end, kept.clone()); // Nobody is handed what is about to go, or to be cut.
+        self.view.replace(start..log_end, kept.clone()); // Before files change: no reader gets one that is about to go, or to be cut.
         self.remove_segments(dropped)?;
         match (last, cut) {
             (Some(last), Some(cut)) if active == Some(last.base) => self.reopen_cut(&last, cut, kept)?,
@@ -66,42 +67,43 @@ impl DiskLog {
         self.store_checkpoint(start, None)
     }
 
-    /// Cuts the last segment that stays and goes on with it.
-    fn reopen_cut(&mut self, last: &Segment, extent: Extent, mut kept: Segments) -> Result<(), ChangeError> {
-        last.file.get()?.set_len(extent.position)?;
-        let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, extent, &self.options, self.seed())?;
+    /// Cuts the last remaining segment and continues writing to it.
+    fn reopen_cut(&mut self, last: &Segment, end_position: LogPosition, mut kept: Segments) -> Result<(), ChangeError> {
+        last.file.get()?.set_len(end_position.bytes)?;
+        let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, end_position, &self.options, self.seed())?;
         let (segment, log, index) = (Arc::new(rebuilt.segment), rebuilt.log, rebuilt.index);
         self.sync(&[log.clone(), index.clone()])?;
         self.sync_dir()?;
-        self.durable = DurableEnd { end: extent.end, segment: segment.base, position: extent.position };
+        self.durable = DurableEnd { end: end_position.offset, segment: segment.base, position: end_position.bytes };
         kept.push(segment.clone());
-        self.view.replace(self.span().start..extent.end, kept);
-        self.active = Some(Active::new(segment, log, index, extent.position, self.seed()));
+        self.view.replace(self.span().start..end_position.offset, kept);
+        self.active = Some(ActiveSegment::new(segment, log, index, end_position.bytes, self.seed()));
         Ok(())
     }
 
-    /// A sealed segment may have other names, in backups: what goes on is a copy of what stays of it.
-    fn unshare(&mut self, sealed: &Segment, cut: Extent) -> Result<Segment, ChangeError> {
+    /// Copies the part of a sealed segment that stays: backups may share the old file.
+    fn unshare(&mut self, sealed: &Segment, cut: LogPosition) -> Result<Segment, ChangeError> {
         let name = segment::log_name(sealed.base);
         let temporary = self.dir.join(format!("{name}.tmp"));
         self.remove_leftover(&format!("{name}.tmp"))?;
         let copy = self.disk.create(&temporary)?;
-        recovery::copy_range(&sealed.file.get()?, 0..cut.position, &copy)?;
+        recovery::copy_range(&sealed.file.get()?, 0..cut.bytes, &copy)?;
         self.sync(&[copy])?;
         sealed.file.retire();
         self.disk.rename(&temporary, &self.dir.join(&name))?;
-        self.remove_leftover(&segment::index_name(sealed.base))?; // It is made anew, for the copy.
+        self.remove_leftover(&segment::index_name(sealed.base))?; // It is rebuilt, for the copy.
         self.sync_dir()?;
         let file = self.disk.open(&self.dir.join(&name))?;
         let segment = Segment::growing(sealed.base, file, self.options.index.make(self.seed()));
-        segment.set_extent(cut);
+        segment.set_end_position(cut);
         Ok(segment)
     }
 
-    /// Epochs and producers as of the new end. Before files go: what the log start has passed stands in no other place.
+    /// Truncates epochs and producers. Before files go: the producers of batches before the log start are stored
+    /// nowhere else.
     fn forget_after(&mut self, end: Offset) -> Result<(), ChangeError> {
         if end < self.cleaned_end {
-            self.store_cleaned_end(end)?; // What comes there now no pass has seen.
+            self.store_cleaned_end(end)?; // No pass has seen the records that come there next.
         }
         self.epochs.truncate(end);
         self.view.set_epochs(self.epochs.clone());
@@ -126,15 +128,16 @@ impl DiskLog {
         }
         self.store_checkpoint(start, None)?;
         let mut kept = self.view.segments();
-        let gone = kept.partition_point(|segment| segment.extent().end <= start).min(kept.len().saturating_sub(1));
+        let gone =
+            kept.partition_point(|segment| segment.end_position().offset <= start).min(kept.len().saturating_sub(1));
         let dropped: Segments = kept.drain(..gone).collect();
         self.view.replace(start..span.end, kept);
         self.epochs.trim(start);
         self.view.set_epochs(self.epochs.clone());
-        self.remove_segments(dropped) // What cannot be removed now goes when the log is opened next.
+        self.remove_segments(dropped) // The next opening removes files that cannot be removed now.
     }
 
-    /// Carries out retention.
+    /// Applies retention.
     pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
         self.ready()?;
         let stats: Vec<SegmentStats> = self.view.segments().iter().map(|segment| segment.stats()).collect();
@@ -144,7 +147,7 @@ impl DiskLog {
         Ok(self.span().start)
     }
 
-    /// Makes everything durable and writes down that it is.
+    /// Makes everything durable and stores a checkpoint.
     pub(super) fn write_down(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.ready()?;
         self.now = now;
@@ -165,7 +168,7 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Readers that hold a file go on reading it.
+    /// Removes the files of segments. Readers that hold one continue to read it.
     fn remove_segments(&mut self, segments: Segments) -> Result<(), ChangeError> {
         if segments.is_empty() {
             return Ok(());
@@ -184,15 +187,15 @@ impl DiskLog {
     }
 }
 
-/// The last place between two batches that is not after `end`.
-fn cut_at(segment: &Segment, end: Offset) -> Result<Extent, ChangeError> {
-    let start = segment.extent_at(segment.floor_by_offset(end));
-    let mut walk = Walk::new(segment, Mode::Content, start, segment.extent());
+/// The last position between two batches that is not after `end`.
+fn cut_at(segment: &Segment, end: Offset) -> Result<LogPosition, ChangeError> {
+    let start = segment.log_position(segment.floor_by_offset(end));
+    let mut scanner = Scanner::new(segment, ScanMode::Content, start, segment.end_position());
     let mut cut = start;
-    while let Some(step) = walk.step()? {
-        let fits = walk.at().end <= end;
-        match step {
-            Step::Batch(_) | Step::Gap(_) if fits => cut = walk.at(),
+    while let Some(item) = scanner.next_item()? {
+        let fits = scanner.position().offset <= end;
+        match item {
+            ScanItem::Batch(_) | ScanItem::Corrupt(_) if fits => cut = scanner.position(),
             _ => break,
         }
     }

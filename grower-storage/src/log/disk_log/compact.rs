@@ -1,11 +1,11 @@
-//! Compaction as the log sees it: it says what may be compacted, and later takes what came of it.
+//! The log's side of compaction: it offers sealed segments, and takes their replacements.
 
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, FileOnDemand};
-use crate::kept::CompactionState;
 use crate::log::{ChangeError, Compacted, CompactionOutcome, SealedSegments, SegmentReplacement};
 use crate::recovery::finish_replacement;
-use crate::segment::{self, Extent, Segment};
+use crate::segment::{self, LogPosition, Segment};
+use crate::state_file::CompactionState;
 use grower_index::{SegmentIndex, StoredIndex};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::io::ErrorKind;
@@ -16,11 +16,11 @@ impl DiskLog {
     pub(super) fn sealed_until(&self, upto: Offset) -> Option<SealedSegments> {
         self.alive().ok()?;
         if self.is_compaction_unfinished() {
-            return None; // Opening the log goes by the manifest: it would take an unfinished file of this pass for that one's.
+            return None; // Opening the log follows the manifest: it would take a temporary file of this pass for the other one's.
         }
         let mut segments = self.view.segments();
         segments.pop(); // It is being written.
-        segments.truncate(segments.partition_point(|segment| segment.extent().end <= upto));
+        segments.truncate(segments.partition_point(|segment| segment.end_position().offset <= upto));
         Some(SealedSegments {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
@@ -35,13 +35,13 @@ impl DiskLog {
         })
     }
 
-    /// Takes what a pass has finished; false if the log has changed under it.
+    /// Takes a finished part of a pass; false if the log changed meanwhile.
     pub(super) fn take_compacted(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
         self.ready()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
             CompactionOutcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
-            // Records that no pass has seen may stand where those were that this one saw.
+            // The pass may not have seen the records that are there now.
             CompactionOutcome::Clean { .. } => Ok(false),
             CompactionOutcome::Replacement(replacement) => match self.place_of(&replacement).filter(|_| same) {
                 Some(at) => self.replace_segments(at, &replacement).map(|()| true),
@@ -53,7 +53,7 @@ impl DiskLog {
         }
     }
 
-    /// Where the segments stand that were replacement, if none was dropped or cut meanwhile.
+    /// Finds the segments that were rewritten, if none was dropped or cut meanwhile.
     fn place_of(&self, replacement: &SegmentReplacement) -> Option<usize> {
         let segments = self.view.segments();
         let at = segments.iter().position(|segment| segment.base == replacement.replacing.offsets.start)?;
@@ -68,23 +68,23 @@ impl DiskLog {
         let stored = opened.and_then(|new| self.store(&manifest).map(|()| new));
         let new = stored.inspect_err(|error| {
             if matches!(error, ChangeError::Disk(_)) {
-                replacement.discard(&*self.disk, &self.dir); // After a failed sync the manifest may count: then they are needed.
+                replacement.discard(&*self.disk, &self.dir); // Not after a failed sync: then the manifest may count, and needs the files.
             }
         })?;
         let mut segments = self.view.segments();
         segments.splice(at..at + replacement.old.len(), [new.clone()]);
-        self.view.replace(self.span(), segments); // Readers have the new one before any name changes.
+        self.view.replace(self.span(), segments); // Before names change: readers then have the new segment.
         replacement.old.iter().for_each(|old| old.file.retire());
         self.replacing = Some((replacement.replacing.clone(), new));
         match self.finish_replacing() {
-            // The next change finishes it, or opening the log does: both go by the manifest.
+            // The next change or opening finishes it: both follow the manifest.
             Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a published compaction is not finished yet"),
             finished => finished?,
         }
         Ok(())
     }
 
-    /// The new segment under its temporary names. All that needs a descriptor comes before the manifest.
+    /// Opens the new segment under its temporary names. All that needs a descriptor comes before the manifest.
     fn open_replacement(&self, replacement: &SegmentReplacement) -> Result<Arc<Segment>, DiskError> {
         let replacing = &replacement.replacing;
         let base = replacing.offsets.start;
@@ -93,16 +93,16 @@ impl DiskLog {
         let index = StoredIndex::new(self.disk.map(&self.dir.join(index))?);
         let last = index.entry_count().checked_sub(1).and_then(|last| index.entry(last));
         let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
-        let extent = Extent { position: replacing.bytes, end: replacing.offsets.end };
-        let segment = Segment::sealed(base, file, Box::new(index), extent, latest);
+        let end_position = LogPosition { bytes: replacing.bytes, offset: replacing.offsets.end };
+        let segment = Segment::sealed(base, file, Box::new(index), end_position, latest);
         Ok(Arc::new(segment.with_delete_horizon(replacement.delete_horizon)))
     }
 
-    /// Gives a published segment its names and removes those that it replaced; may be repeated.
+    /// Renames a published segment's files and removes those that it replaced; may be repeated.
     pub(super) fn finish_replacing(&mut self) -> Result<(), ChangeError> {
         let Some((replacing, new)) = self.replacing.clone() else { return Ok(()) };
         finish_replacement(&*self.disk, &self.dir, &replacing).map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)), // Not what was written: opening the log looks closely.
+            ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)), // Another file than the one written: opening the log finds out.
             _ => self.judge(error),
         })?;
         new.file.release(&self.disk);
@@ -111,7 +111,7 @@ impl DiskLog {
         self.remove_manifest()
     }
 
-    /// Removes the manifest of a compaction that is finished. Nothing but the next pass has to wait until that is possible.
+    /// Removes the manifest of a finished compaction. If that fails, only the next pass has to wait.
     pub(super) fn remove_manifest(&mut self) -> Result<(), ChangeError> {
         if !self.manifest_stays {
             return Ok(());
@@ -129,7 +129,7 @@ impl DiskLog {
         self.replacing.is_some() || self.manifest_stays
     }
 
-    /// Says durably how far the log is clean, and that nothing is being replaced.
+    /// Stores how far the log is clean, and that no replacement is pending.
     pub(super) fn store_cleaned_end(&mut self, end: Offset) -> Result<(), ChangeError> {
         self.store(&CompactionState { cleaned_end: end, replacing: None })?;
         self.cleaned_end = end;

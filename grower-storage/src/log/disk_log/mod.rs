@@ -1,8 +1,8 @@
 //! A log in files.
 //!
-//! A crash leaves at most a torn tail after the durable end, which opening cuts off. A file with a successor is wholly
-//! durable, because a roll syncs it before the successor exists; that wait is paid once per segment, by the one append that
-//! rolls, and while it lasts no flush of the same log can report success ([`Log::flushed`] needs the owner's lock).
+//! A crash leaves at most a torn tail after the durable end; opening the log cuts it. A file with a successor is
+//! wholly durable, because a roll syncs it before the successor exists. The append that rolls pays that wait once per
+//! segment, and meanwhile no flush of the same log can succeed ([`Log::flushed`] needs the owner's lock).
 
 mod append;
 mod change;
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, Replacing};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
-use crate::segment::{Active, Segment};
+use crate::segment::{ActiveSegment, Segment};
+use crate::state_file::{self, Checkpoint, DurableEnd, PartitionIdentity, PendingReplacement, StateFile};
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp, TopicId};
 use snapshots::SnapshotFiles;
@@ -29,14 +29,15 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use view::{DiskView, View};
+use view::{DiskView, PublishedLog};
 
-/// Whose files a partition's directory holds.
+/// The topic whose files a partition's directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A partition of this topic.
     Topic(TopicId),
-    /// Its identity is missing, damaged or of a later version. The records may be of any topic that had the name.
+    /// Unknown: the identity is missing, damaged or of a later version. The records may be of any topic that had the
+    /// name.
     Unknown,
     /// There is no such directory.
     Absent,
@@ -46,41 +47,41 @@ pub enum Owner {
 pub struct DiskLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    identity: Identity,
+    identity: PartitionIdentity,
     options: LogOptions,
-    view: Arc<View>,
-    /// The segment that takes appends; none before the first, and none where the last file must not be touched.
-    active: Option<Active>,
+    view: Arc<PublishedLog>,
+    /// The segment that takes appends; none before the first, and none if the last file must not be changed.
+    active: Option<ActiveSegment>,
     producers: ProducerStates,
     epochs: EpochHistory,
     durable: DurableEnd,
-    /// The checkpoint as it stands in its file.
+    /// The checkpoint in its file.
     stored: Option<Checkpoint>,
     snapshots: SnapshotFiles,
-    /// The time that was last told, by the clock for ages.
+    /// The latest time, by the clock for ages.
     now: Timestamp,
     truncations: u64,
     /// How far it is compacted.
     cleaned_end: Offset,
-    /// Names in the directory were changed that no sync covers yet, because the directory could not be opened.
+    /// Names in the directory changed that no sync covers yet, because the directory could not be opened.
     unsynced_names: bool,
-    /// The file of the next segment may be there already: nothing may be appended to the one before it.
+    /// The file of the next segment may exist already: nothing may be appended to the previous one.
     roll_begun: bool,
-    /// A compaction that was published and is not finished: names are still to be changed.
-    replacing: Option<(Replacing, Arc<Segment>)>,
-    /// The manifest of a compaction that is finished could not be removed. It still counts when the log is opened.
+    /// A published compaction that is not finished: files have yet to be renamed.
+    replacing: Option<(PendingReplacement, Arc<Segment>)>,
+    /// The manifest of a finished compaction could not be removed. It counts when the log is opened.
     manifest_stays: bool,
-    /// Called once the first segment is there, before anything is written to it.
+    /// Called once the first segment exists, before anything is written to it.
     begin: Option<Begin>,
     failed: Option<LogFailed>,
 }
 
-/// What is to be done before a log takes its first record.
+/// The hook of [`DiskLog::before_first_record`].
 type Begin = Box<dyn FnMut() -> Result<(), DiskError> + Send>;
 
 impl DiskLog {
-    /// Has `begin` called before the first record is written, when its segment is durably there: what it notes, no crash
-    /// makes true of a log without files. After an error the append is refused, and the next one calls it again.
+    /// Calls `begin` before the first record is written, once its segment durably exists: so no crash leaves its note
+    /// for a log without files. After an error the append is refused, and the next one calls it again.
     pub fn before_first_record(&mut self, begin: impl FnMut() -> Result<(), DiskError> + Send + 'static) {
         self.begin = Some(Box::new(begin));
     }
@@ -89,7 +90,7 @@ impl DiskLog {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Every change begins with this: it finishes what an error kept the one before from finishing.
+    /// Begins every change: finishes what an earlier change could not.
     fn ready(&mut self) -> Result<(), ChangeError> {
         self.alive()?;
         self.finish_replacing()?;
@@ -101,7 +102,7 @@ impl DiskLog {
         }
     }
 
-    /// From now on every change is refused.
+    /// Refuses every further change.
     fn fail(&mut self, error: &DiskError) -> LogFailed {
         let failed = self.failed.get_or_insert_with(|| {
             tracing::error!(%error, dir = %self.dir.display(), "a log takes nothing more until it is opened again");
@@ -113,20 +114,20 @@ impl DiskLog {
         failed.clone()
     }
 
-    /// An error if the file that is written to is gone from its path.
+    /// Fails if the active file is gone from its path.
     fn find_active(&self) -> Result<(), DiskError> {
         self.active.as_ref().map_or(Ok(()), |active| find_in_place(&*self.disk, &active.log))
     }
 
-    /// Whether a flush point is about bytes that are still to become durable, in the file that is written to.
+    /// Whether a flush point covers bytes of the active file that are not durable yet.
     fn awaits(&self, point: &FlushPoint) -> bool {
         let active = self.active.as_ref().map(|active| active.segment.base);
         let flushed = point.segment.map(|flush| flush.segment);
         point.truncations == self.truncations && self.durable.end < point.end && active == flushed
     }
 
-    /// Raises the durable end after the sync of a flush point that is still news. Neither a roll nor a truncation came
-    /// in between: the one would have raised the durable end itself, the other counts.
+    /// Raises the durable end to that of a synced flush point. Neither a roll nor a truncation came in between: a roll
+    /// would have raised the durable end itself, a truncation would have been counted.
     fn take_flushed(&mut self, point: &FlushPoint) {
         let flush = point.segment.expect("a point beyond the durable end names what was synced");
         let active = self.active.as_mut().expect("records that are not durable are in the active segment");
@@ -135,8 +136,8 @@ impl DiskLog {
         assert!(self.durable.end <= self.span().end, "nothing is durable beyond the log end");
     }
 
-    /// Every error of the disk passes here on its way out: only one that leaves the disk unknown fails the log, and one
-    /// that comes from the log's files being gone.
+    /// Classifies an error of the disk on its way out: it fails the log only if the state of the disk is unknown, or
+    /// if the log's files are gone.
     fn judge(&mut self, error: DiskError) -> ChangeError {
         match error.class() {
             ErrorClass::SyncFailed => ChangeError::Failed(self.fail(&error)),
@@ -148,7 +149,7 @@ impl DiskLog {
         }
     }
 
-    /// What is behind a path that does not exist, if the log's own files are no longer there.
+    /// The cause of a missing path, if the log's own files are gone.
     fn gone(&self, error: &DiskError) -> Option<DiskError> {
         let unexpected = error.is_file_gone() || error.is_not_found();
         unexpected.then(|| self.find_active().err()).flatten().filter(DiskError::is_file_gone)
@@ -178,9 +179,9 @@ impl DiskLog {
         synced.map_err(|error| self.judge(error))
     }
 
-    /// Replaces one of the small files.
-    fn store<T: Kept>(&mut self, content: &T) -> Result<(), ChangeError> {
-        kept::store(&*self.disk, &self.dir, content).map_err(|error| self.judge(error))
+    /// Replaces a state file.
+    fn store<T: StateFile>(&mut self, content: &T) -> Result<(), ChangeError> {
+        state_file::store(&*self.disk, &self.dir, content).map_err(|error| self.judge(error))
     }
 
     /// Whether it has had records: they, or traces of them, are on disk.
@@ -194,7 +195,7 @@ impl DiskLog {
     }
 
     fn seed(&self) -> u32 {
-        self.identity.witness_seed()
+        self.identity.checksum_seed()
     }
 }
 
@@ -250,7 +251,7 @@ impl Log for DiskLog {
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
         match outcome {
-            // A roll, or a truncation, may have been followed by the removal of the file.
+            // A roll or a truncation may have removed the file since.
             Err(error) if error.is_file_gone() && !self.awaits(point) => {}
             Err(error) => return Err(self.fail(&error)),
             Ok(()) => {}
@@ -275,7 +276,7 @@ impl Log for DiskLog {
     }
 
     fn is_old(&mut self, now: Timestamp) -> bool {
-        let written = self.active.as_mut().filter(|active| 0 < active.position()); // The age of an empty one has not begun.
+        let written = self.active.as_mut().filter(|active| 0 < active.position()); // The age of an empty segment has not begun.
         self.failed.is_none() && written.is_some_and(|active| active.fill(now).is_old(&self.options))
     }
 

@@ -1,35 +1,35 @@
-//! Opening a log.
+//! Opens a log.
 
 use super::snapshots::SnapshotFiles;
-use super::view::View;
+use super::view::PublishedLog;
 use super::{DiskLog, Owner};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, DurableEnd, Identity, KeptError};
 use crate::log::{ChangeError, LogFailed, LogOptions, LogPlace, OpenError};
-use crate::recovery::{self, Context, Recovered, RecoveryReport};
+use crate::recovery::{self, Recovered, RecoveryContext, RecoveryReport};
+use crate::state_file::{self, DurableEnd, PartitionIdentity, StateFileError};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 
 impl DiskLog {
-    /// Opens a partition's log, recovering what a crash left, or begins one that has no files yet.
+    /// Opens a partition's log and recovers it after a crash, or begins a log without files.
     ///
-    /// Nothing is created before the first append. The report says what was found; whoever opens the log logs it.
+    /// Nothing is created before the first append. The caller logs the report.
     pub fn open(
         disk: Arc<dyn Disk>,
         place: LogPlace,
         options: LogOptions,
         now: Timestamp,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let identity = Identity { topic_id: place.topic_id, partition: place.partition };
+        let identity = PartitionIdentity { topic_id: place.topic_id, partition: place.partition };
         let mut report = RecoveryReport::default();
-        let context = Context {
+        let context = RecoveryContext {
             disk: &*disk,
             shared_disk: &disk,
             place: &place,
             options: &options,
-            seed: identity.witness_seed(),
+            seed: identity.checksum_seed(),
             now,
         };
         let recovered = recovery::recover(&context, &mut report)?;
@@ -38,7 +38,7 @@ impl DiskLog {
             dir: place.dir.clone(),
             identity,
             options,
-            view: Arc::new(View::default()),
+            view: Arc::new(PublishedLog::default()),
             active: None,
             producers: Default::default(),
             epochs: EpochHistory::default(),
@@ -61,13 +61,13 @@ impl DiskLog {
         Ok((log, report))
     }
 
-    /// Whose log a directory holds.
+    /// The topic whose log a directory holds.
     pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Owner, DiskError> {
-        match kept::load::<Identity>(disk, dir) {
+        match state_file::load::<PartitionIdentity>(disk, dir) {
             Ok(identity) => Ok(Owner::Topic(identity.topic_id)),
-            Err(KeptError::Disk(error)) => Err(error),
-            Err(KeptError::Damaged { .. } | KeptError::Newer { .. }) => Ok(Owner::Unknown),
-            Err(KeptError::Missing(_)) => match disk.list(dir) {
+            Err(StateFileError::Disk(error)) => Err(error),
+            Err(StateFileError::Damaged { .. } | StateFileError::Newer { .. }) => Ok(Owner::Unknown),
+            Err(StateFileError::Missing(_)) => match disk.list(dir) {
                 Ok(_) => Ok(Owner::Unknown),
                 Err(error) if error.is_not_found() => Ok(Owner::Absent),
                 Err(error) => Err(error),
@@ -87,13 +87,13 @@ impl DiskLog {
         self.epochs.truncate(end);
         let has_epochs = stored.is_some();
         if stored.is_some_and(|stored| stored != self.epochs) {
-            // An epoch that began after records which a crash took: the next append would contradict it.
+            // A crash took the records before the latest epoch: the next append would contradict it.
             self.store(&self.epochs.clone()).map_err(open_error)?;
         }
         let snapshots = recovery::load_snapshots(&*self.disk, place, report)?;
         self.snapshots = SnapshotFiles::found(&snapshots);
         self.producers = recovery::replay_producers(snapshots, &segments, end, self.now, &self.options)?;
-        self.view = Arc::new(View::new(start..end, segments, self.epochs.clone()));
+        self.view = Arc::new(PublishedLog::new(start..end, segments, self.epochs.clone()));
         lost.into_iter().for_each(|(path, damage)| self.view.lose(path, &damage));
         self.active = active;
         self.durable = durable;
@@ -106,18 +106,18 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Writes the small files that the opening found missing or damaged and did without. It could do so again, so it does
-    /// not fail if that is refused, as by a full disk: the next opening tries again.
+    /// Writes missing or damaged state files again. The opening did without them, so a refusal, as by a full disk,
+    /// does not fail it: the next opening tries again.
     fn write_again(&self, has_identity: bool, has_epochs: bool, report: &mut RecoveryReport) {
-        let identity = if has_identity { Ok(()) } else { kept::store(&*self.disk, &self.dir, &self.identity) };
-        let epochs = if has_epochs { Ok(()) } else { kept::store(&*self.disk, &self.dir, &self.epochs) };
+        let identity = if has_identity { Ok(()) } else { state_file::store(&*self.disk, &self.dir, &self.identity) };
+        let epochs = if has_epochs { Ok(()) } else { state_file::store(&*self.disk, &self.dir, &self.epochs) };
         for error in [identity, epochs].into_iter().filter_map(Result::err) {
-            report.notes.push(format!("a small file is not written again yet: {error}"));
+            report.notes.push(format!("a state file is not written again yet: {error}"));
         }
     }
 }
 
-/// Opening changes nothing that could be out of range.
+/// No offset is out of range while opening.
 fn open_error(error: ChangeError) -> OpenError {
     match error {
         ChangeError::Disk(error) => OpenError::Disk(error),

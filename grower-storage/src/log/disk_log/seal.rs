@@ -1,4 +1,4 @@
-//! Sealing: everything becomes part of files that nobody writes to again, so that a second name for them is a backup.
+//! Seals a log for a backup: all of it is in files that are never written again, so a second name for them is a copy.
 
 use super::DiskLog;
 use crate::log::ChangeError;
@@ -7,7 +7,7 @@ use crate::recovery::Directory;
 use grower_protocol::ids::{Offset, Timestamp};
 
 impl DiskLog {
-    /// Rolls, unless the active segment is empty, and names the files of all segments before it.
+    /// Rolls unless the active segment is empty, and returns the files of all sealed segments.
     pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
         self.ready()?;
         if !self.exists() {

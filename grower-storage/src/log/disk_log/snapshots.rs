@@ -1,33 +1,33 @@
-//! When the producers are written down, and which of their snapshots are on disk.
+//! When snapshots of the producers are taken, and which are on disk.
 
 use super::{DiskLog, Log};
 use crate::disk::if_found;
-use crate::kept;
 use crate::log::ChangeError;
-use crate::producers::{PREVIOUS_NAME, Snapshot, Snapshots};
+use crate::producers::{PREVIOUS_NAME, ProducerSnapshot, ProducerSnapshots};
+use crate::state_file;
 use grower_protocol::ids::Offset;
 
-/// The snapshots on disk by their offsets, and what is known of the next.
+/// The snapshots on disk by their offsets, and the state of the next.
 #[derive(Default)]
 pub(super) struct SnapshotFiles {
     newest: Option<Offset>,
     previous: Option<Offset>,
     damaged: bool,
-    /// Taken at the log end, and not stored before the log is durable up to there.
-    waiting: Option<Snapshot>,
+    /// Taken at the log end; stored once the log is durable up to there.
+    waiting: Option<ProducerSnapshot>,
     /// Bytes appended since the last one was taken.
     appended_bytes: u64,
 }
 
 impl SnapshotFiles {
-    /// As an opening finds them.
-    pub(super) fn found(snapshots: &Snapshots) -> Self {
-        let offset = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|snapshot| snapshot.offset);
+    /// The snapshots that an opening found.
+    pub(super) fn found(snapshots: &ProducerSnapshots) -> Self {
+        let offset = |snapshot: &Option<ProducerSnapshot>| snapshot.as_ref().map(|snapshot| snapshot.offset);
         let (newest, previous) = (offset(&snapshots.newest), offset(&snapshots.previous));
         Self { newest, previous, damaged: snapshots.damaged, ..Self::default() }
     }
 
-    /// Whether one waits that is of no later offset.
+    /// Whether a snapshot waits whose offset is durable.
     pub(super) fn has_one_to_store(&self, durable_end: Offset) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.offset <= durable_end)
     }
@@ -38,13 +38,13 @@ impl SnapshotFiles {
 }
 
 impl DiskLog {
-    /// Takes a snapshot after each so many bytes, and stores it once all that it knows of is durable. What it saves is time:
-    /// where the disk refuses it, appends go on without.
+    /// Takes a snapshot after every `snapshot_bytes` of log, and stores it once it is durable. A snapshot only saves
+    /// time: if the disk refuses it, appends continue.
     pub(super) fn snapshot_if_due(&mut self) -> Result<(), ChangeError> {
         let storable = self.snapshots.has_one_to_store(self.durable.end);
         if let Some(snapshot) = self.snapshots.waiting.take_if(|_| storable) {
             match self.store_snapshot_file(snapshot) {
-                Err(ChangeError::Disk(error)) => tracing::warn!(%error, "the producers could not be written down"),
+                Err(ChangeError::Disk(error)) => tracing::warn!(%error, "the producers could not be stored"),
                 stored => stored?,
             }
         }
@@ -54,19 +54,20 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Writes down the producers as of `offset`: the log end, which is durable.
+    /// Stores the producers as of `offset`: the log end, which is durable.
     pub(super) fn store_snapshot(&mut self, offset: Offset) -> Result<(), ChangeError> {
         let snapshot = self.take_snapshot(offset);
         if self.snapshots.newest == Some(offset) { Ok(()) } else { self.store_snapshot_file(snapshot) }
     }
 
-    /// Replaces snapshots that an opening found and that must not stay: a damaged one, and one of after the log end, which
-    /// knows batches that are gone. Once the log has grown past that, nobody could tell.
+    /// Replaces useless snapshots that an opening found: a damaged one, and one beyond the log end, which knows lost
+    /// batches. Once the log has grown past its offset, that could not be told.
     pub(super) fn replace_useless_snapshots(&mut self, end: Offset) -> Result<(), ChangeError> {
         if std::mem::take(&mut self.snapshots.damaged) {
             if self.snapshots.newest.is_some() {
-                // The one before it is damaged: this one takes its place.
-                let (newest, previous) = (self.dir.join(<Snapshot as kept::Kept>::NAME), self.dir.join(PREVIOUS_NAME));
+                // The previous one is damaged: this one takes its place.
+                let (newest, previous) =
+                    (self.dir.join(<ProducerSnapshot as state_file::StateFile>::NAME), self.dir.join(PREVIOUS_NAME));
                 self.disk.rename(&newest, &previous)?;
                 self.snapshots.previous = self.snapshots.newest.take();
             } else if self.snapshots.previous.is_none() {
@@ -83,21 +84,22 @@ impl DiskLog {
         Ok(())
     }
 
-    pub(super) fn stored_snapshots(&self) -> Snapshots {
-        let newest = kept::load(&*self.disk, &self.dir).ok();
-        let previous = kept::load_from(&*self.disk, self.dir.join(PREVIOUS_NAME)).ok();
-        Snapshots { newest, previous, damaged: false }
+    pub(super) fn stored_snapshots(&self) -> ProducerSnapshots {
+        let newest = state_file::load(&*self.disk, &self.dir).ok();
+        let previous = state_file::load_from(&*self.disk, self.dir.join(PREVIOUS_NAME)).ok();
+        ProducerSnapshots { newest, previous, damaged: false }
     }
 
-    fn take_snapshot(&mut self, offset: Offset) -> Snapshot {
+    fn take_snapshot(&mut self, offset: Offset) -> ProducerSnapshot {
         self.producers.expire(self.now, self.options.producer_expiry_ms, self.options.producers_max);
         (self.snapshots.waiting, self.snapshots.appended_bytes) = (None, 0);
-        Snapshot { offset, states: self.producers.clone() }
+        ProducerSnapshot { offset, states: self.producers.clone() }
     }
 
-    /// The newest snapshot becomes the one before it. Neither is ever of a later offset than the new one.
-    fn store_snapshot_file(&mut self, snapshot: Snapshot) -> Result<(), ChangeError> {
-        let (newest, previous) = (self.dir.join(<Snapshot as kept::Kept>::NAME), self.dir.join(PREVIOUS_NAME));
+    /// Stores a snapshot; the newest becomes the previous. Neither is ever of a later offset than the new one.
+    fn store_snapshot_file(&mut self, snapshot: ProducerSnapshot) -> Result<(), ChangeError> {
+        let (newest, previous) =
+            (self.dir.join(<ProducerSnapshot as state_file::StateFile>::NAME), self.dir.join(PREVIOUS_NAME));
         if self.snapshots.newest.is_some_and(|newest| newest < snapshot.offset) {
             self.disk.rename(&newest, &previous)?;
             self.snapshots.previous = self.snapshots.newest.take();

@@ -1,55 +1,62 @@
-//! What readers share with the writer: which segments there are, and which offsets are lost.
+//! The state that readers share with the writer: the segments, and the offsets that are lost.
 
 use super::Segments;
 use crate::epochs::EpochHistory;
 use crate::log::{EpochEnd, FilesView, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
-use crate::segment::{self, Damage, DeleteHorizon, Expectations, Extract, Gap, Mode, Segment};
+use crate::segment::{self, CorruptRegion, Corruption, DeleteHorizon, Expectations, ScanMode, Segment, SegmentRead};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Locked only to look something up or to put something in its place: never while a disk is waited for.
+/// Its lock is held only to look something up or to replace something: never while waiting for a disk.
 #[derive(Default)]
-pub(super) struct View(RwLock<State>);
+pub(super) struct PublishedLog(RwLock<Published>);
 
 #[derive(Default)]
-struct State {
+struct Published {
     start: Offset,
     end: Offset,
     segments: Segments,
-    lost: Vec<Lost>,
+    lost: Vec<LostOffsets>,
     epochs: EpochHistory,
     gone: Option<Arc<str>>,
 }
 
 /// Offsets that cannot be read.
 #[derive(Clone, Debug)]
-struct Lost {
+struct LostOffsets {
     offsets: Range<Offset>,
     path: PathBuf,
     what: Arc<str>,
 }
 
-impl Lost {
+impl LostOffsets {
     fn error(&self) -> ReadError {
         ReadError::Corrupt { offsets: self.offsets.clone(), path: self.path.clone(), what: self.what.clone() }
     }
 }
 
-impl State {
-    fn lose(&mut self, path: PathBuf, damage: &Damage) {
+impl Published {
+    fn lose(&mut self, path: PathBuf, damage: &Corruption) {
         if !self.lost.iter().any(|lost| lost.offsets == damage.offsets) {
-            self.lost.push(Lost { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
+            self.lost.push(LostOffsets { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
             self.lost.sort_by_key(|lost| lost.offsets.start);
         }
     }
 }
 
-impl View {
+impl PublishedLog {
     pub(super) fn new(span: Range<Offset>, segments: Segments, epochs: EpochHistory) -> Self {
-        Self(RwLock::new(State { start: span.start, end: span.end, segments, lost: Vec::new(), epochs, gone: None }))
+        Self(RwLock::new(Published {
+            start: span.start,
+            end: span.end,
+            segments,
+            lost: Vec::new(),
+            epochs,
+            gone: None,
+        }))
     }
 
     pub(super) fn span(&self) -> Range<Offset> {
@@ -82,7 +89,7 @@ impl View {
         self.0.write().segments.push(segment);
     }
 
-    /// Replaces all that can be read; what is lost stays lost within the new span.
+    /// Replaces the readable log; losses within the new span stay.
     pub(super) fn replace(&self, span: Range<Offset>, segments: Segments) {
         let mut state = self.0.write();
         (state.start, state.end) = (span.start, span.end);
@@ -91,13 +98,13 @@ impl View {
     }
 
     /// Remembers damage that was found when the log was opened.
-    pub(super) fn lose(&self, path: PathBuf, damage: &Damage) {
+    pub(super) fn lose(&self, path: PathBuf, damage: &Corruption) {
         self.0.write().lose(path, damage);
     }
 
-    /// Remembers damage that a reader found. False if the segment was replaced meanwhile: a truncation changes files, but
-    /// takes them from the readers first, so what looked like damage may be what was written since.
-    fn lose_in(&self, segment: &Arc<Segment>, damage: &Damage) -> bool {
+    /// Remembers damage that a reader found. False if the segment was replaced meanwhile: a truncation takes files
+    /// from readers before it changes them, so the damage may be newer bytes.
+    fn lose_in(&self, segment: &Arc<Segment>, damage: &Corruption) -> bool {
         let mut state = self.0.write();
         let current = state.segments.iter().any(|current| Arc::ptr_eq(current, segment));
         if current {
@@ -106,13 +113,13 @@ impl View {
         current
     }
 
-    /// Whether a segment is still one of the log's.
+    /// Whether a segment still belongs to the log.
     fn holds(&self, segment: &Arc<Segment>) -> bool {
         self.0.read().segments.iter().any(|current| Arc::ptr_eq(current, segment))
     }
 
-    /// Where to read `from`; or what was lost there.
-    fn at(&self, from: Offset) -> Result<Option<Place>, ReadError> {
+    /// Where to read `from`, or the loss there.
+    fn at(&self, from: Offset) -> Result<Option<ReadLocation>, ReadError> {
         let state = self.0.read();
         rules::check_readable(from, state.start..state.end)?;
         if let Some(lost) = state.lost.iter().find(|lost| lost.offsets.contains(&from)) {
@@ -123,37 +130,37 @@ impl View {
         let damaged =
             state.lost.iter().any(|lost| segment.base <= lost.offsets.start && lost.path == segment.file.path());
         let sound_until = state.lost.iter().map(|lost| lost.offsets.start).find(|start| from < *start);
-        let mode = if damaged { Mode::Content } else { Mode::Headers };
-        Ok(Some(Place { segment, sound_until: sound_until.unwrap_or(Offset::MAX), mode }))
+        let mode = if damaged { ScanMode::Content } else { ScanMode::Headers };
+        Ok(Some(ReadLocation { segment, sound_until: sound_until.unwrap_or(Offset::MAX), mode }))
     }
 }
 
-/// Where to read an offset.
-struct Place {
+/// Where and how to read an offset.
+struct ReadLocation {
     segment: Arc<Segment>,
-    /// Up to here nothing is known to be lost.
+    /// No loss is known before this offset.
     sound_until: Offset,
     /// How closely to look.
-    mode: Mode,
+    mode: ScanMode,
 }
 
-/// The most slices of one read: each is of another file and keeps it open until it was sent.
+/// The most slices of one read: each is of another file and keeps it open until it is sent.
 const SLICES_MAX: usize = 16;
 
 /// The [`LogView`] of a [`super::DiskLog`].
 pub(super) struct DiskView {
-    view: Arc<View>,
+    view: Arc<PublishedLog>,
     seed: u32,
 }
 
 impl DiskView {
-    pub(super) fn new(view: Arc<View>, seed: u32) -> Self {
+    pub(super) fn new(view: Arc<PublishedLog>, seed: u32) -> Self {
         Self { view, seed }
     }
 
-    /// Damage found while reading: remembered, so that the next reader is told at once. None if it was none.
-    fn damaged(&self, segment: &Arc<Segment>, gap: Gap) -> Option<ReadError> {
-        let damage = Damage::from(gap);
+    /// Remembers damage found by a read, so that the next reader is told at once. None if it was none.
+    fn damaged(&self, segment: &Arc<Segment>, region: CorruptRegion) -> Option<ReadError> {
+        let damage = Corruption::from(region);
         let found = self.view.lose_in(segment, &damage);
         found.then(|| ReadError::Corrupt {
             offsets: damage.offsets,
@@ -172,7 +179,7 @@ impl LogView for DiskView {
         let mut slices: Vec<Slice> = Vec::new();
         let (mut at, mut budget) = (from, max_bytes as u64);
         while at < upto && slices.len() < SLICES_MAX && (slices.is_empty() || 0 < budget) {
-            let Place { segment, sound_until, mode } = match self.view.at(at) {
+            let ReadLocation { segment, sound_until, mode } = match self.view.at(at) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(error) if slices.is_empty() => return Err(error),
@@ -184,16 +191,16 @@ impl LogView for DiskView {
                 extract => extract?,
             };
             match extract {
-                Extract::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
+                SegmentRead::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
                     budget = budget.saturating_sub(slice.len() as u64);
-                    let more_here = slice.offsets().end < segment.extent().end;
+                    let more_here = slice.offsets().end < segment.end_position().offset;
                     at = slice.offsets().end;
                     slices.push(slice);
                     if more_here {
                         break;
                     }
                 }
-                Extract::Damaged(gap) if slices.is_empty() => match self.damaged(&segment, gap) {
+                SegmentRead::Damaged(region) if slices.is_empty() => match self.damaged(&segment, region) {
                     Some(error) => return Err(error),
                     None => continue, // The log was truncated under the read: look again.
                 },
@@ -250,11 +257,11 @@ impl FilesView for DiskView {
         let epochs = self.view.0.read().epochs.clone();
         let expected = Expectations { seed: Some(self.seed), epochs: &epochs };
         for segment in self.view.segments() {
-            let extent = segment.extent();
-            if extent.end <= offsets.start || offsets.end <= segment.base {
+            let end_position = segment.end_position();
+            if end_position.offset <= offsets.start || offsets.end <= segment.base {
                 continue;
             }
-            let from = segment.extent_at(segment.floor_by_offset(offsets.start.max(segment.base)));
+            let from = segment.log_position(segment.floor_by_offset(offsets.start.max(segment.base)));
             match segment::inspect_until(&segment, from, offsets.end, &expected) {
                 Err(error) if error.is_not_found() && !self.view.holds(&segment) => return self.check(offsets),
                 damage => damage?.iter().for_each(|damage| {
@@ -263,13 +270,13 @@ impl FilesView for DiskView {
             }
         }
         let state = self.view.0.read();
-        let overlaps = |lost: &&Lost| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
+        let overlaps = |lost: &&LostOffsets| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
         state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.error()))
     }
 
     fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
         let mut segments = self.view.segments();
-        segments.pop(); // It is being written, and compaction takes none such.
+        segments.pop(); // It is active, and compaction takes none such.
         for segment in segments.iter().filter(|segment| segment.delete_horizon() == DeleteHorizon::Unknown) {
             if !go_on() {
                 break;

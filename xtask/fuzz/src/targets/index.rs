@@ -3,7 +3,8 @@
 use super::input_reader::InputReader;
 use crate::Target;
 use grower_index::{
-    ENTRY_LENGTH, Entry, Even, GrowingIndex, Mark, SegmentIndex, SparseIndex, StoredIndex, Wanted, Window,
+    ENTRY_LENGTH, GrowingIndex, IndexEntry, IndexPosition, IndexWindow, SearchTarget, SegmentIndex, SparseIndex,
+    StoredIndex, Uniform,
 };
 
 pub(super) const INDEX: Target = Target {
@@ -27,18 +28,18 @@ const RUN: usize = 3;
 
 fn run(input: &[u8]) {
     let mut input = InputReader(input);
-    let (sealed, wanted) = (input.byte() != 0, input.number() as u32);
+    let (sealed, target) = (input.byte() != 0, input.number() as u32);
     let mut bytes = input.0.to_vec();
     if sealed {
         bytes.as_chunks_mut::<ENTRY_LENGTH>().0.iter_mut().for_each(seal);
     }
     let index = StoredIndex::new(bytes);
     for entry in (0..index.entry_count()).filter_map(|at| index.entry(at)) {
-        assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        assert_eq!(IndexEntry::decode(&entry.encode()), Ok(entry));
     }
-    assert!(index.floor(Wanted::Offset(wanted)).start().relative_offset <= wanted);
-    assert!(index.floor(Wanted::Position(wanted)).start().position <= wanted);
-    let found = index.floor(Wanted::Time(wanted.into())).start();
+    assert!(index.floor(SearchTarget::Offset(target)).start().relative_offset <= target);
+    assert!(index.floor(SearchTarget::Position(target)).start().position <= target);
+    let found = index.floor(SearchTarget::Time(target.into())).start();
     let known = (0..index.entry_count()).filter_map(|at| index.entry(at));
     assert!(found.position == 0 || known.into_iter().any(|entry| entry.position == found.position));
 }
@@ -52,21 +53,22 @@ fn seal(entry: &mut [u8; ENTRY_LENGTH]) {
 fn run_read_back(input: &[u8]) {
     let mut input = InputReader(input);
     let (kind, sealed, at) = (input.byte(), input.byte() != 0, input.number() as u32);
-    let wanted = [Wanted::Offset(at), Wanted::Position(at), Wanted::Time(at.into())][usize::from(kind) % 3];
+    let target =
+        [SearchTarget::Offset(at), SearchTarget::Position(at), SearchTarget::Time(at.into())][usize::from(kind) % 3];
     let mut bytes = input.0.to_vec();
     if sealed {
         bytes.as_chunks_mut::<ENTRY_LENGTH>().0.iter_mut().for_each(seal);
     }
-    let Window::Stored(run) = growing().window(wanted) else { return };
+    let IndexWindow::Stored(run) = growing().window(target) else { return };
     let first = entry((run.number() * RUN + 1) as u32);
-    let begin = if wanted.admits(&first) { first.into() } else { Mark::START };
-    assert_eq!(run.read(Vec::new()).floor(wanted).start(), begin);
+    let begin = if target.admits(&first) { first.into() } else { IndexPosition::START };
+    assert_eq!(run.read(Vec::new()).floor(target).start(), begin);
     let read = run.read(bytes);
-    let found = read.floor(wanted).start();
-    match wanted {
-        Wanted::Offset(offset) => assert!(found.relative_offset <= offset),
-        Wanted::Position(position) => assert!(found.position <= position),
-        Wanted::Time(_) => {
+    let found = read.floor(target).start();
+    match target {
+        SearchTarget::Offset(offset) => assert!(found.relative_offset <= offset),
+        SearchTarget::Position(position) => assert!(found.position <= position),
+        SearchTarget::Time(_) => {
             let mut known = (0..read.entry_count()).filter_map(|at| read.entry(at));
             assert!(found.position == 0 || known.any(|entry| entry.position == found.position));
         }
@@ -89,15 +91,15 @@ fn runs() -> Vec<Vec<u8>> {
     ]
 }
 
-fn entry(n: u32) -> Entry {
-    Entry {
+fn entry(n: u32) -> IndexEntry {
+    IndexEntry {
         relative_offset: n * 3,
         position: n * 100,
         max_timestamp: i64::from(n) * 10,
         durable_end: n * 50,
-        witness: n,
-        witnessed: n != 2,
-        even: Even { batches: n as u16, timed: n != 3 },
+        header_checksum: n,
+        checksummed: n != 2,
+        uniform: Uniform { batches: n as u16, in_time_order: n != 3 },
     }
 }
 
@@ -112,8 +114,8 @@ mod tests {
 
     #[test]
     fn each_seed_is_searched_in_the_second_run() {
-        for wanted in [Wanted::Offset(16), Wanted::Position(652), Wanted::Time(55)] {
-            let Window::Stored(run) = growing().window(wanted) else { panic!("{wanted:?} is in memory") };
+        for target in [SearchTarget::Offset(16), SearchTarget::Position(652), SearchTarget::Time(55)] {
+            let IndexWindow::Stored(run) = growing().window(target) else { panic!("{target:?} is in memory") };
             assert_eq!(run.number(), 1);
         }
     }

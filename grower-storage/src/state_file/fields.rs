@@ -1,9 +1,9 @@
 //! Big-endian fields, one after another.
 
-/// Takes fields off the front; `None` as soon as there are not enough bytes.
-pub(crate) struct Fields<'a>(&'a [u8]);
+/// Takes fields off the front; `None` once the bytes run out.
+pub(crate) struct FieldReader<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
         self.array().map(i64::from_be_bytes)
     }
 
-    /// A count and that many elements. Nothing is allocated for elements that cannot be there.
+    /// A count and that many elements. Only elements that are present are allocated.
     pub(crate) fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.u32()?;
         let mut list = Vec::new();
@@ -51,9 +51,9 @@ impl<'a> Fields<'a> {
 
 /// Appends fields.
 #[derive(Default)]
-pub(crate) struct Writer(Vec<u8>);
+pub(crate) struct FieldWriter(Vec<u8>);
 
-impl Writer {
+impl FieldWriter {
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

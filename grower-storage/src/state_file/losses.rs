@@ -1,54 +1,54 @@
-//! `accepted-losses`: which records of this partition somebody gave up, and the exchange of files that follows from it.
+//! `accepted-losses`: the records that an operator gave up, and the pending exchange of files that follows.
 
-use super::{DurableEnd, Fields, Kept, Writer};
+use super::{DurableEnd, FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
 /// Damaged records that an operator gave up: the audit record. The offsets stay taken, and readers step over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
-    /// The records.
+    /// The offsets of the records.
     pub offsets: Range<Offset>,
-    /// When.
+    /// The time of the consent.
     pub at: Timestamp,
-    /// Who, as the system knows them.
+    /// The user, as the system names them.
     pub by: String,
-    /// What was found damaged.
+    /// The damage.
     pub what: String,
     /// The file under `cut/` that keeps the damaged bytes; empty if there were none.
     pub kept: String,
-    /// How many bytes that are.
+    /// The number of those bytes.
     pub bytes: u64,
     /// Their crc32.
     pub crc: u32,
 }
 
-/// All losses ever accepted, oldest first, and what is still to be done about them.
+/// All losses ever accepted, oldest first, and a pending exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AcceptedLosses {
     pub(crate) losses: Vec<AcceptedLoss>,
-    pub(crate) exchange: Option<Exchange>,
+    pub(crate) exchange: Option<FileExchange>,
 }
 
-/// Files that wait to take the places of others. Whoever opens the log carries it out first, however often.
+/// Files that wait to replace others. The next opening carries it out first; it may be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Exchange {
-    /// Segments with a new log and a new index beside the old ones.
+pub(crate) struct FileExchange {
+    /// Segments with a new log and a new index, under temporary names.
     pub(crate) segments: Vec<Offset>,
-    /// Indexes without a log, which go.
+    /// Indexes without a log, to be removed.
     pub(crate) orphans: Vec<Offset>,
-    /// Where the log then ends, all of it durable; none if the end does not change.
+    /// The new durable end; none if the end does not change.
     pub(crate) durable: Option<DurableEnd>,
 }
 
 /// Body: count u32, then each loss: start u64 | end u64 | at i64 | by, what, kept: length u32 and text | bytes u64 | crc u32;
 /// then 0 or 1 u32, and with 1: segments and orphans: count u32 and base offsets u64 | 0 or 1 u32 | durable end, 3 x u64.
-impl Kept for AcceptedLosses {
+impl StateFile for AcceptedLosses {
     const KIND: [u8; 4] = *b"GWal";
     const VERSION: u16 = 1;
     const NAME: &'static str = "accepted-losses";
 
-    fn write(&self, into: &mut Writer) {
+    fn write(&self, into: &mut FieldWriter) {
         into.list(&self.losses, |into, loss| {
             into.u64(loss.offsets.start.value());
             into.u64(loss.offsets.end.value());
@@ -66,7 +66,7 @@ impl Kept for AcceptedLosses {
         [durable.end.value(), durable.segment.value(), durable.position].into_iter().for_each(|field| into.u64(field));
     }
 
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
         let losses = fields.list(read_loss)?;
         let exchange = match fields.u32()? {
             0 => None,
@@ -77,7 +77,7 @@ impl Kept for AcceptedLosses {
     }
 }
 
-fn read_loss(fields: &mut Fields<'_>) -> Option<AcceptedLoss> {
+fn read_loss(fields: &mut FieldReader<'_>) -> Option<AcceptedLoss> {
     Some(AcceptedLoss {
         offsets: read_offset(fields)?..read_offset(fields)?,
         at: Timestamp::from_millis(fields.i64()?),
@@ -89,23 +89,23 @@ fn read_loss(fields: &mut Fields<'_>) -> Option<AcceptedLoss> {
     })
 }
 
-fn read_exchange(fields: &mut Fields<'_>) -> Option<Exchange> {
+fn read_exchange(fields: &mut FieldReader<'_>) -> Option<FileExchange> {
     let segments = fields.list(read_offset)?;
     let orphans = fields.list(read_offset)?;
     let has_durable = fields.u32()?;
     let durable = DurableEnd { end: read_offset(fields)?, segment: read_offset(fields)?, position: fields.u64()? };
-    Some(Exchange { segments, orphans, durable: (has_durable == 1).then_some(durable) })
+    Some(FileExchange { segments, orphans, durable: (has_durable == 1).then_some(durable) })
 }
 
-fn read_offset(fields: &mut Fields<'_>) -> Option<Offset> {
+fn read_offset(fields: &mut FieldReader<'_>) -> Option<Offset> {
     Offset::try_from(fields.u64()?).ok()
 }
 
-fn write_text(into: &mut Writer, text: &str) {
+fn write_text(into: &mut FieldWriter, text: &str) {
     into.list(text.as_bytes(), |into, byte| into.bytes(&[*byte]));
 }
 
-fn read_text(fields: &mut Fields<'_>) -> Option<String> {
+fn read_text(fields: &mut FieldReader<'_>) -> Option<String> {
     let length = fields.u32()? as usize;
     String::from_utf8(fields.take(length)?.to_vec()).ok()
 }

@@ -14,12 +14,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_bytes_of_the_small_files_never_change() {
-    let identity = Identity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
+fn the_bytes_of_state_files_never_change() {
+    let identity = PartitionIdentity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
     insta::assert_snapshot!(hex(&encode(&identity)), @"4757706d 00010000 00000014 abababab abababab abababab abababab 00000003 ac6b4421");
     insta::assert_snapshot!(hex(&encode(&CHECKPOINT)), @"47576370 00010000 0000002c 00000000 00000001 00000000 00000009 00000000 00000006 00000000 00001234 00000001 00000000 00000008 09cea52f");
     let history = EpochHistory::from_entries([EpochStart { epoch: LeaderEpoch::new(2), start: Offset::new(5) }]);
-    let replacing = Some(Replacing { offsets: Offset::new(3)..Offset::new(7), bytes: 0x5678 });
+    let replacing = Some(PendingReplacement { offsets: Offset::new(3)..Offset::new(7), bytes: 0x5678 });
     let compaction = CompactionState { cleaned_end: Offset::new(2), replacing };
     insta::assert_snapshot!(hex(&encode(&compaction)), @"4757636f 00010000 00000024 00000000 00000002 00000001 00000000 00000003 00000000 00000007 00000000 00005678 40f22cf0");
     insta::assert_snapshot!(hex(&encode(&history)), @"47576c65 00010000 00000010 00000001 00000002 00000000 00000005 a9ab9039");
@@ -59,7 +59,7 @@ fn a_stored_file_survives_a_crash_and_a_leftover_is_no_obstacle() {
     let disk = MemDisk::default();
     let dir = Path::new("/p");
     disk.create_dir_all(dir).unwrap();
-    assert!(matches!(load::<Checkpoint>(&disk, dir), Err(KeptError::Missing(_))));
+    assert!(matches!(load::<Checkpoint>(&disk, dir), Err(StateFileError::Missing(_))));
     disk.create(&dir.join("checkpoint.tmp")).unwrap();
     store(&disk, dir, &CHECKPOINT).unwrap();
     disk.crash();
@@ -67,7 +67,7 @@ fn a_stored_file_survives_a_crash_and_a_leftover_is_no_obstacle() {
 }
 
 #[test]
-fn the_bytes_of_an_audit_record_never_change_and_say_what_was_written() {
+fn the_bytes_of_an_audit_record_never_change() {
     let loss = AcceptedLoss {
         offsets: Offset::new(4)..Offset::new(9),
         at: Timestamp::from_millis(1_000),
@@ -78,7 +78,7 @@ fn the_bytes_of_an_audit_record_never_change_and_say_what_was_written() {
         crc: 0xdead_beef,
     };
     let durable = DurableEnd { end: Offset::new(9), segment: Offset::new(3), position: 122 };
-    let exchange = Exchange { segments: vec![Offset::new(3)], orphans: vec![], durable: Some(durable) };
+    let exchange = FileExchange { segments: vec![Offset::new(3)], orphans: vec![], durable: Some(durable) };
     for exchange in [None, Some(exchange)] {
         let record = AcceptedLosses { losses: vec![loss.clone()], exchange };
         let bytes = encode(&record);

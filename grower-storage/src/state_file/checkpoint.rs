@@ -1,23 +1,23 @@
-//! `checkpoint`: where the log starts, how far it is durable, and what was under way.
+//! `checkpoint`: the log start, the durable end, and a pending truncation.
 
-use super::{Fields, Kept, Writer};
+use super::{FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::Offset;
 
-/// What recovery may rely on.
+/// The facts that recovery relies on.
 ///
 /// Body: log start offset u64 | durable end offset u64 | durable segment, its base offset, u64 | durable position in it u64
 /// | truncation under way: 0, or 1 and its end offset; u32, u64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// Everything before it is dropped, whatever files are still there.
+    /// Everything before it is dropped, even if files still hold it.
     pub(crate) log_start: Offset,
     /// Known durable: offset, segment and position.
     pub(crate) durable: DurableEnd,
-    /// Everything from there on is to be dropped before anything else is done.
+    /// A pending truncation: everything from this offset on is dropped before anything else.
     pub(crate) truncating: Option<Offset>,
 }
 
-/// Up to where a log is known to be durable.
+/// The durable end of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DurableEnd {
     /// The offset after the last durable record.
@@ -28,12 +28,12 @@ pub(crate) struct DurableEnd {
     pub(crate) position: u64,
 }
 
-impl Kept for Checkpoint {
+impl StateFile for Checkpoint {
     const KIND: [u8; 4] = *b"GWcp";
     const VERSION: u16 = 1;
     const NAME: &'static str = "checkpoint";
 
-    fn write(&self, into: &mut Writer) {
+    fn write(&self, into: &mut FieldWriter) {
         into.u64(self.log_start.value());
         into.u64(self.durable.end.value());
         into.u64(self.durable.segment.value());
@@ -42,8 +42,8 @@ impl Kept for Checkpoint {
         into.u64(self.truncating.unwrap_or_default().value());
     }
 
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let offset = |fields: &mut Fields<'_>| Offset::try_from(fields.u64()?).ok();
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let offset = |fields: &mut FieldReader<'_>| Offset::try_from(fields.u64()?).ok();
         let log_start = offset(fields)?;
         let durable = DurableEnd { end: offset(fields)?, segment: offset(fields)?, position: fields.u64()? };
         let truncating = match (fields.u32()?, offset(fields)?) {

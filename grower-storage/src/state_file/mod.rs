@@ -1,6 +1,7 @@
-//! The small files of a partition: each is written whole, under a temporary name, synced, renamed, and its directory synced.
+//! The state files of a partition: each is written whole under a temporary name, synced, renamed, and its directory
+//! synced.
 //!
-//! A crash leaves the old content or the new, never a mixture. All share one frame; numbers are big-endian:
+//! A crash leaves the old content or the new, never a mixture. All have one frame; numbers are big-endian:
 //!
 //! ```text
 //! 0 kind, 4 letters | 4 version u16 | 6 zero u16 | 8 length of the body u32 | 12 body .. | crc32 of all before it
@@ -14,21 +15,21 @@ mod losses;
 mod meta;
 
 pub(crate) use checkpoint::{Checkpoint, DurableEnd};
-pub(crate) use compaction::{CompactionState, Replacing};
-pub(crate) use fields::{Fields, Writer};
+pub(crate) use compaction::{CompactionState, PendingReplacement};
+pub(crate) use fields::{FieldReader, FieldWriter};
 pub use losses::AcceptedLoss;
-pub(crate) use losses::{AcceptedLosses, Exchange};
-pub(crate) use meta::Identity;
+pub(crate) use losses::{AcceptedLosses, FileExchange};
+pub(crate) use meta::PartitionIdentity;
 
 use crate::disk::{Disk, DiskError};
 use std::path::{Path, PathBuf};
 
 const FRAME_LENGTH: usize = 16;
-/// More than any of these files ever needs: what claims to be longer is damaged.
+/// No state file needs more: a longer one is damaged.
 const BODY_LENGTH_MAX: usize = 256 << 20;
 
-/// The content of one kind of small file.
-pub(crate) trait Kept: Sized {
+/// The content of one kind of state file.
+pub(crate) trait StateFile: Sized {
     /// Four letters that say what the file is.
     const KIND: [u8; 4];
     /// The format that is written now.
@@ -37,15 +38,15 @@ pub(crate) trait Kept: Sized {
     const NAME: &'static str;
 
     /// Appends the body.
-    fn write(&self, into: &mut Writer);
+    fn write(&self, into: &mut FieldWriter);
 
-    /// Reads a body of [`Kept::VERSION`]; none if it makes no sense.
-    fn read(fields: &mut Fields<'_>) -> Option<Self>;
+    /// Reads a body of [`StateFile::VERSION`]; none if it is invalid.
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self>;
 }
 
-/// Why a small file has no content.
+/// Why a state file has no content.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeptError {
+pub(crate) enum StateFileError {
     /// Not written yet, or lost.
     #[error("{} is not there", .0.display())]
     Missing(PathBuf),
@@ -54,7 +55,7 @@ pub(crate) enum KeptError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The reason.
         what: &'static str,
     },
     /// Written by a later version.
@@ -64,7 +65,7 @@ pub(crate) enum KeptError {
         path: PathBuf,
         /// Its format.
         found: u16,
-        /// Ours.
+        /// The newest known format.
         known: u16,
     },
     /// Could not be read.
@@ -72,11 +73,11 @@ pub(crate) enum KeptError {
     Disk(#[from] DiskError),
 }
 
-/// Replaces the file; durable when this returns. After an error the old content stands, unless a sync failed.
-pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), DiskError> {
+/// Replaces the file; durable when this returns. After an error the old content stays, unless a sync failed.
+pub(crate) fn store<T: StateFile>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), DiskError> {
     let temporary = dir.join(format!("{}.tmp", T::NAME));
     match disk.remove_file(&temporary) {
-        Err(error) if !error.is_not_found() => return Err(error), // Left by a crash.
+        Err(error) if !error.is_not_found() => return Err(error), // From a crash.
         _ => {}
     }
     let file = disk.create(&temporary)?;
@@ -86,22 +87,22 @@ pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result
 }
 
 /// Reads the file.
-pub(crate) fn load<T: Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, KeptError> {
+pub(crate) fn load<T: StateFile>(disk: &dyn Disk, dir: &Path) -> Result<T, StateFileError> {
     load_from(disk, dir.join(T::NAME))
 }
 
-/// Reads a file of that kind which has another name.
-pub(crate) fn load_from<T: Kept>(disk: &dyn Disk, path: PathBuf) -> Result<T, KeptError> {
+/// Reads a file of that kind under another name.
+pub(crate) fn load_from<T: StateFile>(disk: &dyn Disk, path: PathBuf) -> Result<T, StateFileError> {
     let bytes = match disk.map(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Err(KeptError::Missing(path)),
+        Err(error) if error.is_not_found() => return Err(StateFileError::Missing(path)),
         Err(error) => return Err(error.into()),
     };
     decode(&path, bytes.as_ref())
 }
 
-pub(crate) fn encode<T: Kept>(content: &T) -> Vec<u8> {
-    let mut body = Writer::default();
+pub(crate) fn encode<T: StateFile>(content: &T) -> Vec<u8> {
+    let mut body = FieldWriter::default();
     content.write(&mut body);
     let body = body.into_bytes();
     let mut bytes = Vec::with_capacity(FRAME_LENGTH + body.len());
@@ -114,9 +115,9 @@ pub(crate) fn encode<T: Kept>(content: &T) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn decode<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, KeptError> {
-    let damaged = |what| KeptError::Damaged { path: path.to_owned(), what };
-    let mut frame = Fields::new(bytes);
+pub(crate) fn decode<T: StateFile>(path: &Path, bytes: &[u8]) -> Result<T, StateFileError> {
+    let damaged = |what| StateFileError::Damaged { path: path.to_owned(), what };
+    let mut frame = FieldReader::new(bytes);
     let kind: [u8; 4] = frame.array().ok_or_else(|| damaged("too short"))?;
     let version = frame.u16().ok_or_else(|| damaged("too short"))?;
     let zero = frame.u16().ok_or_else(|| damaged("too short"))?;
@@ -132,9 +133,9 @@ pub(crate) fn decode<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, KeptError>
         return Err(damaged("another kind of file"));
     }
     if version != T::VERSION {
-        return Err(KeptError::Newer { path: path.to_owned(), found: version, known: T::VERSION });
+        return Err(StateFileError::Newer { path: path.to_owned(), found: version, known: T::VERSION });
     }
-    let mut fields = Fields::new(body);
+    let mut fields = FieldReader::new(body);
     T::read(&mut fields).filter(|_| fields.is_empty()).ok_or_else(|| damaged("its fields make no sense"))
 }
 

@@ -1,26 +1,26 @@
-//! What the batches between two entries have in common.
+//! Common properties of the batches between two index entries.
 
 /// The most that an entry has room for.
 const BATCHES_MAX: u32 = (1 << 14) - 1;
 
-/// Lets a reader go straight to one batch of a stretch, where otherwise it goes through all before it. A hint, like the
-/// position of an entry: whoever follows it looks at what is there.
+/// Lets a reader go straight to one batch of an interval instead of scanning from its start. A hint: the reader
+/// validates the batch it finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Even {
-    /// How many batches the stretch has, if all are of one length and one number of offsets; else 0.
+pub struct Uniform {
+    /// How many batches the interval has, if all have one length and one number of offsets; else 0.
     pub batches: u16,
-    /// Whether, besides, none has an earlier maximum timestamp than the one before it in the stretch.
-    pub timed: bool,
+    /// Whether the maximum timestamps of the batches never fall, either.
+    pub in_time_order: bool,
 }
 
-impl Even {
-    /// As bits 1..16 of an entry's flags. In entries of earlier programs they are 0: nothing is known.
+impl Uniform {
+    /// Bits 1..16 of an entry's flags. Earlier programs left them 0: nothing is known.
     pub(crate) fn flags(self) -> u16 {
-        self.batches << 2 | u16::from(self.timed) << 1
+        self.batches << 2 | u16::from(self.in_time_order) << 1
     }
 
     pub(crate) fn from_flags(flags: u16) -> Self {
-        Self { batches: flags >> 2, timed: flags & 2 != 0 }
+        Self { batches: flags >> 2, in_time_order: flags & 2 != 0 }
     }
 }
 
@@ -29,29 +29,29 @@ impl Even {
 pub(crate) struct Comparison {
     batches: u32,
     first: (u32, u32),
-    uneven: bool,
-    untimed: bool,
+    differing: bool,
+    out_of_time_order: bool,
     latest: i64,
 }
 
 impl Comparison {
-    /// Takes in the next batch: its length, how many offsets it has, and its maximum timestamp.
+    /// Adds the next batch: its length, how many offsets it has, and its maximum timestamp.
     pub(crate) fn add(&mut self, length: u32, offsets: u32, max_timestamp: i64) {
         if self.batches == 0 {
             (self.first, self.latest) = ((length, offsets), max_timestamp);
         }
-        self.uneven |= self.first != (length, offsets);
-        self.untimed |= max_timestamp < self.latest;
+        self.differing |= self.first != (length, offsets);
+        self.out_of_time_order |= max_timestamp < self.latest;
         self.latest = max_timestamp;
         self.batches = self.batches.saturating_add(1);
     }
 
-    /// What came out; starts afresh for the stretch after it.
-    pub(crate) fn take(&mut self) -> Even {
+    /// Returns the result and starts over for the next interval.
+    pub(crate) fn take(&mut self) -> Uniform {
         let done = std::mem::take(self);
-        let batches = u16::try_from(done.batches).ok().filter(|_| !done.uneven && done.batches <= BATCHES_MAX);
+        let batches = u16::try_from(done.batches).ok().filter(|_| !done.differing && done.batches <= BATCHES_MAX);
         let batches = batches.unwrap_or(0);
-        Even { batches, timed: 0 < batches && !done.untimed }
+        Uniform { batches, in_time_order: 0 < batches && !done.out_of_time_order }
     }
 }
 
@@ -62,14 +62,14 @@ mod tests {
     fn check(batches: &[(u32, u32, i64)]) -> (u16, bool) {
         let mut comparison = Comparison::default();
         batches.iter().for_each(|(length, offsets, time)| comparison.add(*length, *offsets, *time));
-        let even = comparison.take();
-        assert_eq!(comparison.take(), Even::default(), "nothing is left for the next stretch");
-        assert_eq!(Even::from_flags(even.flags()), even);
-        (even.batches, even.timed)
+        let uniform = comparison.take();
+        assert_eq!(comparison.take(), Uniform::default(), "nothing is left for the next interval");
+        assert_eq!(Uniform::from_flags(uniform.flags()), uniform);
+        (uniform.batches, uniform.in_time_order)
     }
 
     #[test]
-    fn a_stretch_is_even_if_all_its_batches_are_alike() {
+    fn batches_of_one_length_and_one_count_are_uniform() {
         assert_eq!(check(&[]), (0, false));
         assert_eq!(check(&[(170, 1, 5), (170, 1, 5), (170, 1, 9)]), (3, true));
         assert_eq!(check(&[(170, 1, 5), (171, 1, 6), (170, 1, 9)]), (0, false), "one is longer");

@@ -1,51 +1,51 @@
 //! `compaction`: how far a log is compacted, and which segments are being replaced. It is the manifest that publishes
-//! compacted segments: once it is durable they count, whatever files still have their old names.
+//! compacted segments: once it is durable they count, even if files still have their old names.
 
-use super::{Fields, Kept, Writer};
+use super::{FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 
-/// What compaction must know after a crash.
+/// The state of compaction that must survive a crash.
 ///
 /// Body: cleaned end offset u64 | replacement under way: 0, or 1, u32 | its first offset u64 | its end offset u64 | bytes of
 /// the new log file u64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CompactionState {
-    /// Below it each key has one record only, if it has any.
+    /// Below it each key has at most one record.
     pub(crate) cleaned_end: Offset,
-    /// To be finished before anything else is done.
-    pub(crate) replacing: Option<Replacing>,
+    /// A replacement to finish before anything else.
+    pub(crate) replacing: Option<PendingReplacement>,
 }
 
-/// Segments whose place one compacted segment takes.
+/// Segments that one compacted segment replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Replacing {
+pub(crate) struct PendingReplacement {
     /// From the base offset of the first, which is that of the new one, to the base offset of the segment after the last.
     pub(crate) offsets: Range<Offset>,
     /// Length of the new log file.
     pub(crate) bytes: u64,
 }
 
-impl Kept for CompactionState {
+impl StateFile for CompactionState {
     const KIND: [u8; 4] = *b"GWco";
     const VERSION: u16 = 1;
     const NAME: &'static str = "compaction";
 
-    fn write(&self, into: &mut Writer) {
+    fn write(&self, into: &mut FieldWriter) {
         into.u64(self.cleaned_end.value());
         into.u32(self.replacing.is_some().into());
-        let Replacing { offsets, bytes } =
-            self.replacing.clone().unwrap_or(Replacing { offsets: Offset::ZERO..Offset::ZERO, bytes: 0 });
+        let PendingReplacement { offsets, bytes } =
+            self.replacing.clone().unwrap_or(PendingReplacement { offsets: Offset::ZERO..Offset::ZERO, bytes: 0 });
         into.u64(offsets.start.value());
         into.u64(offsets.end.value());
         into.u64(bytes);
     }
 
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let offset = |fields: &mut Fields<'_>| Offset::try_from(fields.u64()?).ok();
+    fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
+        let offset = |fields: &mut FieldReader<'_>| Offset::try_from(fields.u64()?).ok();
         let cleaned_end = offset(fields)?;
         let under_way = fields.u32()?;
-        let replacing = Replacing { offsets: offset(fields)?..offset(fields)?, bytes: fields.u64()? };
+        let replacing = PendingReplacement { offsets: offset(fields)?..offset(fields)?, bytes: fields.u64()? };
         match under_way {
             0 => Some(Self { cleaned_end, replacing: None }),
             1 => Some(Self { cleaned_end, replacing: Some(replacing) }),

@@ -1,9 +1,9 @@
-//! What stays of each batch, and how emptied ones are folded into their neighbours. Pure: batches in, batches out.
+//! Drops records from batches, and merges emptied batches into their neighbours. Pure: batches in, batches out.
 //!
-//! Batches still follow each other without a hole: everything that reads a log relies on that to tell damage. A batch that
-//! has lost all records becomes part of the one before it, which then spans its offsets, or a bare header where there is none
-//! that may. Two never grow: one of another leader epoch, so that epochs begin and end between two batches, and one that
-//! the idempotence of its producer rests on.
+//! Batches still follow each other without a gap: readers rely on that to tell damage. A batch without records becomes
+//! part of the one before it, which then spans its offsets too; or it stays as a bare header. Two kinds of batches do
+//! not grow: one of another leader epoch, so that epochs begin and end between batches, and one that its producer is
+//! remembered by.
 
 use super::keys::KeyMap;
 use crate::segment::RECORDS_LENGTH_MAX;
@@ -12,30 +12,30 @@ use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-/// Sorts out the batches of one stretch of log, in their order.
-pub(super) struct Sieve<'a> {
+/// Filters the batches of a part of the log, in order.
+pub(super) struct RecordFilter<'a> {
     pub(super) keys: &'a KeyMap,
-    /// The map knows all records before this, and no others.
+    /// The map knows all records before this offset, and no others.
     pub(super) known_end: Offset,
     pub(super) now: Timestamp,
     pub(super) delete_retention_ms: u64,
-    /// Base offsets of the batches by which producers are remembered.
+    /// Base offsets of the batches that producers are remembered by.
     pub(super) remembered: &'a HashSet<Offset>,
-    /// Called before memory is taken for a batch: how many bytes are then in use beside it.
+    /// Called before memory is taken for a batch: how many further bytes are then in use.
     pub(super) charge: &'a dyn Fn(&Batch, usize),
-    pub(super) waiting: Option<Waiting>,
-    /// Whether anything came out other than it went in.
+    pub(super) waiting: Option<HeldBatch>,
+    /// Whether any batch changed.
     pub(super) changed: bool,
 }
 
 /// A batch that may have to span more offsets than its own.
-pub(super) struct Waiting {
+pub(super) struct HeldBatch {
     batch: Batch,
     end: Offset,
 }
 
-impl Sieve<'_> {
-    /// Takes the next batch; the one before it, if that is complete now.
+impl RecordFilter<'_> {
+    /// Takes the next batch. Returns the previous one once it is complete.
     pub(super) fn push(&mut self, batch: Batch) -> Result<Option<Batch>, RecordsError> {
         let next_offset = batch.header().next_offset();
         let left = self.left_of(batch)?;
@@ -44,20 +44,20 @@ impl Sieve<'_> {
             return Ok(None);
         }
         let done = self.finish();
-        self.waiting = Some(Waiting { batch: left, end: next_offset });
+        self.waiting = Some(HeldBatch { batch: left, end: next_offset });
         Ok(done)
     }
 
-    /// The last batch.
+    /// Returns the last batch.
     pub(super) fn finish(&mut self) -> Option<Batch> {
-        let Waiting { batch, end } = self.waiting.take()?;
+        let HeldBatch { batch, end } = self.waiting.take()?;
         if end == batch.header().next_offset() {
             return Some(batch);
         }
         Some(batch.stretched(end).expect("no batch was absorbed that it cannot span"))
     }
 
-    /// Lets the waiting batch span the offsets of an empty one.
+    /// Lets the held batch span the offsets of an empty one. False if it must not.
     fn absorb(&mut self, empty: &Batch) -> bool {
         let Some(waiting) = &mut self.waiting else { return false };
         let (header, base) = (empty.header(), waiting.batch.header().base_offset);
@@ -71,7 +71,7 @@ impl Sieve<'_> {
         allowed
     }
 
-    /// The batch without the records that are over.
+    /// The batch without the records that go.
     fn left_of(&mut self, batch: Batch) -> Result<Batch, RecordsError> {
         let header = *batch.header();
         if header.record_count == 0 || header.attributes.is_control() {
@@ -89,8 +89,8 @@ impl Sieve<'_> {
             }
             ControlFlow::Continue(())
         })?;
-        // Everything older under the keys of its tombstones goes in this pass, so from now on their time runs. A batch that
-        // has none left loses its horizon: it would ask for passes for ever.
+        // This pass drops all older records of its tombstones' keys, so from now on their time runs. A batch without
+        // tombstones loses its horizon: it would cause passes for ever.
         let first_cleaned = marked.is_none() && header.next_offset() <= self.known_end;
         let ends = first_cleaned.then(|| self.now.plus_millis(self.delete_retention_ms));
         let horizon = marked.or(ends).filter(|_| tombstones);
@@ -103,7 +103,7 @@ impl Sieve<'_> {
         Ok(left)
     }
 
-    /// Whether a record is the last of its key, and no tombstone whose time is over. Without a key nothing takes its place.
+    /// Whether a record is the last of its key, and no expired tombstone. A record without a key stays.
     fn stays(&self, entry: &Entry<'_>, expired: bool) -> bool {
         let Some(key) = entry.key else { return true };
         let is_last = self.keys.latest(key).is_none_or(|latest| latest <= entry.offset);

@@ -1,0 +1,151 @@
+//! Scans the last segment and changes nothing: where it ends, what follows, and what is damaged.
+
+use super::decide::{Observation, RecoveryAction, Region, decide};
+use super::index::{LoadedIndex, load_entries};
+use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
+use crate::segment::{self, Corruption, Expectations, LogPosition, ScanItem, ScanMode, Scanner, Segment, inspect};
+use crate::state_file::Checkpoint;
+use grower_index::{IndexEntry, StoredIndex};
+use grower_protocol::ids::Offset;
+use std::path::Path;
+
+/// The scan of a log's last segment.
+pub(crate) struct TailScan {
+    pub(crate) file: SharedFile,
+    /// The file's length in bytes.
+    pub(crate) length: u64,
+    /// Bytes known to be durable, present or not.
+    pub(crate) durable: u64,
+    /// Where its batches end.
+    pub(crate) end: LogPosition,
+    /// The log end offset: above `end` if durable records are gone.
+    pub(crate) log_end: Offset,
+    /// The action for the bytes after `end`.
+    pub(crate) action: RecoveryAction,
+    /// Damage below the durable end.
+    pub(crate) damage: Vec<Corruption>,
+    /// Its index file.
+    pub(super) loaded: LoadedIndex,
+    /// Whether the index file has to be rebuilt, in whole or in part.
+    pub(crate) index_broken: bool,
+}
+
+/// The knowledge of the index and the checkpoint before the file is read.
+struct KnownBefore<'a> {
+    index: &'a LoadedIndex,
+    durable: u64,
+    /// The offset at the durable end, or at the first known position after it.
+    durable_offset: Offset,
+    /// The last known position at or below the durable end: the scan starts here.
+    trusted: LogPosition,
+}
+
+/// Scans the segment that begins at `base`, above the known durable end.
+pub(crate) fn scan_tail(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: Offset,
+    checkpoint: Option<&Checkpoint>,
+    seed: Option<u32>,
+) -> Result<TailScan, DiskError> {
+    let file = disk.open(&dir.join(segment::log_name(base)))?;
+    let length = file.len()?;
+    let loaded = load_entries(disk, &dir.join(segment::index_name(base)), &file, base, length)?;
+    let index_broken = 0 < length && loaded.as_ref().is_none_or(|loaded| loaded.broken);
+    let loaded = loaded.unwrap_or_default();
+    let known = KnownBefore::new(base, length, &loaded, checkpoint);
+    let (end, observed, mut damage) = survey(&file, base, length, &known, seed)?;
+    if length < known.durable && damage.is_empty() {
+        damage.extend(ends_early(end, length, &known));
+    }
+    let action = decide(Region { has_successor: false, below_durable_end: false }, observed);
+    let log_end = log_end(end, &known, &mut damage);
+    let end = LogPosition { offset: end.offset.min(log_end), ..end };
+    let durable = known.durable;
+    Ok(TailScan { file, length, durable, end, log_end, action, damage, loaded, index_broken })
+}
+
+impl<'a> KnownBefore<'a> {
+    fn new(base: Offset, length: u64, index: &'a LoadedIndex, checkpoint: Option<&Checkpoint>) -> Self {
+        let end_position = |entry: IndexEntry| LogPosition {
+            bytes: entry.position.into(),
+            offset: base.saturating_add(entry.relative_offset.into()),
+        };
+        let here = checkpoint.filter(|c| c.durable.segment == base && c.truncating.is_none()).map(|c| c.durable);
+        let by_index = index.sound().map(|entry| u64::from(entry.durable_end)).max().unwrap_or(0);
+        let durable = by_index.max(here.map_or(0, |durable| durable.position));
+        let checked = here.map(|durable| LogPosition { bytes: durable.position, offset: durable.end });
+        let positions = || index.sound().map(end_position).chain(checked);
+        let start = LogPosition { bytes: 0, offset: base };
+        let below = positions().filter(|known| known.bytes <= durable.min(length));
+        let trusted = below.max_by_key(|known| known.bytes).unwrap_or(start);
+        let above = positions().filter(|known| durable <= known.bytes);
+        let after = above.min_by_key(|known| known.bytes).map_or(trusted.offset, |known| known.offset);
+        Self { index, durable, durable_offset: after, trusted }
+    }
+}
+
+/// Scans from the trusted position. Returns where the batches end, what follows, and the damage below the durable end.
+fn survey(
+    file: &SharedFile,
+    base: Offset,
+    length: u64,
+    known: &KnownBefore<'_>,
+    seed: Option<u32>,
+) -> Result<(LogPosition, Observation, Vec<Corruption>), DiskError> {
+    let index = StoredIndex::new(known.index.front(length));
+    let whole = LogPosition { bytes: length, offset: Offset::MAX };
+    let segment = Segment::sealed(base, FileOnDemand::held(file.clone()), Box::new(index), whole, None);
+    let mut scanner = Scanner::new(&segment, ScanMode::Content, known.trusted, segment.end_position());
+    scanner.expect_boundary(known.durable.min(length));
+    let (mut end, mut corrupt, mut observed) = (known.trusted, Vec::new(), Observation::SoundToTheEnd);
+    while let Some(item) = scanner.next_item()? {
+        if let ScanItem::Corrupt(region) = item {
+            observed = if region.zeros { Observation::ZerosToTheEnd } else { Observation::NoBatch };
+            let context = Region { has_successor: false, below_durable_end: region.bytes.start < known.durable };
+            if decide(context, observed) != RecoveryAction::KeepAndRefuse {
+                break;
+            }
+            corrupt.push(Corruption::from(region));
+            observed = Observation::SoundToTheEnd; // The scan continues after it.
+        }
+        end = scanner.position();
+    }
+    let place = Region { has_successor: false, below_durable_end: false };
+    if corrupt.is_empty() && decide(place, Observation::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
+        segment.set_end_position(end);
+        // Epochs are judged by `verify`: their history may be behind, or lost.
+        let expected = Expectations { seed, epochs: &Default::default() };
+        let last_indexed = segment.log_position(segment.lookup().around_position(known.trusted.bytes).start());
+        corrupt = inspect(&segment, last_indexed, end, &expected)?; // A header checksum covers the interval between two.
+    }
+    Ok((end, observed, corrupt))
+}
+
+/// The damage if the file is shorter than its durable end.
+fn ends_early(end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<Corruption> {
+    let place = Region { has_successor: false, below_durable_end: true };
+    let what = format!("the file has {length} bytes, {} were durable", known.durable);
+    let damage =
+        Corruption { bytes: end.bytes..known.durable, offsets: end.offset..known.durable_offset.max(end.offset), what };
+    (decide(place, Observation::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
+}
+
+/// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.
+fn log_end(end: LogPosition, known: &KnownBefore<'_>, damage: &mut Vec<Corruption>) -> Offset {
+    if damage.is_empty() {
+        return end.offset;
+    }
+    let last_damaged = damage.iter().map(|damage| damage.offsets.start).max().unwrap_or_default();
+    let sound_end = if end.offset == Offset::MAX { last_damaged } else { end.offset };
+    let log_end = sound_end.max(known.durable_offset);
+    for damage in damage.iter_mut() {
+        damage.offsets.end = damage.offsets.end.min(log_end);
+    }
+    let told = damage.iter().any(|damage| damage.offsets.end == log_end);
+    if sound_end < log_end && !told {
+        let what = "they were durable, and the file does not hold them".into();
+        damage.push(Corruption { bytes: end.bytes..end.bytes, offsets: sound_end..log_end, what });
+    }
+    log_end
+}
