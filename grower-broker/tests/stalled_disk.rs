@@ -9,7 +9,7 @@ use grower_protocol::ids::{Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, DiskError, Fault, FaultDisk, Faults, MemDisk};
 use grower_storage::log::{Log, LogOptions, OpenError};
-use grower_storage::repair::{AcceptedLoss, RepairError};
+use grower_storage::repair::{AcceptLossError, AcceptedLoss};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -425,7 +425,7 @@ impl Logs for StuckLogs {
         MemLogs.open(place, options, now)
     }
 
-    fn losses(&self, place: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, place: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
         MemLogs.losses(place)
     }
 

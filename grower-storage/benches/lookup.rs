@@ -8,7 +8,7 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use grower_storage::disk::{Disk, FileDisk};
-use grower_storage::log::{Appended, DiskLog, Log, LogOptions, LogPlace, LogReader};
+use grower_storage::log::{Appended, DiskLog, Log, LogLocation, LogOptions, LogReader};
 use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -62,7 +62,7 @@ impl Segment {
     /// large pieces, where opening finds them as it does after a crash: millions of appends would take their time.
     fn fill(directory: &Path, bytes: u32) -> Result<Self, Box<dyn Error>> {
         let disk = Arc::new(FileDisk::new(directory));
-        let place = LogPlace {
+        let place = LogLocation {
             dir: directory.join("0"),
             topic_id: TopicId::from_bytes([7; 16]),
             partition: PartitionId::new(0),
@@ -113,20 +113,20 @@ fn append(log: &mut DiskLog, number: u64) -> Result<Appended, Box<dyn Error>> {
 /// Fills the segment with batches and returns how many it has.
 fn write_behind_the_first(path: &Path, bytes: u32) -> Result<u64, Box<dyn Error>> {
     let file = File::options().write(true).open(path)?;
-    let mut piece = Vec::with_capacity(PIECE);
+    let mut backup_file = Vec::with_capacity(PIECE);
     let (mut at, mut number) = (batch(0).place(Offset::ZERO, EPOCH).bytes().len() as u64, 1);
     loop {
         let batch = batch(number).place(Offset::new(number), EPOCH);
-        let full = u64::from(bytes) < at + (piece.len() + batch.bytes().len()) as u64;
-        if full || PIECE < piece.len() + batch.bytes().len() {
-            file.write_all_at(&piece, at)?;
-            at += piece.len() as u64;
-            piece.clear();
+        let full = u64::from(bytes) < at + (backup_file.len() + batch.bytes().len()) as u64;
+        if full || PIECE < backup_file.len() + batch.bytes().len() {
+            file.write_all_at(&backup_file, at)?;
+            at += backup_file.len() as u64;
+            backup_file.clear();
         }
         if full {
             return Ok(number);
         }
-        piece.extend_from_slice(batch.bytes());
+        backup_file.extend_from_slice(batch.bytes());
         number += 1;
     }
 }

@@ -4,13 +4,13 @@
 //! synchronous, knows neither brokers nor replicas, and takes the time as an argument. The modules form layers, from
 //! [`disk`] up to [`repair`]; `cargo xtask layers` checks their arrows.
 
+pub mod backup_files;
 pub mod compaction;
 pub mod contract;
 pub mod disk;
 mod epochs;
 pub mod log;
 mod options;
-pub mod pieces;
 mod producers;
 pub mod recovery;
 pub mod repair;

@@ -4,12 +4,12 @@ use grower_index::DenseIndex;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
 use grower_storage::contract;
 use grower_storage::disk::{Disk, FileDisk, MemDisk};
-use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogPlace, MemLog};
+use grower_storage::log::{DiskLog, IndexFactory, Log, LogLocation, LogOptions, MemLog};
 use std::path::Path;
 use std::sync::Arc;
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Box<dyn Log> {
-    let place = LogPlace {
+    let place = LogLocation {
         dir: dir.to_owned(),
         topic_id: TopicId::from_random([1; 16]),
         partition: PartitionId::new(0),

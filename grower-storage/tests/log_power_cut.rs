@@ -9,7 +9,7 @@ use bytes::Bytes;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::{Disk, FileDisk};
-use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, OpenError};
+use grower_storage::log::{DiskLog, Log, LogLocation, LogOptions, OpenError};
 use grower_storage::recovery::RecoveryReport;
 use grower_storage::verify::verify;
 use parking_lot::Mutex;
@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const CYCLES: u64 = 20;
 
-fn place(root: &Path) -> LogPlace {
-    LogPlace { dir: root.join("topics/t/0"), cut_dir: Some(root.join("cut")), ..log_kit::place() }
+fn place(root: &Path) -> LogLocation {
+    LogLocation { dir: root.join("topics/t/0"), cut_dir: Some(root.join("cut")), ..log_kit::place() }
 }
 
 /// Rolls every few batches.

@@ -7,7 +7,7 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use grower_storage::disk::{Disk, MemDisk};
-use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogPlace, LogReader, MemLog, TimedOffset};
+use grower_storage::log::{DiskLog, IndexFactory, Log, LogLocation, LogOptions, LogReader, MemLog, TimedOffset};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn options(interval: u32, segment_bytes: u32) -> LogOptions {
 }
 
 fn open(disk: &MemDisk, options: &LogOptions) -> DiskLog {
-    let place = LogPlace {
+    let place = LogLocation {
         dir: DIR.into(),
         topic_id: TopicId::from_bytes([7; 16]),
         partition: PartitionId::new(0),

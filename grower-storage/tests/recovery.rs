@@ -4,7 +4,7 @@ mod log_kit;
 
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use grower_storage::disk::{Call, Disk, Fault};
-use grower_storage::log::{AppendError, DiskLog, IndexFactory, Log, LogOptions, LogPlace, OpenError};
+use grower_storage::log::{AppendError, DiskLog, IndexFactory, Log, LogLocation, LogOptions, OpenError};
 use log_kit::{DIR, World, batch, options};
 use std::path::{Path, PathBuf};
 
@@ -224,16 +224,16 @@ fn the_power_may_go_again_during_recovery_at_every_step() {
     }
 }
 
-fn reopen(world: &World, place: LogPlace) -> OpenError {
+fn reopen(world: &World, place: LogLocation) -> OpenError {
     DiskLog::open(world.disk.clone(), place, options(), Default::default()).expect_err("it is refused")
 }
 
 #[test]
 fn the_directory_of_another_partition_is_refused() {
     let world = two_flushed_one_not(options());
-    let other = LogPlace { partition: PartitionId::new(1), ..log_kit::place() };
+    let other = LogLocation { partition: PartitionId::new(1), ..log_kit::place() };
     insta::assert_snapshot!(reopen(&world, other), @"/topics/t/0/partition.meta belongs to partition 07070707-0707-4707-8707-070707070707/0, not 07070707-0707-4707-8707-070707070707/1");
-    let other = LogPlace { topic_id: TopicId::from_random([8; 16]), ..log_kit::place() };
+    let other = LogLocation { topic_id: TopicId::from_random([8; 16]), ..log_kit::place() };
     assert!(matches!(reopen(&world, other), OpenError::Foreign { .. }));
 }
 

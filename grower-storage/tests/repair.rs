@@ -6,7 +6,7 @@ use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::{Disk, FaultDisk, MemDisk};
 use grower_storage::log::{DiskLog, Log, ReadError};
-use grower_storage::repair::{Acceptance, AcceptedLoss, RepairError, accept_loss, lost_records, would_lose};
+use grower_storage::repair::{AcceptLossError, Acceptance, AcceptedLoss, accept_loss, lost_records, would_lose};
 use grower_storage::verify::verify;
 use log_kit::{DIR, Kept, World};
 use std::collections::BTreeSet;
@@ -104,7 +104,7 @@ fn acceptance() -> Acceptance {
     Acceptance { by: "ada (uid 1000)".into(), at: Timestamp::from_millis(1_000) }
 }
 
-fn accept(disk: &dyn Disk, ranges: &[Range<Offset>]) -> Result<Vec<AcceptedLoss>, RepairError> {
+fn accept(disk: &dyn Disk, ranges: &[Range<Offset>]) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
     accept_loss(disk, Path::new(DIR), Path::new("/cut"), ranges, &acceptance())
 }
 
@@ -157,7 +157,7 @@ fn a_range_that_does_not_fit_changes_nothing() {
     let sound = Offset::new(4)..Offset::new(6);
     let narrow = Offset::new(1)..Offset::new(2);
     for refused in [sound, narrow] {
-        assert!(matches!(accept(&faulty, std::slice::from_ref(&refused)), Err(RepairError::Range(_))));
+        assert!(matches!(accept(&faulty, std::slice::from_ref(&refused)), Err(AcceptLossError::Range(_))));
     }
     let would = would_lose(&faulty, Path::new(DIR), &damaged.lost()).unwrap();
     assert_eq!(would.len(), 1);

@@ -2,9 +2,9 @@
 
 mod log_kit;
 
+use grower_storage::backup_files::{BackupFile, files_of_closed_log};
 use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::{Log, LogFiles};
-use grower_storage::pieces::{Piece, pieces_of_stopped};
 use grower_storage::verify::verify;
 use log_kit::{DIR, World};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use std::sync::Arc;
 const ASIDE: &str = "/aside";
 
 /// Gives every piece another name, as a backup does.
-fn link(disk: &MemDisk, pieces: &[Piece]) {
+fn link(disk: &MemDisk, backup_files: &[BackupFile]) {
     disk.create_dir_all(Path::new(ASIDE)).unwrap();
-    for piece in pieces {
-        assert_eq!(piece.copy, None);
-        disk.link(&Path::new(DIR).join(&piece.name), &Path::new(ASIDE).join(&piece.name)).unwrap();
+    for backup_file in backup_files {
+        assert_eq!(backup_file.copy, None);
+        disk.link(&Path::new(DIR).join(&backup_file.name), &Path::new(ASIDE).join(&backup_file.name)).unwrap();
     }
 }
 
@@ -75,13 +75,17 @@ fn only_the_sound_part_of_a_closed_logs_last_segment_is_to_be_copied() {
     let mut world = World::new(log_kit::options());
     (0..7).for_each(|n| assert!(world.append(1 + n % 2, 20).is_ok()));
     world.flush();
-    let logs = |pieces: Vec<Piece>| {
-        pieces.into_iter().filter(|piece| piece.name.ends_with("log")).map(|piece| piece.copy).collect::<Vec<_>>()
+    let logs = |backup_files: Vec<BackupFile>| {
+        backup_files
+            .into_iter()
+            .filter(|backup_file| backup_file.name.ends_with("log"))
+            .map(|backup_file| backup_file.copy)
+            .collect::<Vec<_>>()
     };
-    let whole = logs(pieces_of_stopped(&world.memory, Path::new(DIR)).unwrap().unwrap());
+    let whole = logs(files_of_closed_log(&world.memory, Path::new(DIR)).unwrap().unwrap());
     let last = world.log.reader().segments().last().unwrap().clone();
     assert_eq!(whole, [None, None, Some(last.bytes)]);
     world.memory.edit(&Path::new(DIR).join(&last.file), |bytes| bytes.extend_from_slice(b"torn")).unwrap();
-    assert_eq!(logs(pieces_of_stopped(&world.memory, Path::new(DIR)).unwrap().unwrap()), whole);
-    assert_eq!(pieces_of_stopped(&world.memory, Path::new("/nowhere")).unwrap(), Some(vec![]));
+    assert_eq!(logs(files_of_closed_log(&world.memory, Path::new(DIR)).unwrap().unwrap()), whole);
+    assert_eq!(files_of_closed_log(&world.memory, Path::new("/nowhere")).unwrap(), Some(vec![]));
 }

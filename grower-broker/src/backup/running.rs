@@ -102,11 +102,11 @@ impl RunningBroker<'_> {
         }
         snapshot.add_dir(&dir);
         self.flushers.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.
-        Ok(partition.hold_files(self.clock.steady(), &mut |pieces| snapshot.hold(&dir, pieces))?)
+        Ok(partition.hold_files(self.clock.steady(), &mut |backup_files| snapshot.hold(&dir, backup_files))?)
     }
 
     fn hold_metadata(&self, snapshot: &mut BackupSnapshot, store: &dyn MetadataStore) -> Result<(), BackupError> {
         snapshot.add_dir(metadata::DIR);
-        Ok(store.hold_files(&mut |pieces| snapshot.hold(metadata::DIR, pieces))?)
+        Ok(store.hold_files(&mut |backup_files| snapshot.hold(metadata::DIR, backup_files))?)
     }
 }

@@ -4,8 +4,8 @@
 //! impossible. So the broker never waits for the file system of the backup, which may not answer. Files of a stopped
 //! broker are held by the lock of their directory.
 
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::{Disk, DiskError, SharedFile};
-use grower_storage::pieces::Piece;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -109,32 +109,32 @@ impl BackupSnapshot {
     }
 
     /// Holds files of a directory. They must not be removed or replaced before this returns.
-    pub(super) fn hold(&mut self, dir: &str, pieces: &[Piece]) -> Result<(), DiskError> {
-        for piece in pieces {
-            let path = Path::new(dir).join(&piece.name);
+    pub(super) fn hold(&mut self, dir: &str, backup_files: &[BackupFile]) -> Result<(), DiskError> {
+        for backup_file in backup_files {
+            let path = Path::new(dir).join(&backup_file.name);
             if path.as_os_str().as_encoded_bytes().contains(&b'\n') {
                 // The manifest has one line for each file.
                 return Err(DiskError::at("back up", &self.data_dir.join(&path))(ErrorKind::InvalidFilename.into()));
             }
-            let held = self.hold_one(self.data_dir.join(&path), piece)?;
+            let held = self.hold_one(self.data_dir.join(&path), backup_file)?;
             self.files.insert(path.display().to_string(), held);
         }
         Ok(())
     }
 
-    fn hold_one(&mut self, source: PathBuf, piece: &Piece) -> Result<HeldFile, DiskError> {
+    fn hold_one(&mut self, source: PathBuf, backup_file: &BackupFile) -> Result<HeldFile, DiskError> {
         let Some(links) = &mut self.links else {
-            return Ok(piece
+            return Ok(backup_file
                 .copy
                 .map_or_else(|| HeldFile::Whole(source.clone()), |bytes| HeldFile::Part(source.clone(), bytes)));
         };
-        if piece.copy.is_none()
+        if backup_file.copy.is_none()
             && let Some(name) = links.make_link(&source)?
         {
             return Ok(HeldFile::Whole(name));
         }
         let file = self.disk.open(&source)?;
-        let bytes = file.len()?.min(piece.copy.unwrap_or(u64::MAX));
+        let bytes = file.len()?.min(backup_file.copy.unwrap_or(u64::MAX));
         Ok(HeldFile::Open(file, bytes))
     }
 

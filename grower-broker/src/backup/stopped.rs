@@ -7,8 +7,8 @@ use crate::logs::begun;
 use crate::metadata::{self, Identity, IdentityError};
 use crate::placement::{self, LockError, real};
 use grower_protocol::ids::Timestamp;
+use grower_storage::backup_files::{BackupFile, files_of_closed_log};
 use grower_storage::disk::{DirLock, Disk, DiskError};
-use grower_storage::pieces::{Piece, pieces_of_stopped};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,14 +76,14 @@ pub(super) fn hold_stopped(
     snapshot: &mut BackupSnapshot,
     data_dir: &Path,
     dir: &str,
-    more: Option<Piece>,
+    more: Option<BackupFile>,
 ) -> Result<(), BackupError> {
     let source = data_dir.join(dir);
-    let pieces = pieces_of_stopped(&*snapshot.disk, &source)?;
-    let mut pieces = pieces.ok_or(BackupError::Unfinished { dir: source })?;
-    pieces.extend(more);
+    let backup_files = files_of_closed_log(&*snapshot.disk, &source)?;
+    let mut backup_files = backup_files.ok_or(BackupError::Unfinished { dir: source })?;
+    backup_files.extend(more);
     snapshot.add_dir(dir);
-    Ok(snapshot.hold(dir, &pieces)?)
+    Ok(snapshot.hold(dir, &backup_files)?)
 }
 
 /// Holds the identity and the list of begun partitions. They are held before all partitions, so the backup has the
@@ -91,14 +91,14 @@ pub(super) fn hold_stopped(
 pub(super) fn hold_node_files(snapshot: &mut BackupSnapshot, data_dir: &Path) -> Result<(), BackupError> {
     snapshot.hold("", &[never_written(metadata::META)])?;
     if exists(&*snapshot.disk, &data_dir.join(begun::FILE))? {
-        snapshot.hold("", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
+        snapshot.hold("", &[BackupFile { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
     }
     Ok(())
 }
 
 /// A small file that is only ever replaced as a whole.
-pub(super) fn never_written(name: &str) -> Piece {
-    Piece { name: name.to_owned(), copy: None }
+pub(super) fn never_written(name: &str) -> BackupFile {
+    BackupFile { name: name.to_owned(), copy: None }
 }
 
 fn exists(disk: &dyn Disk, path: &Path) -> Result<bool, DiskError> {

@@ -9,9 +9,9 @@ pub use deleted::{DeletedLogs, IsLive};
 use begun::BegunFile;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_storage::disk::{Disk, DiskError};
-use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, MemLog, OpenError};
+use grower_storage::log::{DiskLog, Log, LogLocation, LogOptions, MemLog, OpenError};
 use grower_storage::recovery::RecoveryReport;
-use grower_storage::repair::{AcceptedLoss, RepairError, accepted_losses};
+use grower_storage::repair::{AcceptLossError, AcceptedLoss, accepted_losses};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub trait Logs: Send + Sync {
     fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError>;
 
     /// The accepted losses of a partition, oldest first.
-    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError>;
+    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, AcceptLossError>;
 
     /// Moves the files of a deleted topic away from `topics/`; durable when this returns, and safe to repeat.
     fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
@@ -93,7 +93,7 @@ impl Logs for DiskLogs {
         }
         let cut_dir = Some(self.root.join("cut"));
         let log_place =
-            LogPlace { dir: dir.clone(), topic_id: partition.topic, partition: partition.partition, cut_dir };
+            LogLocation { dir: dir.clone(), topic_id: partition.topic, partition: partition.partition, cut_dir };
         let (mut log, report) = DiskLog::open(self.disk.clone(), log_place, options, now)?;
         if !report.is_empty() {
             log_recovery(&report);
@@ -113,7 +113,7 @@ impl Logs for DiskLogs {
         self.begun.retain(live)
     }
 
-    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
         accepted_losses(&*self.disk, &self.partition_dir(partition))
     }
 
@@ -162,7 +162,7 @@ impl Logs for MemLogs {
         Ok(Box::new(MemLog::new(options)))
     }
 
-    fn losses(&self, _partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, _partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
         Ok(Vec::new())
     }
 

@@ -3,7 +3,7 @@
 use super::{DiskLogs, PartitionIdentity};
 use grower_protocol::ids::TopicName;
 use grower_storage::disk::{DirEntry, DiskError};
-use grower_storage::log::{DiskLog, Owner};
+use grower_storage::log::{DirectoryOwner, DiskLog};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -32,9 +32,9 @@ impl DiskLogs {
             Err(_) => return Ok(()), // Opening the log reports the error.
         };
         let foreign = match owner {
-            Owner::Absent => false,
-            Owner::Topic(topic) => topic != partition.topic,
-            Owner::Unknown => self.has_segments(dir)?,
+            DirectoryOwner::Absent => false,
+            DirectoryOwner::Topic(topic) => topic != partition.topic,
+            DirectoryOwner::Unknown => self.has_segments(dir)?,
         };
         if foreign {
             let to = self.move_to_quarantine(dir, &format!("{}-{}", partition.name, partition.partition))?;

@@ -3,9 +3,9 @@
 use super::{Applied, Command, Image, MetadataStore, ProposeError};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
-use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl MetadataStore for MemMetadataStore {
         applied
     }
 
-    fn hold_files(&self, _hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
+    fn hold_files(&self, _hold: &mut dyn FnMut(&[BackupFile]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
         Ok(())
     }
 

@@ -3,9 +3,9 @@
 use super::{Applied, Command, Image, MetadataRefusal};
 use crate::disk_failure::code_of;
 use async_trait::async_trait;
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
-use grower_storage::pieces::Piece;
 use std::sync::Arc;
 
 /// Stores metadata. Commands take effect one after the other, in the order in which they became durable.
@@ -29,7 +29,7 @@ pub trait MetadataStore: Send + Sync {
 
     /// Seals the files of the metadata and passes them to `hold` before any can be removed, for a backup. A store
     /// without files passes none. Blocks.
-    fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError>;
+    fn hold_files(&self, hold: &mut dyn FnMut(&[BackupFile]) -> Result<(), DiskError>) -> Result<(), ChangeError>;
 
     /// The newest image. It shows only durable commands.
     fn image(&self) -> Arc<Image>;

@@ -125,7 +125,7 @@ pub enum DirectoryRepairError {
         /// The partition.
         partition: PartitionName,
         /// The reason.
-        source: repair::RepairError,
+        source: repair::AcceptLossError,
     },
 }
 

@@ -2,9 +2,9 @@
 
 use super::Partition;
 use grower_protocol::ids::Timestamp;
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
-use grower_storage::pieces::Piece;
 
 impl Partition {
     /// Seals the log and gives its files to `hold`, in two parts: the small files, which every checkpoint replaces,
@@ -15,7 +15,7 @@ impl Partition {
     pub(crate) fn hold_files(
         &self,
         now: Timestamp,
-        hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>,
+        hold: &mut dyn FnMut(&[BackupFile]) -> Result<(), DiskError>,
     ) -> Result<(), ChangeError> {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
@@ -25,8 +25,8 @@ impl Partition {
         let Some(files) = tail.log.files() else { return Ok(()) };
         let sealed = files.seal(now);
         let effects = self.follow_log(&mut tail);
-        let held = sealed.and_then(|pieces| {
-            let (segments, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_of_segment);
+        let held = sealed.and_then(|backup_files| {
+            let (segments, small): (Vec<_>, Vec<_>) = backup_files.into_iter().partition(BackupFile::is_segment_file);
             hold(&small)?;
             Ok(segments)
         });

@@ -30,7 +30,7 @@ use changes::ChangeQueue;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
-use grower_storage::repair::{AcceptedLoss, RepairError};
+use grower_storage::repair::{AcceptLossError, AcceptedLoss};
 use served::{ServedPartition, ServedTopic};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -223,7 +223,7 @@ impl Topics {
     }
 
     /// The accepted losses of a partition. Reads the disk.
-    pub(crate) fn losses(&self, topic: &Topic, partition: PartitionId) -> Result<Vec<AcceptedLoss>, RepairError> {
+    pub(crate) fn losses(&self, topic: &Topic, partition: PartitionId) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
         self.logs.losses(&Self::identity(topic, partition))
     }
 

@@ -6,7 +6,7 @@ use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{Client, ConsumeError, OffsetSpec, Record, StartFrom, TopicSpec, transport};
 use grower_storage::compaction::{Compaction, CompactionPolicy};
 use grower_storage::disk::FileDisk;
-use grower_storage::log::{DiskLog, Log, LogFiles, LogOptions, LogPlace, Owner};
+use grower_storage::log::{DirectoryOwner, DiskLog, Log, LogFiles, LogLocation, LogOptions};
 use grower_storage::repair::{Acceptance, accept_loss};
 use std::collections::BTreeMap;
 use std::fs;
@@ -73,8 +73,8 @@ impl Tampered {
         let world = Self::new().await;
         let disk = Arc::new(FileDisk::new(world.dir.path()));
         let dir = world.path("topics/events/0");
-        let Owner::Topic(topic_id) = DiskLog::owner(&*disk, &dir).unwrap() else { panic!("it is a topic's") };
-        let place = LogPlace { dir: dir.clone(), topic_id, partition: PartitionId::new(0), cut_dir: None };
+        let DirectoryOwner::Topic(topic_id) = DiskLog::owner(&*disk, &dir).unwrap() else { panic!("it is a topic's") };
+        let place = LogLocation { dir: dir.clone(), topic_id, partition: PartitionId::new(0), cut_dir: None };
         let options = LogOptions { segment_bytes: 4_000, ..LogOptions::default() }; // No segment takes two of them.
         let (mut log, _) = DiskLog::open(disk.clone(), place, options, Timestamp::default()).unwrap();
         let policy =

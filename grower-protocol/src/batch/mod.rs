@@ -17,10 +17,10 @@ mod header;
 mod placed;
 mod reader;
 mod record;
+mod record_scanner;
 mod unpacked;
 mod unplaced;
 mod varint;
-mod walk;
 
 pub use builder::{BatchBuilder, restamp};
 pub use filler::fillers;
@@ -28,9 +28,9 @@ pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerSt
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
 pub use record::{Header, Record, RecordView};
-pub use unpacked::{Entry, RewriteLimits};
+pub use record_scanner::{Records, RecordsError};
+pub use unpacked::{KeyedRecord, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
-pub use walk::{Records, RecordsError};
 
 /// Computes a CRC-32C (Castagnoli). A batch's CRC covers all bytes from its attributes on.
 pub fn crc32c(bytes: &[u8]) -> u32 {

@@ -5,7 +5,7 @@
 
 use super::header::{CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
 use super::placed::codec;
-use super::walk::{Keeper, Passed, Walk};
+use super::record_scanner::{Keeper, PassedRecord, RecordScanner};
 use super::{Batch, BatchHeader, HEADER_LENGTH, RecordsError, crc32c, varint};
 use crate::compression::{Codec, Packer, Plain};
 use crate::ids::{Offset, Timestamp};
@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 /// What decides whether a record stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct KeyedRecord<'a> {
     /// Its position in the partition.
     pub offset: Offset,
     /// What it is about.
@@ -35,33 +35,33 @@ pub struct RewriteLimits<'a> {
 
 impl Batch {
     /// Looks at the records in order until `each` has seen enough.
-    pub fn for_each_entry(
+    pub fn for_each_keyed_record(
         &self,
         limits: RewriteLimits<'_>,
-        each: impl FnMut(&Entry<'_>) -> ControlFlow<()>,
+        each: impl FnMut(&KeyedRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), RecordsError> {
         let window = self.charge_window(limits)?;
         let mut plain = self.plain_pieces(limits.plain_bytes)?;
-        let mut seen = Seen { batch: self, each, limits, window, enough: false };
-        let mut walk = Walk::new(self.header());
-        while !seen.enough && walk.keep(&mut plain, &mut seen)? {}
+        let mut seen = EachRecord { batch: self, each, limits, window, enough: false };
+        let mut scanner = RecordScanner::new(self.header());
+        while !seen.enough && scanner.keep(&mut plain, &mut seen)? {}
         Ok(())
     }
 
     /// The batch with the records that `keep` chooses, compressed as it was. With a delete horizon its header says from
     /// when on its tombstones may be dropped; without one a horizon that the batch had is taken off.
-    pub fn keep_entries(
+    pub fn keep_keyed_records(
         &self,
         limits: RewriteLimits<'_>,
         delete_horizon: Option<Timestamp>,
-        keep: impl FnMut(&Entry<'_>) -> bool,
+        keep: impl FnMut(&KeyedRecord<'_>) -> bool,
     ) -> Result<Batch, RecordsError> {
         let header = self.header();
         let codec = codec(header)?;
         let window = self.charge_window(limits)?;
         let unmarked = Some(header.base_timestamp).filter(|_| !header.attributes.has_delete_horizon());
         let packer = Packer::new(codec);
-        let mut kept = Kept {
+        let mut kept = KeptRecords {
             batch: self,
             keep,
             limits,
@@ -74,9 +74,11 @@ impl Batch {
             packer,
         };
         let mut plain = self.plain_pieces(limits.plain_bytes)?;
-        let mut walk = Walk::new(header);
-        while walk.keep(&mut plain, &mut kept)? {}
-        let Kept { base_timestamp: Some(base_timestamp), max_timestamp, count: record_count @ 1.., packer, .. } = kept
+        let mut scanner = RecordScanner::new(header);
+        while scanner.keep(&mut plain, &mut kept)? {}
+        let KeptRecords {
+            base_timestamp: Some(base_timestamp), max_timestamp, count: record_count @ 1.., packer, ..
+        } = kept
         else {
             return Ok(self.emptied());
         };
@@ -102,14 +104,14 @@ impl Batch {
         Ok(Plain::new(codec(self.header())?, packed, limit)?)
     }
 
-    fn entry<'a>(&self, passed: &Passed, key: Option<&'a [u8]>) -> Entry<'a> {
+    fn entry<'a>(&self, passed: &PassedRecord, key: Option<&'a [u8]>) -> KeyedRecord<'a> {
         let offset = self.header().base_offset.saturating_add(passed.offset_delta.into());
-        Entry { offset, key, is_tombstone: passed.is_tombstone && key.is_some() }
+        KeyedRecord { offset, key, is_tombstone: passed.is_tombstone && key.is_some() }
     }
 }
 
 /// Shows each record, and keeps none.
-struct Seen<'a, F> {
+struct EachRecord<'a, F> {
     batch: &'a Batch,
     each: F,
     limits: RewriteLimits<'a>,
@@ -117,23 +119,23 @@ struct Seen<'a, F> {
     enough: bool,
 }
 
-impl<F: FnMut(&Entry<'_>) -> ControlFlow<()>> Keeper for Seen<'_, F> {
+impl<F: FnMut(&KeyedRecord<'_>) -> ControlFlow<()>> Keeper for EachRecord<'_, F> {
     fn holds_key(&mut self, length: usize) {
         (self.limits.charge)(self.window + length);
     }
 
-    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool {
+    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool {
         self.enough = (self.each)(&self.batch.entry(passed, key)).is_break();
         false
     }
 
-    fn begin(&mut self, _: &[u8], _: &Passed, _: usize) {}
+    fn begin(&mut self, _: &[u8], _: &PassedRecord, _: usize) {}
 
     fn write(&mut self, _: &[u8]) {}
 }
 
 /// The records that stay, as they are encoded.
-struct Kept<'a, F> {
+struct KeptRecords<'a, F> {
     batch: &'a Batch,
     keep: F,
     limits: RewriteLimits<'a>,
@@ -148,7 +150,7 @@ struct Kept<'a, F> {
     packer: Packer,
 }
 
-impl<F> Kept<'_, F> {
+impl<F> KeptRecords<'_, F> {
     fn charge(&mut self, more: usize) {
         let bytes = self.window + self.key + self.packer.held_after(more);
         if self.charged < bytes {
@@ -161,17 +163,17 @@ impl<F> Kept<'_, F> {
 /// Pieces in which content is compressed, so that the memory for each can be charged before.
 const PIECE: usize = 64 << 10;
 
-impl<F: FnMut(&Entry<'_>) -> bool> Keeper for Kept<'_, F> {
+impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
     fn holds_key(&mut self, length: usize) {
         self.key = self.key.max(length);
         self.charge(0);
     }
 
-    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool {
+    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool {
         (self.keep)(&self.batch.entry(passed, key))
     }
 
-    fn begin(&mut self, attributes: &[u8], passed: &Passed, content_length: usize) {
+    fn begin(&mut self, attributes: &[u8], passed: &PassedRecord, content_length: usize) {
         let base_timestamp = *self.base_timestamp.get_or_insert(passed.timestamp);
         let since_base = passed.timestamp.as_millis().wrapping_sub(base_timestamp.as_millis());
         let delta = i64::from(passed.offset_delta);

@@ -2,7 +2,7 @@
 
 use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
-use super::walk::Walk;
+use super::record_scanner::RecordScanner;
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH, RecordsError, crc32c};
 use crate::compression::{Codec, DecompressError, Plain};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
@@ -183,7 +183,7 @@ fn check_header(header: &BatchHeader) -> Result<(), ClientBatchError> {
 /// compressed passes through a decoder's window: a batch that inflates takes no memory to speak of.
 fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Result<Timestamp, ClientBatchError> {
     let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
-    let mut walk = Walk::new(header);
+    let mut scanner = RecordScanner::new(header);
     let mut latest = Timestamp::MIN;
     let mut look = |timestamp: Timestamp, has_key: bool| {
         latest = latest.max(timestamp);
@@ -191,7 +191,7 @@ fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Re
     };
     match codec(header)? {
         Codec::None => {
-            while let Some(record) = walk.step(packed) {
+            while let Some(record) = scanner.next_record(packed) {
                 let record = record?;
                 look(record.timestamp, record.key.is_some())?;
             }
@@ -199,7 +199,7 @@ fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Re
         codec => {
             let plain = Plain::new(codec, packed, limits.plain_bytes_max);
             let mut plain = plain.map_err(RecordsError::from)?;
-            while let Some(record) = walk.pass(&mut plain)? {
+            while let Some(record) = scanner.pass(&mut plain)? {
                 look(record.timestamp, record.has_key)?;
             }
         }

@@ -13,13 +13,13 @@ const ENCODER: usize = 5 << 20;
 pub(crate) struct Packer {
     codec: Codec,
     waiting: Vec<u8>,
-    stream: Option<Stream>,
+    stream: Option<PackerStream>,
 }
 
 /// An encoder and what came out of it.
-enum Stream {
+enum PackerStream {
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
-    Snappy(Box<snappy::Packer>),
+    Snappy(Box<snappy::SnappyPacker>),
     Lz4(Box<lz4_flex::frame::FrameEncoder<Vec<u8>>>),
     Zstd(zstd::Encoder<'static, Vec<u8>>),
 }
@@ -33,7 +33,7 @@ impl Packer {
 
     pub(crate) fn write(&mut self, plain: &[u8]) {
         if self.stream.is_none() && AT_ONCE < self.waiting.len() + plain.len() {
-            self.stream = Stream::new(self.codec);
+            self.stream = PackerStream::new(self.codec);
             if let Some(stream) = &mut self.stream {
                 stream.write(&std::mem::take(&mut self.waiting));
             }
@@ -49,7 +49,7 @@ impl Packer {
     pub(crate) fn held_after(&self, more: usize) -> usize {
         let streams = self.codec != Codec::None && AT_ONCE < self.waiting.len() + more;
         let encoder = if streams || self.stream.is_some() { ENCODER } else { 0 };
-        let length = self.stream.as_ref().map_or(self.waiting.len(), Stream::packed_length);
+        let length = self.stream.as_ref().map_or(self.waiting.len(), PackerStream::packed_length);
         encoder + 3 * (length + more)
     }
 
@@ -62,7 +62,7 @@ impl Packer {
     }
 }
 
-impl Stream {
+impl PackerStream {
     /// None without compression.
     fn new(codec: Codec) -> Option<Self> {
         let packed = Vec::new();

@@ -13,28 +13,28 @@ const HEADER_LENGTH: usize = 16;
 const BLOCK: usize = 32 * 1024;
 
 pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut packer = Packer::default();
+    let mut packer = SnappyPacker::default();
     packer.packed.reserve(plain.len() / 2);
     packer.write(plain);
     packer.finish()
 }
 
 /// Compresses block after block.
-pub(crate) struct Packer {
+pub(crate) struct SnappyPacker {
     packed: Vec<u8>,
     /// Less than a block.
     waiting: Vec<u8>,
     encoder: snap::raw::Encoder,
 }
 
-impl Default for Packer {
+impl Default for SnappyPacker {
     fn default() -> Self {
         let packed = [&MAGIC[..], &1i32.to_be_bytes(), &1i32.to_be_bytes()].concat();
         Self { packed, waiting: Vec::new(), encoder: snap::raw::Encoder::new() }
     }
 }
 
-impl Packer {
+impl SnappyPacker {
     pub(super) fn write(&mut self, mut plain: &[u8]) {
         while BLOCK <= self.waiting.len() + plain.len() {
             let (fits, rest) = plain.split_at(BLOCK - self.waiting.len());

@@ -25,7 +25,7 @@ mod plan;
 mod record_filter;
 
 pub use crate::log::Compacted;
-pub use pass::{Compaction, CompactionPass, GoOn};
+pub use pass::{Compaction, CompactionPass, KeepGoing};
 
 use crate::disk::DiskError;
 use grower_protocol::ids::Offset;

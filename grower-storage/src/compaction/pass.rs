@@ -11,7 +11,7 @@ use crate::segment::{
 };
 use crate::state_file::PendingReplacement;
 use bytes::Bytes;
-use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
+use grower_protocol::batch::{Batch, KeyedRecord, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::{HashSet, VecDeque};
 use std::ops::{ControlFlow, Range};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// Asked between batches whether the pass continues, and told before memory is taken: how many bytes the pass then
 /// holds, its keys apart.
-pub type GoOn<'a> = &'a dyn Fn(usize) -> bool;
+pub type KeepGoing<'a> = &'a dyn Fn(usize) -> bool;
 
 /// A pass that is due. It works outside the log's lock.
 pub struct Compaction {
@@ -61,7 +61,7 @@ impl Compaction {
 
     /// Reads the new records and notes the last one of each key. Then verifies all that the pass will touch, before it
     /// changes anything.
-    pub fn survey(self, go_on: GoOn<'_>) -> Result<CompactionPass, CompactionError> {
+    pub fn survey(self, go_on: KeepGoing<'_>) -> Result<CompactionPass, CompactionError> {
         let mut keys = KeyMap::new(self.policy.keys_bytes, self.dirty_offsets());
         let sealed = &self.sealed;
         let mut known_end = sealed.cleaned_end;
@@ -80,7 +80,7 @@ impl Compaction {
     }
 
     /// Verifies content by CRCs, headers by header checksums and epochs.
-    fn verify(&self, segment: &Segment, go_on: GoOn<'_>) -> Result<(), CompactionError> {
+    fn verify(&self, segment: &Segment, go_on: KeepGoing<'_>) -> Result<(), CompactionError> {
         if !go_on(0) {
             return Err(CompactionError::Stopped);
         }
@@ -100,7 +100,7 @@ fn survey(
     segment: &Segment,
     from: Offset,
     keys: &mut KeyMap,
-    go_on: GoOn<'_>,
+    go_on: KeepGoing<'_>,
 ) -> Result<(Offset, bool), CompactionError> {
     let start = segment.log_position(segment.floor_by_offset(from.max(segment.base)));
     let mut stopped_at = None;
@@ -108,7 +108,7 @@ fn survey(
         if batch.header().attributes.is_control() {
             return Ok(ControlFlow::Continue(()));
         }
-        let each = |entry: &Entry<'_>| match entry.key.filter(|_| from <= entry.offset) {
+        let each = |entry: &KeyedRecord<'_>| match entry.key.filter(|_| from <= entry.offset) {
             Some(key) if keys.note(key, entry.offset).is_err() => {
                 stopped_at = Some(entry.offset);
                 ControlFlow::Break(())
@@ -119,7 +119,7 @@ fn survey(
             go_on(bytes_around(&batch) + bytes); // It is asked again before the next batch.
         };
         let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
-        let read = batch.for_each_entry(limits, each);
+        let read = batch.for_each_keyed_record(limits, each);
         read.map_err(|error| unreadable(segment, &batch, &error))?;
         Ok(if stopped_at.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
@@ -128,7 +128,7 @@ fn survey(
 
 impl CompactionPass {
     /// Returns the next finished part, its files synced; none at the end of the pass.
-    pub fn step(&mut self, go_on: GoOn<'_>) -> Result<Option<Compacted>, CompactionError> {
+    pub fn step(&mut self, go_on: KeepGoing<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(replacement) = self.rewrite(group, go_on)? {
                 return Ok(Some(self.done(CompactionOutcome::Replacement(replacement))));
@@ -143,7 +143,11 @@ impl CompactionPass {
     }
 
     /// Rewrites some segments into one; none if it would not differ.
-    fn rewrite(&self, group: Range<usize>, go_on: GoOn<'_>) -> Result<Option<SegmentReplacement>, CompactionError> {
+    fn rewrite(
+        &self,
+        group: Range<usize>,
+        go_on: KeepGoing<'_>,
+    ) -> Result<Option<SegmentReplacement>, CompactionError> {
         let sealed = &self.compaction.sealed;
         let old = sealed.segments.get(group).unwrap_or_default().to_vec();
         let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(None) };
@@ -160,7 +164,7 @@ impl CompactionPass {
     }
 
     /// Writes the new files; none if nothing changed.
-    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
+    fn write(&self, old: &[Arc<Segment>], go_on: KeepGoing<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let Compaction { sealed, remembered, now, policy } = &self.compaction;
         let (disk, dir) = (&*sealed.disk, &*sealed.dir);
@@ -201,7 +205,7 @@ fn bytes_around(batch: &Batch) -> usize {
 fn for_each_batch(
     segment: &Segment,
     start: LogPosition,
-    go_on: GoOn<'_>,
+    go_on: KeepGoing<'_>,
     mut each: impl FnMut(Batch) -> Result<ControlFlow<()>, CompactionError>,
 ) -> Result<(), CompactionError> {
     let mut scanner = Scanner::new(segment, ScanMode::Content, start, segment.end_position());

@@ -7,7 +7,7 @@
 
 use super::keys::KeyMap;
 use crate::segment::RECORDS_LENGTH_MAX;
-use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
+use grower_protocol::batch::{Batch, KeyedRecord, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -82,7 +82,7 @@ impl RecordFilter<'_> {
         let (mut kept, mut tombstones) = (0, false);
         let charge = |bytes| (self.charge)(&batch, bytes);
         let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
-        batch.for_each_entry(limits, |entry| {
+        batch.for_each_keyed_record(limits, |entry| {
             if self.stays(entry, expired) {
                 kept += 1;
                 tombstones |= entry.is_tombstone;
@@ -98,13 +98,13 @@ impl RecordFilter<'_> {
         if kept == header.record_count && horizon == marked {
             return Ok(batch);
         }
-        let left = batch.keep_entries(limits, horizon, |entry| self.stays(entry, expired))?;
+        let left = batch.keep_keyed_records(limits, horizon, |entry| self.stays(entry, expired))?;
         self.changed = true;
         Ok(left)
     }
 
     /// Whether a record is the last of its key, and no expired tombstone. A record without a key stays.
-    fn stays(&self, entry: &Entry<'_>, expired: bool) -> bool {
+    fn stays(&self, entry: &KeyedRecord<'_>, expired: bool) -> bool {
         let Some(key) = entry.key else { return true };
         let is_last = self.keys.latest(key).is_none_or(|latest| latest <= entry.offset);
         is_last && (!expired || !entry.is_tombstone)

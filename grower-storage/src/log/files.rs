@@ -1,7 +1,7 @@
 //! Operations that only a log in files has.
 
 use super::{ChangeError, Compacted, LogFailed, SealedSegments};
-use crate::pieces::Piece;
+use crate::backup_files::BackupFile;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ pub trait LogFiles {
 
     /// Makes everything appended so far durable and part of files that are never written again. Returns those files,
     /// for a backup. `now` is by the clock for ages.
-    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError>;
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<BackupFile>, ChangeError>;
 
     /// The sealed segments that end at or before `upto`, for a compaction pass. None while the log has failed, or must
     /// first finish what an earlier pass published.

@@ -30,11 +30,11 @@ mod rules;
 
 pub use crate::epochs::EpochEnd;
 pub use crate::options::{IndexFactory, LogOptions, RetentionLimits};
-pub use crate::recovery::{LogPlace, OpenError};
+pub use crate::recovery::{LogLocation, OpenError};
 pub use crate::segment::{SegmentInfo, Slice, TimedOffset};
 pub use compacted::{Compacted, SealedSegments};
 pub(crate) use compacted::{CompactionOutcome, SegmentReplacement, discard_compacted};
-pub use disk_log::{DiskLog, Owner};
+pub use disk_log::{DirectoryOwner, DiskLog};
 pub use errors::{AppendError, ChangeError, LogFailed, ReadError};
 pub use files::LogFiles;
 pub use mem::MemLog;

@@ -20,7 +20,7 @@ pub(crate) struct Region {
 
 /// An observation in a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Observation {
+pub(crate) enum RegionContent {
     /// Sound batches up to the end of the file.
     SoundToTheEnd,
     /// Only zeros up to the end of the file.
@@ -46,20 +46,20 @@ pub(crate) enum RecoveryAction {
     KeepAndRefuse,
 }
 
-pub(crate) fn decide(region: Region, observed: Observation) -> RecoveryAction {
+pub(crate) fn decide(region: Region, observed: RegionContent) -> RecoveryAction {
     let once_durable = region.has_successor || region.below_durable_end;
     match observed {
-        Observation::SoundToTheEnd => RecoveryAction::Sound,
-        Observation::EndsEarly | Observation::ChecksumDiffers => RecoveryAction::KeepAndRefuse,
-        Observation::ZerosToTheEnd | Observation::NoBatch if once_durable => RecoveryAction::KeepAndRefuse,
-        Observation::ZerosToTheEnd => RecoveryAction::EndHere,
-        Observation::NoBatch => RecoveryAction::CutTornTail,
+        RegionContent::SoundToTheEnd => RecoveryAction::Sound,
+        RegionContent::EndsEarly | RegionContent::ChecksumDiffers => RecoveryAction::KeepAndRefuse,
+        RegionContent::ZerosToTheEnd | RegionContent::NoBatch if once_durable => RecoveryAction::KeepAndRefuse,
+        RegionContent::ZerosToTheEnd => RecoveryAction::EndHere,
+        RegionContent::NoBatch => RecoveryAction::CutTornTail,
     }
 }
 
 /// An observation of an index file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IndexObservation {
+pub(crate) struct ObservedIndex {
     /// The file exists and has a readable entry.
     pub(crate) readable: bool,
     /// The log has a successor, so its last entry must cover all of it.
@@ -81,12 +81,12 @@ pub(crate) enum IndexAction {
     Rebuild,
 }
 
-pub(crate) fn decide_index(observed: IndexObservation) -> IndexAction {
+pub(crate) fn decide_index(observed: ObservedIndex) -> IndexAction {
     match observed {
-        IndexObservation { readable: false, .. } | IndexObservation { agrees: false, .. } => IndexAction::Rebuild,
-        IndexObservation { has_successor: false, .. } => IndexAction::Continue,
-        IndexObservation { covers_all: true, .. } => IndexAction::Use,
-        IndexObservation { covers_all: false, .. } => IndexAction::Rebuild,
+        ObservedIndex { readable: false, .. } | ObservedIndex { agrees: false, .. } => IndexAction::Rebuild,
+        ObservedIndex { has_successor: false, .. } => IndexAction::Continue,
+        ObservedIndex { covers_all: true, .. } => IndexAction::Use,
+        ObservedIndex { covers_all: false, .. } => IndexAction::Rebuild,
     }
 }
 
@@ -99,53 +99,52 @@ mod tests {
     const FOLLOWED: Region = Region { has_successor: true, below_durable_end: false };
     const BOTH: Region = Region { has_successor: true, below_durable_end: true };
 
-    fn everywhere(seen: Observation) -> [RecoveryAction; 4] {
+    fn everywhere(seen: RegionContent) -> [RecoveryAction; 4] {
         [TAIL, DURABLE, FOLLOWED, BOTH].map(|region| decide(region, seen))
     }
 
     #[test]
     fn sound_batches_are_sound_wherever_they_are() {
-        assert_eq!(everywhere(Observation::SoundToTheEnd), [RecoveryAction::Sound; 4]);
+        assert_eq!(everywhere(RegionContent::SoundToTheEnd), [RecoveryAction::Sound; 4]);
     }
 
     #[test]
     fn zeros_at_the_end_of_the_last_file_were_never_written() {
-        assert_eq!(decide(TAIL, Observation::ZerosToTheEnd), RecoveryAction::EndHere);
+        assert_eq!(decide(TAIL, RegionContent::ZerosToTheEnd), RecoveryAction::EndHere);
     }
 
     #[test]
     fn zeros_in_durable_bytes_are_corruption() {
-        assert_eq!(everywhere(Observation::ZerosToTheEnd)[1..], [RecoveryAction::KeepAndRefuse; 3]);
+        assert_eq!(everywhere(RegionContent::ZerosToTheEnd)[1..], [RecoveryAction::KeepAndRefuse; 3]);
     }
 
     #[test]
     fn garbage_above_the_durable_end_is_a_torn_tail() {
-        assert_eq!(decide(TAIL, Observation::NoBatch), RecoveryAction::CutTornTail);
+        assert_eq!(decide(TAIL, RegionContent::NoBatch), RecoveryAction::CutTornTail);
     }
 
     #[test]
     fn garbage_below_the_durable_end_is_corruption() {
-        assert_eq!(decide(DURABLE, Observation::NoBatch), RecoveryAction::KeepAndRefuse);
+        assert_eq!(decide(DURABLE, RegionContent::NoBatch), RecoveryAction::KeepAndRefuse);
     }
 
     #[test]
     fn garbage_in_a_file_with_a_successor_is_corruption() {
-        assert_eq!(decide(FOLLOWED, Observation::NoBatch), RecoveryAction::KeepAndRefuse);
-        assert_eq!(decide(BOTH, Observation::NoBatch), RecoveryAction::KeepAndRefuse);
+        assert_eq!(decide(FOLLOWED, RegionContent::NoBatch), RecoveryAction::KeepAndRefuse);
+        assert_eq!(decide(BOTH, RegionContent::NoBatch), RecoveryAction::KeepAndRefuse);
     }
 
     #[test]
     fn a_file_that_ends_before_its_durable_end_has_lost_records() {
-        assert_eq!(everywhere(Observation::EndsEarly), [RecoveryAction::KeepAndRefuse; 4]);
+        assert_eq!(everywhere(RegionContent::EndsEarly), [RecoveryAction::KeepAndRefuse; 4]);
     }
 
     #[test]
     fn a_differing_header_checksum_never_shortens_the_log() {
-        assert_eq!(everywhere(Observation::ChecksumDiffers), [RecoveryAction::KeepAndRefuse; 4]);
+        assert_eq!(everywhere(RegionContent::ChecksumDiffers), [RecoveryAction::KeepAndRefuse; 4]);
     }
 
-    const INDEX: IndexObservation =
-        IndexObservation { readable: true, has_successor: true, covers_all: true, agrees: true };
+    const INDEX: ObservedIndex = ObservedIndex { readable: true, has_successor: true, covers_all: true, agrees: true };
 
     #[test]
     fn an_index_that_covers_its_whole_log_is_used() {
@@ -154,17 +153,17 @@ mod tests {
 
     #[test]
     fn the_last_index_continues_after_its_sound_entries() {
-        assert_eq!(decide_index(IndexObservation { has_successor: false, ..INDEX }), IndexAction::Continue);
-        let behind = IndexObservation { has_successor: false, covers_all: false, ..INDEX };
+        assert_eq!(decide_index(ObservedIndex { has_successor: false, ..INDEX }), IndexAction::Continue);
+        let behind = ObservedIndex { has_successor: false, covers_all: false, ..INDEX };
         assert_eq!(decide_index(behind), IndexAction::Continue);
     }
 
     #[test]
     fn a_missing_short_or_foreign_index_is_rebuilt() {
-        assert_eq!(decide_index(IndexObservation { readable: false, ..INDEX }), IndexAction::Rebuild);
-        assert_eq!(decide_index(IndexObservation { covers_all: false, ..INDEX }), IndexAction::Rebuild);
-        assert_eq!(decide_index(IndexObservation { agrees: false, ..INDEX }), IndexAction::Rebuild);
-        let foreign = IndexObservation { has_successor: false, agrees: false, ..INDEX };
+        assert_eq!(decide_index(ObservedIndex { readable: false, ..INDEX }), IndexAction::Rebuild);
+        assert_eq!(decide_index(ObservedIndex { covers_all: false, ..INDEX }), IndexAction::Rebuild);
+        assert_eq!(decide_index(ObservedIndex { agrees: false, ..INDEX }), IndexAction::Rebuild);
+        let foreign = ObservedIndex { has_successor: false, agrees: false, ..INDEX };
         assert_eq!(decide_index(foreign), IndexAction::Rebuild);
     }
 }

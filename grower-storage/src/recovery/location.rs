@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a log lies and which partition it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPlace {
+pub struct LogLocation {
     /// The partition's directory; created with the first append.
     pub dir: PathBuf,
     /// The topic's identity.

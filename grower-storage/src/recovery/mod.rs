@@ -24,7 +24,7 @@ pub(crate) use directory::Directory;
 pub use error::OpenError;
 pub(crate) use exchange::{finish_exchange, name_of_new};
 pub(crate) use index::reindex_cut;
-pub use location::LogPlace;
+pub use location::LogLocation;
 pub(crate) use replacement::finish_replacement;
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
@@ -63,7 +63,7 @@ pub(crate) struct RecoveryContext<'a> {
     pub(crate) disk: &'a dyn Disk,
     /// The same, for files that are opened again when they are read.
     pub(crate) shared_disk: &'a Arc<dyn Disk>,
-    pub(crate) place: &'a LogPlace,
+    pub(crate) place: &'a LogLocation,
     pub(crate) options: &'a LogOptions,
     pub(crate) seed: u32,
     /// By the clock for ages.
@@ -141,7 +141,7 @@ impl Recovered {
 
     /// Reports offsets that the checkpoint or an index knew and no log file holds: they were lost with their files,
     /// and are never given to other records.
-    fn account_for_missing(&mut self, place: &LogPlace, first: Option<Offset>, orphans: Option<Offset>) {
+    fn account_for_missing(&mut self, place: &LogLocation, first: Option<Offset>, orphans: Option<Offset>) {
         let path = place.dir.join(Checkpoint::NAME);
         if let Some(first) = first {
             self.lose(path.clone(), self.start..first, "the segment files before it are missing");
@@ -200,7 +200,7 @@ fn finish_compaction(context: &RecoveryContext<'_>, report: &mut RecoveryReport)
 /// Loads a state file. A missing or damaged one is none: it is reported, and replaced at the next write.
 pub(crate) fn load_or_note<T: StateFile>(
     disk: &dyn Disk,
-    place: &LogPlace,
+    place: &LogLocation,
     report: &mut RecoveryReport,
 ) -> Result<Option<T>, OpenError> {
     noted(state_file::load::<T>(disk, &place.dir), report)
@@ -209,7 +209,7 @@ pub(crate) fn load_or_note<T: StateFile>(
 /// Loads the snapshots of producers, as far as they are sound.
 pub(crate) fn load_snapshots(
     disk: &dyn Disk,
-    place: &LogPlace,
+    place: &LogLocation,
     report: &mut RecoveryReport,
 ) -> Result<ProducerSnapshots, OpenError> {
     let newest = state_file::load(disk, &place.dir);

@@ -11,7 +11,7 @@
 //! hold every segment's last header checksum and be written at each roll. An operator who restores single files runs
 //! `verify` first.
 
-use super::decide::{IndexAction, IndexObservation, Observation, RecoveryAction, Region, decide, decide_index};
+use super::decide::{IndexAction, ObservedIndex, RecoveryAction, Region, RegionContent, decide, decide_index};
 use super::index::store_index;
 use super::{RecoveryContext, RecoveryReport};
 use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile, if_found};
@@ -41,7 +41,7 @@ pub(crate) fn open(
         }
     }
     let (segment, index, damage) = rebuild(context, base, file, end_position)?;
-    let action = decide(Region { has_successor: true, below_durable_end: true }, Observation::NoBatch);
+    let action = decide(Region { has_successor: true, below_durable_end: true }, RegionContent::NoBatch);
     if damage.is_empty() {
         store_index(context.disk, &index_path, &index)?;
         segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
@@ -66,7 +66,7 @@ fn look_at(
     end_position: LogPosition,
     index: &StoredIndex<Mapped>,
     last: Option<IndexEntry>,
-) -> Result<IndexObservation, DiskError> {
+) -> Result<ObservedIndex, DiskError> {
     let covers_all = index.surplus() == 0
         && last.is_some_and(|last| {
             u64::from(last.position) == end_position.bytes
@@ -81,7 +81,7 @@ fn look_at(
         Some(entry) => begins_at(file, base, entry)?,
         None => true,
     };
-    Ok(IndexObservation { readable: last.is_some(), has_successor: true, covers_all, agrees })
+    Ok(ObservedIndex { readable: last.is_some(), has_successor: true, covers_all, agrees })
 }
 
 /// Whether a batch begins where an entry says. At a damaged batch the answer is no: then the log is read, which finds

@@ -1,6 +1,6 @@
 //! Scans the last segment and changes nothing: where it ends, what follows, and what is damaged.
 
-use super::decide::{Observation, RecoveryAction, Region, decide};
+use super::decide::{RecoveryAction, Region, RegionContent, decide};
 use super::index::{LoadedIndex, load_entries};
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
 use crate::segment::{self, Corruption, Expectations, LogPosition, ScanItem, ScanMode, Scanner, Segment, inspect};
@@ -92,27 +92,27 @@ fn survey(
     length: u64,
     known: &KnownBefore<'_>,
     seed: Option<u32>,
-) -> Result<(LogPosition, Observation, Vec<Corruption>), DiskError> {
+) -> Result<(LogPosition, RegionContent, Vec<Corruption>), DiskError> {
     let index = StoredIndex::new(known.index.front(length));
     let whole = LogPosition { bytes: length, offset: Offset::MAX };
     let segment = Segment::sealed(base, FileOnDemand::held(file.clone()), Box::new(index), whole, None);
     let mut scanner = Scanner::new(&segment, ScanMode::Content, known.trusted, segment.end_position());
     scanner.expect_boundary(known.durable.min(length));
-    let (mut end, mut corrupt, mut observed) = (known.trusted, Vec::new(), Observation::SoundToTheEnd);
+    let (mut end, mut corrupt, mut observed) = (known.trusted, Vec::new(), RegionContent::SoundToTheEnd);
     while let Some(item) = scanner.next_item()? {
         if let ScanItem::Corrupt(region) = item {
-            observed = if region.zeros { Observation::ZerosToTheEnd } else { Observation::NoBatch };
+            observed = if region.zeros { RegionContent::ZerosToTheEnd } else { RegionContent::NoBatch };
             let context = Region { has_successor: false, below_durable_end: region.bytes.start < known.durable };
             if decide(context, observed) != RecoveryAction::KeepAndRefuse {
                 break;
             }
             corrupt.push(Corruption::from(region));
-            observed = Observation::SoundToTheEnd; // The scan continues after it.
+            observed = RegionContent::SoundToTheEnd; // The scan continues after it.
         }
         end = scanner.position();
     }
     let place = Region { has_successor: false, below_durable_end: false };
-    if corrupt.is_empty() && decide(place, Observation::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
+    if corrupt.is_empty() && decide(place, RegionContent::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
         segment.set_end_position(end);
         // Epochs are judged by `verify`: their history may be behind, or lost.
         let expected = Expectations { seed, epochs: &Default::default() };
@@ -128,7 +128,7 @@ fn ends_early(end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<
     let what = format!("the file has {length} bytes, {} were durable", known.durable);
     let damage =
         Corruption { bytes: end.bytes..known.durable, offsets: end.offset..known.durable_offset.max(end.offset), what };
-    (decide(place, Observation::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
+    (decide(place, RegionContent::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
 }
 
 /// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.

@@ -40,7 +40,7 @@ pub struct Acceptance {
 
 /// Why nothing was given up. The log is unchanged, or the next opening finishes what was begun.
 #[derive(Debug, thiserror::Error)]
-pub enum RepairError {
+pub enum AcceptLossError {
     /// A range cannot be given up.
     #[error(transparent)]
     Range(#[from] RangeError),
@@ -86,7 +86,7 @@ pub fn accept_loss(
     cut_dir: &Path,
     ranges: &[Range<Offset>],
     acceptance: &Acceptance,
-) -> Result<Vec<AcceptedLoss>, RepairError> {
+) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
     finish_exchange(disk, dir)?;
     let repair = PartitionRepair::look(disk, dir, ranges)?;
     if repair.chosen.is_empty() {
@@ -103,13 +103,13 @@ pub fn accept_loss(
 }
 
 /// All losses ever accepted for the log in `dir`, oldest first. The log may be open.
-pub fn accepted_losses(disk: &dyn Disk, dir: &Path) -> Result<Vec<AcceptedLoss>, RepairError> {
+pub fn accepted_losses(disk: &dyn Disk, dir: &Path) -> Result<Vec<AcceptedLoss>, AcceptLossError> {
     Ok(optional::<AcceptedLosses>(disk, dir)?.map_or_else(Vec::new, |record| record.losses))
 }
 
 /// Rebuilds damaged or missing indexes from their logs and returns them. That costs no record. The last segment's is
 /// left to the next opening; the index of a damaged log is evidence and stays.
-pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, RepairError> {
+pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, AcceptLossError> {
     finish_exchange(disk, dir)?;
     let repair = PartitionRepair::look(disk, dir, &[])?;
     let findings = verify(disk, dir, |_| {})?.findings;
@@ -126,7 +126,7 @@ pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, Repa
 }
 
 /// The damage that giving up `ranges` would lose. Changes nothing.
-pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<DamagedRange>, RepairError> {
+pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<DamagedRange>, AcceptLossError> {
     Ok(PartitionRepair::look(disk, dir, ranges)?.chosen)
 }
 
@@ -142,7 +142,7 @@ struct PartitionRepair<'a> {
 }
 
 impl<'a> PartitionRepair<'a> {
-    fn look(disk: &'a dyn Disk, dir: &'a Path, ranges: &[Range<Offset>]) -> Result<Self, RepairError> {
+    fn look(disk: &'a dyn Disk, dir: &'a Path, ranges: &[Range<Offset>]) -> Result<Self, AcceptLossError> {
         let verified = verify(disk, dir, |_| {})?;
         let damaged = lost_records(&verified.findings);
         let chosen = choose::choose(&damaged, &verified.accepted, ranges)?;
@@ -151,7 +151,7 @@ impl<'a> PartitionRepair<'a> {
         let truncating = optional::<Checkpoint>(disk, dir)?.is_some_and(|checkpoint| checkpoint.truncating.is_some());
         let compacting = optional::<CompactionState>(disk, dir)?.is_some_and(|state| state.replacing.is_some());
         if truncating || compacting {
-            return Err(RepairError::Unfinished { dir: dir.to_owned() });
+            return Err(AcceptLossError::Unfinished { dir: dir.to_owned() });
         }
         let directory = Directory::list(disk, dir)?.unwrap_or_default();
         let ends = damaged.iter().map(|damage| damage.offsets.end).chain(verified.offsets.map(|offsets| offsets.end));
@@ -172,7 +172,7 @@ impl<'a> PartitionRepair<'a> {
     }
 
     /// Writes the new files, under temporary names.
-    fn prepare(&self, now: Timestamp) -> Result<FileExchange, RepairError> {
+    fn prepare(&self, now: Timestamp) -> Result<FileExchange, AcceptLossError> {
         let epochs = optional(self.disk, self.dir)?.unwrap_or_default();
         let checkpoint = optional::<Checkpoint>(self.disk, self.dir)?;
         let mut exchange = FileExchange { segments: Vec::new(), orphans: Vec::new(), durable: None };
@@ -220,16 +220,16 @@ impl<'a> PartitionRepair<'a> {
     }
 }
 
-fn optional<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<Option<T>, RepairError> {
+fn optional<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<Option<T>, AcceptLossError> {
     match state_file::load::<T>(disk, dir) {
         Ok(content) => Ok(Some(content)),
         Err(StateFileError::Missing(_)) => Ok(None),
         Err(StateFileError::Disk(error)) => Err(error.into()),
-        Err(error) => Err(RepairError::StateFile { what: error.to_string() }),
+        Err(error) => Err(AcceptLossError::StateFile { what: error.to_string() }),
     }
 }
 
-fn required<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<T, RepairError> {
-    let missing = || RepairError::StateFile { what: format!("{} is not there", dir.join(T::NAME).display()) };
+fn required<T: state_file::StateFile>(disk: &dyn Disk, dir: &Path) -> Result<T, AcceptLossError> {
+    let missing = || AcceptLossError::StateFile { what: format!("{} is not there", dir.join(T::NAME).display()) };
     optional(disk, dir)?.ok_or_else(missing)
 }

@@ -1,6 +1,6 @@
 //! Rewrites a segment: its sound batches unchanged, and empty batches in place of the records given up.
 
-use super::RepairError;
+use super::AcceptLossError;
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile, if_found};
 use crate::epochs::EpochHistory;
 use crate::options::IndexFactory;
@@ -41,7 +41,7 @@ pub(super) struct Rewritten {
 
 impl Rewrite<'_> {
     /// Writes both new files; durable when this returns, under temporary names.
-    pub(super) fn run(&self) -> Result<Rewritten, RepairError> {
+    pub(super) fn run(&self) -> Result<Rewritten, AcceptLossError> {
         let file = create(self.disk, self.dir, &segment::log_name(self.base))?;
         let end = self.next.unwrap_or(self.log_end);
         let mut new = NewLog { rewrite: self, file: file.clone(), position: 0, at: self.base, last: None };
@@ -97,7 +97,7 @@ struct NewLog<'a> {
 }
 
 impl NewLog<'_> {
-    fn copy_sound(&mut self, old: &Segment) -> Result<(), RepairError> {
+    fn copy_sound(&mut self, old: &Segment) -> Result<(), AcceptLossError> {
         let start = LogPosition { bytes: 0, offset: old.base };
         let mut scanner = Scanner::new(old, ScanMode::Content, start, old.end_position());
         while let Some(item) = scanner.next_item()? {
@@ -116,10 +116,10 @@ impl NewLog<'_> {
     }
 
     /// Writes empty batches up to `end`, each of its offsets' epoch, with the time of the batch before them.
-    fn fill(&mut self, end: Offset, timestamp: Timestamp) -> Result<(), RepairError> {
+    fn fill(&mut self, end: Offset, timestamp: Timestamp) -> Result<(), AcceptLossError> {
         let missing = self.at..end;
         if !self.rewrite.gives_up(&missing) {
-            return Err(RepairError::Unclear { offsets: missing });
+            return Err(AcceptLossError::Unclear { offsets: missing });
         }
         while self.at < end {
             let epochs = self.rewrite.epochs;
@@ -150,7 +150,7 @@ fn index(
     log: SharedFile,
     end_position: LogPosition,
     seed: u32,
-) -> Result<(), RepairError> {
+) -> Result<(), AcceptLossError> {
     let check = Segment::growing(base, log.clone(), Box::new(DenseIndex::new(0)));
     check.set_end_position(end_position);
     let segment = Segment::growing(base, log, IndexFactory::sparse(INDEX_INTERVAL).make(seed));
@@ -159,7 +159,7 @@ fn index(
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) => entries.extend(segment.note(&found.indexed_batch(base), 0)),
-            ScanItem::Corrupt(region) => return Err(RepairError::Unclear { offsets: region.offsets }),
+            ScanItem::Corrupt(region) => return Err(AcceptLossError::Unclear { offsets: region.offsets }),
         }
     }
     entries.extend(segment.finish_index(narrow(end_position.bytes)));
@@ -170,7 +170,12 @@ fn index(
 }
 
 /// Replaces the index of a sound, sealed log.
-pub(super) fn rebuild_index(disk: &dyn Disk, dir: &Path, offsets: Range<Offset>, seed: u32) -> Result<(), RepairError> {
+pub(super) fn rebuild_index(
+    disk: &dyn Disk,
+    dir: &Path,
+    offsets: Range<Offset>,
+    seed: u32,
+) -> Result<(), AcceptLossError> {
     let log = disk.open(&dir.join(segment::log_name(offsets.start)))?;
     let end_position = LogPosition { bytes: log.len()?, offset: offsets.end };
     index(disk, dir, offsets.start, log, end_position, seed)?;

@@ -71,7 +71,7 @@ impl Finding {
 
 /// The outcome of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyReport {
     /// All faults; none if the partition is sound.
     pub findings: Vec<Finding>,
     /// Bytes of log that were checked.
@@ -85,8 +85,8 @@ pub struct Verified {
 }
 
 /// Checks the partition in `dir`. Calls `progress` after each segment, with the bytes of log checked so far.
-pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, DiskError> {
-    let mut verified = Verified::default();
+pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifyReport, DiskError> {
+    let mut verified = VerifyReport::default();
     let Some(mut directory) = Directory::list(disk, dir)? else { return Ok(verified) };
     let small = StateFiles::read(disk, dir, &directory, &mut verified.findings)?;
     if let Some(replacing) = &small.replacing {
@@ -127,7 +127,7 @@ struct PartitionCheck<'a> {
 
 impl PartitionCheck<'_> {
     /// Checks a segment with a successor: its index covers all of it.
-    fn sealed(&self, base: Offset, next: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
+    fn sealed(&self, base: Offset, next: Offset, verified: &mut VerifyReport) -> Result<Offset, DiskError> {
         let file = self.disk.open(&self.dir.join(self.directory.log_name(base)))?;
         let end_position = LogPosition { bytes: file.len()?, offset: next };
         let index = self.index(base, u64::MAX, &mut verified.findings)?;
@@ -143,7 +143,7 @@ impl PartitionCheck<'_> {
     }
 
     /// Checks the last segment: its bytes above the durable end may be torn.
-    fn last(&self, base: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
+    fn last(&self, base: Offset, verified: &mut VerifyReport) -> Result<Offset, DiskError> {
         let durable = self.small.checkpoint.map(|checkpoint| checkpoint.durable).filter(|end| end.segment == base);
         let index = self.index(base, durable.map_or(0, |end| end.position), &mut verified.findings)?;
         let TailScan { file, end, log_end, durable, length, damage, .. } =
@@ -162,7 +162,7 @@ impl PartitionCheck<'_> {
         Ok(log_end)
     }
 
-    fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut Verified) -> Result<(), DiskError> {
+    fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut VerifyReport) -> Result<(), DiskError> {
         let start = LogPosition { bytes: 0, offset: segment.base };
         let expected = Expectations { seed: self.small.seed, epochs: &self.small.epochs };
         let path = segment.file.path();

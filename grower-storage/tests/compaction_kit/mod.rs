@@ -6,7 +6,7 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use grower_storage::compaction::{Compaction, CompactionError, CompactionPolicy};
 use grower_storage::disk::{Disk, FaultDisk, Faults, MemDisk};
-use grower_storage::log::{ChangeError, DiskLog, Log, LogFiles, LogOptions, LogPlace};
+use grower_storage::log::{ChangeError, DiskLog, Log, LogFiles, LogLocation, LogOptions};
 use grower_storage::verify::verify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ pub(crate) fn options() -> LogOptions {
     LogOptions { producer_expiry_ms: u64::MAX, segment_ms: u64::MAX, segment_quiet_ms: 1_000, ..LogOptions::tiny() }
 }
 
-fn place() -> LogPlace {
-    LogPlace {
+fn place() -> LogLocation {
+    LogLocation {
         dir: PathBuf::from(DIR),
         topic_id: TopicId::from_random([7; 16]),
         partition: PartitionId::new(0),

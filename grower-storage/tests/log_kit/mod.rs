@@ -8,15 +8,15 @@ use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record, U
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use grower_storage::disk::{Disk, FaultDisk, Faults, MemDisk};
-use grower_storage::log::{AppendError, Appended, ChangeError, DiskLog, Log, LogOptions, LogPlace};
+use grower_storage::log::{AppendError, Appended, ChangeError, DiskLog, Log, LogLocation, LogOptions};
 use grower_storage::recovery::RecoveryReport;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) const DIR: &str = "/topics/t/0";
 
-pub(crate) fn place() -> LogPlace {
-    LogPlace {
+pub(crate) fn place() -> LogLocation {
+    LogLocation {
         dir: PathBuf::from(DIR),
         topic_id: TopicId::from_random([7; 16]),
         partition: PartitionId::new(0),

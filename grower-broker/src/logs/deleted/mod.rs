@@ -4,7 +4,7 @@ use super::DiskLogs;
 use super::begun::topic_id;
 use grower_protocol::ids::{TopicId, TopicName};
 use grower_storage::disk::{DirEntry, DiskError};
-use grower_storage::log::{DiskLog, Owner};
+use grower_storage::log::{DirectoryOwner, DiskLog};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -47,11 +47,13 @@ impl DiskLogs {
 
     fn move_deleted_partition(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
         match self.owner_of(from)? {
-            Owner::Topic(topic) if topic == deleted.topic => self.move_to_deleted(deleted.topic, partition, from),
+            DirectoryOwner::Topic(topic) if topic == deleted.topic => {
+                self.move_to_deleted(deleted.topic, partition, from)
+            }
             // A crash in its first append left neither an identity nor records.
-            Owner::Unknown if deleted.name_is_free && self.is_unbegun(from) => self.remove_partition(from),
+            DirectoryOwner::Unknown if deleted.name_is_free && self.is_unbegun(from) => self.remove_partition(from),
             // The owner of these records is unknown. A later topic of the same name must not serve them.
-            Owner::Unknown if deleted.name_is_free => {
+            DirectoryOwner::Unknown if deleted.name_is_free => {
                 let to = self.move_to_quarantine(from, &format!("{}-{partition}", deleted.name))?;
                 tracing::error!(topic = %deleted.name, partition, dir = %to.display(), "moved the files of a deleted partition to quarantine, since they do not name their topic; remove them yourself");
                 Ok(())
@@ -76,10 +78,10 @@ impl DiskLogs {
 
     /// The owner of a directory. Anything but a directory is not a partition, and must not block the deletion of its
     /// topic.
-    fn owner_of(&self, dir: &Path) -> Result<Owner, DiskError> {
+    fn owner_of(&self, dir: &Path) -> Result<DirectoryOwner, DiskError> {
         match DiskLog::owner(&*self.disk, dir) {
             Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
-                Ok(Owner::Absent)
+                Ok(DirectoryOwner::Absent)
             }
             owner => owner,
         }

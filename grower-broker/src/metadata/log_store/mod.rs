@@ -18,9 +18,9 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::wire;
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::{Disk, DiskError, ErrorClass};
 use grower_storage::log::{AppendError, ChangeError, DiskLog, Log, LogFiles};
-use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,13 +115,13 @@ impl MetadataStore for LogMetadataStore {
         proposed.unwrap_or_else(|error| vec![Err(ProposeError::Failed { detail: error.to_string() }); count])
     }
 
-    fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
+    fn hold_files(&self, hold: &mut dyn FnMut(&[BackupFile]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
         let mut writer = self.writer.lock();
-        let mut pieces = writer.seal()?;
+        let mut backup_files = writer.seal()?;
         if 0 < writer.snapshot_version {
-            pieces.push(Piece { name: SNAPSHOT.to_owned(), copy: None }); // The file is only ever replaced.
+            backup_files.push(BackupFile { name: SNAPSHOT.to_owned(), copy: None }); // The file is only ever replaced.
         }
-        Ok(hold(&pieces)?)
+        Ok(hold(&backup_files)?)
     }
 
     fn image(&self) -> Arc<Image> {
@@ -205,7 +205,7 @@ impl MetadataWriter {
         }
     }
 
-    fn seal(&mut self) -> Result<Vec<Piece>, ChangeError> {
+    fn seal(&mut self) -> Result<Vec<BackupFile>, ChangeError> {
         self.log.seal(self.clock.steady()).inspect_err(|error| {
             if let ChangeError::Failed(error) = error {
                 self.failed.get_or_insert_with(|| error.to_string());

@@ -8,7 +8,7 @@ use grower_protocol::batch::{BatchError, BatchReader, RecordView, RecordsError};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use grower_protocol::wire::{self, DecodeError, MESSAGE_BYTES_MAX};
 use grower_storage::disk::{Disk, DiskError};
-use grower_storage::log::{ChangeError, DiskLog, IndexFactory, Log, LogOptions, LogPlace, OpenError, ReadError};
+use grower_storage::log::{ChangeError, DiskLog, IndexFactory, Log, LogLocation, LogOptions, OpenError, ReadError};
 use grower_storage::recovery::RecoveryReport;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,7 +111,8 @@ pub(super) fn open(
     let dir = data_dir.join(DIR);
     let mut image = read_snapshot(&**disk, &dir.join(SNAPSHOT))?;
     let snapshot_version = image.version;
-    let place = LogPlace { dir, topic_id: LOG_ID, partition: PartitionId::new(0), cut_dir: Some(data_dir.join("cut")) };
+    let place =
+        LogLocation { dir, topic_id: LOG_ID, partition: PartitionId::new(0), cut_dir: Some(data_dir.join("cut")) };
     let (mut log, report) = DiskLog::open(disk.clone(), place, options(), now)?;
     tell(&report);
     replay(&log, &mut image)?;

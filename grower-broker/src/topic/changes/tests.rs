@@ -10,9 +10,9 @@ use crate::topic::IndexKind;
 use async_trait::async_trait;
 use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
+use grower_storage::backup_files::BackupFile;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
-use grower_storage::pieces::Piece;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
@@ -34,7 +34,7 @@ impl MetadataStore for CountingStore {
         self.inner.propose_all(commands).await
     }
 
-    fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
+    fn hold_files(&self, hold: &mut dyn FnMut(&[BackupFile]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
         self.inner.hold_files(hold)
     }
 

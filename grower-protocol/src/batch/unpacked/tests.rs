@@ -39,7 +39,7 @@ proptest! {
         let before = batch(Codec::ALL[which], keep.len() as i64);
         let chosen = |offset: Offset| keep[(offset.value() - 100) as usize];
         let horizon = horizon.map(Timestamp::from_millis);
-        let after = before.keep_entries(limits(), horizon, |entry| chosen(entry.offset)).unwrap();
+        let after = before.keep_keyed_records(limits(), horizon, |entry| chosen(entry.offset)).unwrap();
         let expected: Vec<RecordView> = views(&before).into_iter().filter(|view| chosen(view.offset)).collect();
         prop_assert_eq!(views(&after), expected.clone());
         prop_assert_eq!(after.header().next_offset(), before.header().next_offset());
@@ -56,11 +56,11 @@ proptest! {
 #[test]
 fn entries_say_what_decides() {
     let mut entries = Vec::new();
-    let each = |entry: &Entry<'_>| {
+    let each = |entry: &KeyedRecord<'_>| {
         entries.push((entry.offset.value(), entry.key.map(<[u8]>::to_vec), entry.is_tombstone));
         if entry.offset.value() == 103 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    batch(Codec::Lz4, 6).for_each_entry(limits(), each).unwrap();
+    batch(Codec::Lz4, 6).for_each_keyed_record(limits(), each).unwrap();
     assert_eq!(entries.len(), 4);
     assert_eq!(entries[3], (103, Some(b"k3".to_vec()), true));
     assert!(!entries[2].2);
@@ -69,12 +69,12 @@ fn entries_say_what_decides() {
 #[test]
 fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
     let before = batch(Codec::Zstd, 5);
-    let empty = before.keep_entries(limits(), None, |_| false).unwrap();
+    let empty = before.keep_keyed_records(limits(), None, |_| false).unwrap();
     assert_eq!(empty.bytes().len(), HEADER_LENGTH);
     assert!(views(&empty).is_empty());
     assert_eq!(empty.header().last_offset(), before.header().last_offset());
     assert_eq!(empty.header().producer, Some(stamp()));
-    empty.for_each_entry(limits(), |_| unreachable!("it has none")).unwrap();
+    empty.for_each_keyed_record(limits(), |_| unreachable!("it has none")).unwrap();
 }
 
 #[test]
@@ -92,16 +92,16 @@ fn a_stretched_batch_spans_more_and_is_nobodys() {
 fn a_horizon_can_be_kept_and_taken_off_and_no_record_changes() {
     let horizon = Some(Timestamp::from_millis(5_000));
     let before = batch(Codec::None, 5);
-    let chosen = |entry: &Entry<'_>| entry.offset != Offset::new(102);
-    let marked = before.keep_entries(limits(), horizon, |_| true).unwrap();
-    let kept = marked.keep_entries(limits(), horizon, chosen).unwrap();
+    let chosen = |entry: &KeyedRecord<'_>| entry.offset != Offset::new(102);
+    let marked = before.keep_keyed_records(limits(), horizon, |_| true).unwrap();
+    let kept = marked.keep_keyed_records(limits(), horizon, chosen).unwrap();
     assert_eq!(kept.header().delete_horizon(), horizon);
-    let unmarked = kept.keep_entries(limits(), None, |_| true).unwrap();
+    let unmarked = kept.keep_keyed_records(limits(), None, |_| true).unwrap();
     assert_eq!(unmarked.header().delete_horizon(), None);
     assert_eq!(views(&unmarked), views(&kept));
     assert_eq!(
         unmarked.bytes(),
-        before.keep_entries(limits(), None, chosen).unwrap().bytes(),
+        before.keep_keyed_records(limits(), None, chosen).unwrap().bytes(),
         "as if there had been no horizon"
     );
 }
@@ -111,11 +111,11 @@ fn a_record_without_key_and_value_is_no_tombstone() {
     let mut builder = BatchBuilder::new(Codec::None);
     builder.push(&Record::default());
     let batch = UnplacedBatch::built(builder.build(None)).place(Offset::new(100), LeaderEpoch::new(3));
-    let each = |entry: &Entry<'_>| {
+    let each = |entry: &KeyedRecord<'_>| {
         assert!(!entry.is_tombstone);
         ControlFlow::Continue(())
     };
-    batch.for_each_entry(limits(), each).unwrap();
+    batch.for_each_keyed_record(limits(), each).unwrap();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn records_longer_than_any_piece_are_kept_as_they_were() {
         let all = |batch: &Batch| batch.records(LIMIT).unwrap().map(Result::unwrap).collect::<Vec<_>>();
         let mut seen = Vec::new();
         before
-            .for_each_entry(limits(), |entry| {
+            .for_each_keyed_record(limits(), |entry| {
                 seen.push((entry.offset, entry.key.map(<[u8]>::to_vec), entry.is_tombstone));
                 ControlFlow::Continue(())
             })
@@ -142,7 +142,7 @@ fn records_longer_than_any_piece_are_kept_as_they_were() {
         let expected =
             all(&before).into_iter().map(|view| (view.offset, view.key.map(|key| key.to_vec()), view.value.is_none()));
         assert_eq!(seen, expected.collect::<Vec<_>>(), "{codec}");
-        let after = before.keep_entries(limits(), None, |entry| entry.offset.value() % 2 == 1).unwrap();
+        let after = before.keep_keyed_records(limits(), None, |entry| entry.offset.value() % 2 == 1).unwrap();
         let kept: Vec<_> = all(&before).into_iter().filter(|view| view.offset.value() % 2 == 1).collect();
         assert_eq!(all(&after), kept, "{codec}");
     }
@@ -161,7 +161,7 @@ fn a_rewrite_is_charged_for_a_long_key_and_for_what_stays_but_not_for_what_was_i
         let most = std::cell::Cell::new(0);
         let charge = |bytes| most.set(most.get().max(bytes));
         let limits = RewriteLimits { plain_bytes: LIMIT, charge: &charge };
-        batch.keep_entries(limits, None, |entry| entry.offset == Offset::new(101)).unwrap();
+        batch.keep_keyed_records(limits, None, |entry| entry.offset == Offset::new(101)).unwrap();
         most.get()
     };
     for codec in [Codec::Gzip, Codec::Zstd] {
@@ -181,8 +181,11 @@ fn a_record_whose_parts_do_not_fit_is_an_error_also_when_it_is_longer_than_a_pie
         for codec in [Codec::Gzip, Codec::Zstd, Codec::Snappy] {
             let header = BatchHeader { record_count: 1, ..*batch(codec, 1).header() };
             let damaged = encode(&header, &crate::compression::compress(codec, &plain));
-            assert!(damaged.keep_entries(limits(), None, |_| true).is_err(), "{codec} {content:?}");
-            assert!(damaged.for_each_entry(limits(), |_| ControlFlow::Continue(())).is_err(), "{codec} {content:?}");
+            assert!(damaged.keep_keyed_records(limits(), None, |_| true).is_err(), "{codec} {content:?}");
+            assert!(
+                damaged.for_each_keyed_record(limits(), |_| ControlFlow::Continue(())).is_err(),
+                "{codec} {content:?}"
+            );
         }
     }
 }
@@ -220,9 +223,9 @@ proptest! {
         let once = |offset: Offset| keep.0 >> (offset.value() - 100) & 1 == 1;
         let twice = |offset: Offset| once(offset) && keep.1 >> (offset.value() - 100) & 1 == 1;
         let horizon = horizon.map(Timestamp::from_millis);
-        let after = before.keep_entries(limits(), horizon, |entry| once(entry.offset)).unwrap();
+        let after = before.keep_keyed_records(limits(), horizon, |entry| once(entry.offset)).unwrap();
         prop_assert_eq!(all(&after), all(&before).into_iter().filter(|view| once(view.offset)).collect::<Vec<_>>());
-        let last = after.keep_entries(limits(), horizon, |entry| twice(entry.offset)).unwrap();
+        let last = after.keep_keyed_records(limits(), horizon, |entry| twice(entry.offset)).unwrap();
         let expected: Vec<RecordView> = all(&before).into_iter().filter(|view| twice(view.offset)).collect();
         let (was, is) = (*before.header(), *last.header());
         prop_assert_eq!((is.base_offset, is.last_offset_delta), (was.base_offset, was.last_offset_delta));

@@ -16,9 +16,9 @@ use super::{
     AppendError, Appended, AtOnce, ChangeError, Compacted, FlushPoint, Log, LogFailed, LogFiles, LogOptions, LogReader,
     RetentionLimits, SealedSegments, find_in_place, rules,
 };
+use crate::backup_files::BackupFile;
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
-use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{ActiveSegment, Segment};
 use crate::state_file::{self, Checkpoint, DurableEnd, PartitionIdentity, PendingReplacement, StateFile};
@@ -33,7 +33,7 @@ use view::{DiskView, PublishedLog};
 
 /// The topic whose files a partition's directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum DirectoryOwner {
     /// A partition of this topic.
     Topic(TopicId),
     /// Unknown: the identity is missing, damaged or of a later version. The records may be of any topic that had the
@@ -322,7 +322,7 @@ impl LogFiles for DiskLog {
         }
     }
 
-    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<BackupFile>, ChangeError> {
         self.seal_all(now).map_err(|error| self.judge_change(error))
     }
 

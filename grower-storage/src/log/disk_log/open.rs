@@ -2,10 +2,10 @@
 
 use super::snapshots::SnapshotFiles;
 use super::view::PublishedLog;
-use super::{DiskLog, Owner};
+use super::{DirectoryOwner, DiskLog};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::log::{ChangeError, LogFailed, LogOptions, LogPlace, OpenError};
+use crate::log::{ChangeError, LogFailed, LogLocation, LogOptions, OpenError};
 use crate::recovery::{self, Recovered, RecoveryContext, RecoveryReport};
 use crate::state_file::{self, DurableEnd, PartitionIdentity, StateFileError};
 use grower_protocol::ids::{Offset, Timestamp};
@@ -18,7 +18,7 @@ impl DiskLog {
     /// Nothing is created before the first append. The caller logs the report.
     pub fn open(
         disk: Arc<dyn Disk>,
-        place: LogPlace,
+        place: LogLocation,
         options: LogOptions,
         now: Timestamp,
     ) -> Result<(Self, RecoveryReport), OpenError> {
@@ -62,20 +62,25 @@ impl DiskLog {
     }
 
     /// The topic whose log a directory holds.
-    pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Owner, DiskError> {
+    pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<DirectoryOwner, DiskError> {
         match state_file::load::<PartitionIdentity>(disk, dir) {
-            Ok(identity) => Ok(Owner::Topic(identity.topic_id)),
+            Ok(identity) => Ok(DirectoryOwner::Topic(identity.topic_id)),
             Err(StateFileError::Disk(error)) => Err(error),
-            Err(StateFileError::Damaged { .. } | StateFileError::Newer { .. }) => Ok(Owner::Unknown),
+            Err(StateFileError::Damaged { .. } | StateFileError::Newer { .. }) => Ok(DirectoryOwner::Unknown),
             Err(StateFileError::Missing(_)) => match disk.list(dir) {
-                Ok(_) => Ok(Owner::Unknown),
-                Err(error) if error.is_not_found() => Ok(Owner::Absent),
+                Ok(_) => Ok(DirectoryOwner::Unknown),
+                Err(error) if error.is_not_found() => Ok(DirectoryOwner::Absent),
                 Err(error) => Err(error),
             },
         }
     }
 
-    fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {
+    fn take(
+        &mut self,
+        recovered: Recovered,
+        place: &LogLocation,
+        report: &mut RecoveryReport,
+    ) -> Result<(), OpenError> {
         let Recovered { start, end, segments, active, durable, checkpoint, cleaned_end, lost, has_identity } =
             recovered;
         self.cleaned_end = cleaned_end;

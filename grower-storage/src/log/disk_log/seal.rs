@@ -1,14 +1,14 @@
 //! Seals a log for a backup: all of it is in files that are never written again, so a second name for them is a copy.
 
 use super::DiskLog;
+use crate::backup_files::{BackupFile, sealed_files, state_files};
 use crate::log::ChangeError;
-use crate::pieces::{Piece, sealed_pieces, small_pieces};
 use crate::recovery::Directory;
 use grower_protocol::ids::{Offset, Timestamp};
 
 impl DiskLog {
     /// Rolls unless the active segment is empty, and returns the files of all sealed segments.
-    pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+    pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<BackupFile>, ChangeError> {
         self.ready()?;
         if !self.exists() {
             return Ok(Vec::new());
@@ -21,8 +21,8 @@ impl DiskLog {
         // Without an active segment the last one is damaged, and never written to again either.
         let active = self.active.as_ref().map_or(Offset::MAX, |active| active.segment.base);
         let sealed = directory.logs.partition_point(|base| *base < active);
-        let mut pieces = sealed_pieces(&directory, directory.logs.get(..sealed).unwrap_or_default());
-        pieces.extend(small_pieces(&directory));
-        Ok(pieces)
+        let mut backup_files = sealed_files(&directory, directory.logs.get(..sealed).unwrap_or_default());
+        backup_files.extend(state_files(&directory));
+        Ok(backup_files)
     }
 }

@@ -6,7 +6,7 @@ use crate::Target;
 use grower_protocol::batch::{BatchLimits, BatchReader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use grower_storage::disk::{Disk, MemDisk};
-use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace};
+use grower_storage::log::{DiskLog, Log, LogLocation, LogOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -191,7 +191,7 @@ fn read_all(log: &DiskLog) {
 fn open(
     disk: &Arc<MemDisk>,
 ) -> Result<(DiskLog, grower_storage::recovery::RecoveryReport), grower_storage::log::OpenError> {
-    let place = LogPlace {
+    let place = LogLocation {
         dir: PathBuf::from(DIR),
         topic_id: TopicId::from_bytes([7; 16]),
         partition: PartitionId::new(0),

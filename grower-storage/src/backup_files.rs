@@ -17,21 +17,21 @@ use std::path::Path;
 
 /// One file of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct BackupFile {
     /// Its name in the partition's directory.
     pub name: String,
     /// How much of it to copy, since it may be written to later; none for a file that never is.
     pub copy: Option<u64>,
 }
 
-impl Piece {
+impl BackupFile {
     pub(crate) fn never_written(name: impl Into<String>) -> Self {
         Self { name: name.into(), copy: None }
     }
 
     /// Whether it is the log or the index of a segment. Such a file changes only if its segment is dropped or
     /// rewritten, while state files are replaced often.
-    pub fn is_of_segment(&self) -> bool {
+    pub fn is_segment_file(&self) -> bool {
         segment::base_of_log(&self.name).or_else(|| segment::base_of_index(&self.name)).is_some()
     }
 }
@@ -48,7 +48,7 @@ const SMALL: [&str; 7] = [
 ];
 
 /// The files of a partition that no process has open; none if an interrupted change awaits the next opening.
-pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece>>, DiskError> {
+pub fn files_of_closed_log(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<BackupFile>>, DiskError> {
     let Some(directory) = Directory::list(disk, dir)? else { return Ok(Some(Vec::new())) };
     let checkpoint = found(state_file::load::<Checkpoint>(disk, dir))?;
     let losses = found(state_file::load::<AcceptedLosses>(disk, dir))?;
@@ -58,34 +58,34 @@ pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece
     if truncating || compacting || losses.is_some_and(|losses| losses.exchange.is_some()) {
         return Ok(None);
     }
-    let mut pieces = Vec::new();
+    let mut backup_files = Vec::new();
     if let Some((last, sealed)) = directory.logs.split_last() {
-        pieces.extend(sealed_pieces(&directory, sealed));
+        backup_files.extend(sealed_files(&directory, sealed));
         let looked = scan_tail(disk, dir, *last, checkpoint.as_ref(), None)?;
         // Damage below the durable end is kept; nothing relies on bytes above it.
         let sound = if looked.damage.is_empty() { looked.end.bytes } else { looked.length };
-        pieces.push(Piece { name: segment::log_name(*last), copy: Some(sound) });
+        backup_files.push(BackupFile { name: segment::log_name(*last), copy: Some(sound) });
         if directory.indexes.binary_search(last).is_ok() {
-            pieces.push(Piece { name: segment::index_name(*last), copy: Some(u64::MAX) });
+            backup_files.push(BackupFile { name: segment::index_name(*last), copy: Some(u64::MAX) });
         }
     }
-    pieces.extend(small_pieces(&directory));
-    Ok(Some(pieces))
+    backup_files.extend(state_files(&directory));
+    Ok(Some(backup_files))
 }
 
 /// Sealed segments, with the files that they have.
-pub(crate) fn sealed_pieces(directory: &Directory, bases: &[Offset]) -> Vec<Piece> {
+pub(crate) fn sealed_files(directory: &Directory, bases: &[Offset]) -> Vec<BackupFile> {
     let has_index = |base: &Offset| directory.indexes.binary_search(base).is_ok();
-    let pieces = bases.iter().flat_map(|base| {
-        let index = has_index(base).then(|| Piece::never_written(segment::index_name(*base)));
-        std::iter::once(Piece::never_written(segment::log_name(*base))).chain(index)
+    let backup_files = bases.iter().flat_map(|base| {
+        let index = has_index(base).then(|| BackupFile::never_written(segment::index_name(*base)));
+        std::iter::once(BackupFile::never_written(segment::log_name(*base))).chain(index)
     });
-    pieces.collect()
+    backup_files.collect()
 }
 
 /// The state files that exist.
-pub(crate) fn small_pieces(directory: &Directory) -> impl Iterator<Item = Piece> {
-    SMALL.into_iter().filter(|name| directory.has(name)).map(Piece::never_written)
+pub(crate) fn state_files(directory: &Directory) -> impl Iterator<Item = BackupFile> {
+    SMALL.into_iter().filter(|name| directory.has(name)).map(BackupFile::never_written)
 }
 
 /// A damaged state file is none here: its partition is still backed up.

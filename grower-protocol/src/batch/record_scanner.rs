@@ -2,7 +2,7 @@
 
 mod passing;
 
-pub(super) use passing::{Keeper, Passed};
+pub(super) use passing::{Keeper, PassedRecord};
 
 use super::header::TimestampType;
 use super::{BatchHeader, Header, RecordView, varint};
@@ -53,12 +53,12 @@ pub struct Records {
     header: BatchHeader,
     /// The records decompressed.
     bytes: Bytes,
-    walk: Walk,
+    scanner: RecordScanner,
 }
 
 impl Records {
     pub(super) fn new(header: BatchHeader, bytes: Bytes) -> Self {
-        Self { walk: Walk::new(&header), header, bytes }
+        Self { scanner: RecordScanner::new(&header), header, bytes }
     }
 
     /// What they take of memory: their bytes, decompressed.
@@ -98,7 +98,7 @@ impl Iterator for Records {
     type Item = Result<RecordView, RecordsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let raw = match self.walk.step(&self.bytes)? {
+        let raw = match self.scanner.next_record(&self.bytes)? {
             Ok(raw) => raw,
             Err(error) => return Some(Err(error)),
         };
@@ -123,7 +123,7 @@ pub(super) struct RawRecord {
 
 /// The state between two records: no allocation, no copy, every length checked.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct RecordScanner {
     base_timestamp: Timestamp,
     last_offset_delta: u32,
     count: u32,
@@ -133,7 +133,7 @@ pub(super) struct Walk {
     done: bool,
 }
 
-impl Walk {
+impl RecordScanner {
     pub(super) fn new(header: &BatchHeader) -> Self {
         Self {
             base_timestamp: header.base_timestamp,
@@ -147,7 +147,7 @@ impl Walk {
     }
 
     /// The next record of `bytes`; `None` after the last one or after an error.
-    pub(super) fn step(&mut self, bytes: &[u8]) -> Option<Result<RawRecord, RecordsError>> {
+    pub(super) fn next_record(&mut self, bytes: &[u8]) -> Option<Result<RawRecord, RecordsError>> {
         if self.done {
             return None;
         }

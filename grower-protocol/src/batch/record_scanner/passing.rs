@@ -1,13 +1,13 @@
 //! The walk over records that are decompressed meanwhile: all checks, no values, and never the whole batch in memory. A
 //! broker that looks at what producers send needs no more, nor does compaction, which looks at keys.
 
-use super::{Cursor, RawRecord, RecordsError, Walk, varint};
+use super::{Cursor, RawRecord, RecordScanner, RecordsError, varint};
 use crate::compression::Plain;
 use crate::ids::Timestamp;
 use std::ops::Range;
 
 /// What is known of a record that was passed over.
-pub(in crate::batch) struct Passed {
+pub(in crate::batch) struct PassedRecord {
     pub(in crate::batch) offset_delta: u32,
     pub(in crate::batch) timestamp: Timestamp,
     pub(in crate::batch) has_key: bool,
@@ -20,16 +20,16 @@ pub(in crate::batch) trait Keeper {
     fn holds_key(&mut self, length: usize);
 
     /// Whether a record stays.
-    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool;
+    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool;
 
     /// Begins a record that stays: its attributes, and how many bytes follow from the key's length on.
-    fn begin(&mut self, attributes: &[u8], passed: &Passed, content_length: usize);
+    fn begin(&mut self, attributes: &[u8], passed: &PassedRecord, content_length: usize);
 
     /// More of its content.
     fn write(&mut self, content: &[u8]);
 }
 
-impl From<RawRecord> for Passed {
+impl From<RawRecord> for PassedRecord {
     fn from(raw: RawRecord) -> Self {
         Self {
             offset_delta: raw.offset_delta,
@@ -40,9 +40,9 @@ impl From<RawRecord> for Passed {
     }
 }
 
-impl Walk {
+impl RecordScanner {
     /// Passes over the next record of `plain`; `None` after the last one. Not to be called again after an error.
-    pub(in crate::batch) fn pass(&mut self, plain: &mut Plain<'_>) -> Result<Option<Passed>, RecordsError> {
+    pub(in crate::batch) fn pass(&mut self, plain: &mut Plain<'_>) -> Result<Option<PassedRecord>, RecordsError> {
         let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(None) };
         if !ends_here {
             return self.pass_in_pieces(plain).map(Some);
@@ -69,7 +69,7 @@ impl Walk {
         let raw = self.record(chunk)?;
         let part = |range: &Range<usize>| chunk.get(range.clone()).unwrap_or_default();
         let (attributes, content, key) = (part(&raw.attributes), part(&raw.content), raw.key.as_ref().map(part));
-        let passed = Passed::from(raw);
+        let passed = PassedRecord::from(raw);
         if keeper.keeps(&passed, key) {
             keeper.begin(attributes, &passed, content.len());
             keeper.write(content);
@@ -104,7 +104,7 @@ impl Walk {
         let value_length = pieces.nullable_length(&mut head)?;
         let (offset_delta, timestamp) = (self.check_delta(delta)?, self.timestamp(timestamp_delta));
         let (has_key, is_tombstone) = (key.is_some(), value_length.is_none());
-        let passed = Passed { offset_delta, timestamp, has_key, is_tombstone };
+        let passed = PassedRecord { offset_delta, timestamp, has_key, is_tombstone };
         let kept = keeper.keeps(&passed, key.and_then(|range| head.get(range)));
         if kept {
             keeper.begin(&[attributes], &passed, content_length);
@@ -121,7 +121,7 @@ impl Walk {
         Ok(())
     }
 
-    fn pass_in_pieces(&mut self, plain: &mut Plain<'_>) -> Result<Passed, RecordsError> {
+    fn pass_in_pieces(&mut self, plain: &mut Plain<'_>) -> Result<PassedRecord, RecordsError> {
         let malformed = RecordsError::Malformed { index: self.index };
         let mut pieces = Pieces { plain, left: usize::MAX, malformed: malformed.clone() };
         pieces.left = pieces.length()?;
@@ -141,7 +141,7 @@ impl Walk {
         let offset_delta = self.check_delta(delta)?;
         self.previous_delta = Some(offset_delta);
         self.index += 1;
-        Ok(Passed { offset_delta, timestamp: self.timestamp(timestamp_delta), has_key, is_tombstone })
+        Ok(PassedRecord { offset_delta, timestamp: self.timestamp(timestamp_delta), has_key, is_tombstone })
     }
 }
 
