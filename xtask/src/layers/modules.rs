@@ -1,7 +1,7 @@
 //! Which module of a crate may know which. The tables list a crate's modules from the lowest up, so that no table can
 //! describe a cycle.
 
-use super::source::Source;
+use super::source::SourceFile;
 use std::collections::BTreeSet;
 
 /// The top-level modules of a crate, lowest first, each with those below it that it may name.
@@ -246,11 +246,11 @@ const CRATES: &[(&str, Modules)] = &[
 ];
 
 /// One line for each arrow that the tables do not have.
-pub(super) fn check(sources: &[Source]) -> Vec<String> {
+pub(super) fn check(sources: &[SourceFile]) -> Vec<String> {
     CRATES.iter().flat_map(|(name, modules)| check_crate(name, modules, sources)).collect()
 }
 
-fn check_crate(name: &str, modules: Modules, sources: &[Source]) -> Vec<String> {
+fn check_crate(name: &str, modules: Modules, sources: &[SourceFile]) -> Vec<String> {
     let mut violations = check_table(name, modules);
     for source in sources.iter().filter(|source| source.crate_name == name) {
         let path = source.module_path();
@@ -324,7 +324,7 @@ mod tests {
     const TABLE: Modules = &[("disk", &[]), ("log", &["disk"])];
 
     fn violations(files: &[(&str, &str)]) -> String {
-        let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new("c", path, text)).collect();
+        let sources: Vec<SourceFile> = files.iter().map(|(path, text)| SourceFile::new("c", path, text)).collect();
         check_crate("c", TABLE, &sources).join("\n")
     }
 

@@ -10,7 +10,7 @@ const CRATES: [&str; 7] =
     ["grower-broker", "grower-cli", "grower-client", "grower-index", "grower-protocol", "grower-storage", "xtask"];
 
 /// One source file.
-pub(super) struct Source {
+pub(super) struct SourceFile {
     pub(super) crate_name: String,
     /// Its path below `src`, with `/`.
     pub(super) path: String,
@@ -18,7 +18,7 @@ pub(super) struct Source {
     pub(super) code: String,
 }
 
-impl Source {
+impl SourceFile {
     pub(super) fn new(crate_name: &str, path: &str, text: &str) -> Self {
         Self { crate_name: crate_name.to_owned(), path: path.to_owned(), code: code_of(text) }
     }
@@ -32,7 +32,7 @@ impl Source {
 }
 
 /// Every file of every crate that is not for tests alone.
-pub(super) fn read_all() -> anyhow::Result<Vec<Source>> {
+pub(super) fn read_all() -> anyhow::Result<Vec<SourceFile>> {
     let mut sources = Vec::new();
     for crate_name in CRATES {
         read_below(crate_name, &root().join(crate_name).join("src"), "", &mut sources)?;
@@ -40,7 +40,7 @@ pub(super) fn read_all() -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn read_below(crate_name: &str, dir: &Path, below: &str, sources: &mut Vec<Source>) -> anyhow::Result<()> {
+fn read_below(crate_name: &str, dir: &Path, below: &str, sources: &mut Vec<SourceFile>) -> anyhow::Result<()> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     for entry in entries {
         let entry = entry?;
@@ -51,7 +51,7 @@ fn read_below(crate_name: &str, dir: &Path, below: &str, sources: &mut Vec<Sourc
                 read_below(crate_name, &entry.path(), &format!("{path}/"), sources)?;
             }
         } else if name.ends_with(".rs") && name != "tests.rs" {
-            sources.push(Source::new(crate_name, &path, &fs::read_to_string(entry.path())?));
+            sources.push(SourceFile::new(crate_name, &path, &fs::read_to_string(entry.path())?));
         }
     }
     sources.sort_by(|a, b| (&a.crate_name, &a.path).cmp(&(&b.crate_name, &b.path)));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_path_leads_to_a_module() {
-        let path = |path| Source::new("c", path, "").module_path().join("::");
+        let path = |path| SourceFile::new("c", path, "").module_path().join("::");
         assert_eq!(path("log/disk_log/mod.rs"), "log::disk_log");
         assert_eq!(path("log.rs"), "log");
         assert_eq!(path("lib.rs"), "");

@@ -1,6 +1,6 @@
 //! One type name means one type in the whole workspace, tests apart.
 
-use super::source::Source;
+use super::source::SourceFile;
 use std::collections::BTreeMap;
 
 /// Names that mean several types on purpose, and why.
@@ -53,7 +53,7 @@ const TO_RENAME: &[&str] = &[
     "Shard",
     "Shared",
     "Slot",
-    "Source",
+    "SourceFile",
     "StartError",
     "State",
     "Step",
@@ -72,7 +72,7 @@ const TO_RENAME: &[&str] = &[
 ];
 
 /// One line for each name that means several types without being listed.
-pub(super) fn check(sources: &[Source]) -> Vec<String> {
+pub(super) fn check(sources: &[SourceFile]) -> Vec<String> {
     let mut defined: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for source in sources {
         for name in types_in(&source.code) {
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn a_name_of_two_types_is_told_with_both_places() {
         let sources = [
-            Source::new("a", "x.rs", "pub(crate) struct Twice;\nstruct Once<T>(T);\n"),
-            Source::new("b", "y.rs", "enum Twice {}\nimpl T for U {\n    type Once = u8;\n}\n"),
+            SourceFile::new("a", "x.rs", "pub(crate) struct Twice;\nstruct Once<T>(T);\n"),
+            SourceFile::new("b", "y.rs", "enum Twice {}\nimpl T for U {\n    type Once = u8;\n}\n"),
         ];
         assert_eq!(check(&sources), ["type Twice is defined in a/src/x.rs, b/src/y.rs"]);
     }
