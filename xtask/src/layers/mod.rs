@@ -1,7 +1,8 @@
-//! `cargo xtask layers`: which crate and which module may know which, and which names mean one type only.
+//! `cargo xtask layers`: which crate and which module may know which, which modules are pure, and that a type name means one type.
 
 mod crates;
 mod modules;
+mod pure;
 mod source;
 mod type_names;
 
@@ -10,6 +11,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (crates, mut violations) = crates::check()?;
     let sources = source::read_all()?;
     violations.extend(modules::check(&sources));
+    violations.extend(pure::check(&sources));
     violations.extend(type_names::check(&sources));
     anyhow::ensure!(violations.is_empty(), "layers:\n{}", violations.join("\n"));
     println!("layers: {crates} crates, every arrow is one of the design's, every type has a name of its own");
