@@ -82,6 +82,7 @@ impl Segment {
     }
 
     /// The time of one lookup by offset and one by time, in nanoseconds, over `count` of each all over the segment.
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
     fn look_up(&self, count: u32) -> Result<(f64, f64), Box<dyn Error>> {
         let end = Offset::new(self.records);
         let began = Instant::now();

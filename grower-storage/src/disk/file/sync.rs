@@ -66,6 +66,7 @@ impl Syncs {
 }
 
 /// Syncs each file, on this thread and as many others as help. Files are still tried after one failed.
+#[expect(clippy::disallowed_methods, reason = "the threads end with this call")]
 fn fan_out(files: &[SharedFile]) -> Result<(), DiskError> {
     let next = AtomicUsize::new(0);
     let take = || files.get(next.fetch_add(1, Ordering::Relaxed));
