@@ -136,13 +136,13 @@ impl Log for MemLog {
         let batch = batch.place(base_offset, epoch);
         self.producers.note(batch.header(), now);
         self.producers.bound(now, &self.options);
-        if let Some(last) = view.segments.back_mut() {
-            if last.batches.is_empty() {
-                last.created = now; // The previous segment may have rolled long ago.
-            }
-            last.batches.push(batch);
-            last.appended = now;
+        let last = view.segments.back_mut().expect("make_room left a segment");
+        if last.batches.is_empty() {
+            last.created = now; // The previous segment may have rolled long ago.
         }
+        last.batches.push(batch);
+        last.appended = now;
+        debug_assert!(view.start <= view.end && self.durable_end <= view.end, "the ends of a log are in order");
         view.end = next_offset;
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
@@ -210,6 +210,7 @@ impl Log for MemLog {
         }
         rules::check_in_span(start, view.start..view.end)?;
         view.start = start;
+        self.durable_end = self.durable_end.max(start); // Written is durable.
         view.segments.retain(|segment| start < segment.end());
         view.epochs.trim(start);
         Ok(())

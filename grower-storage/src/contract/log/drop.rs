@@ -12,6 +12,7 @@ pub(super) const PROMISES: &[LogPromise] = &[
     truncating_everything_leaves_an_empty_log_in_place,
     trimming_drops_whole_segments_and_moves_the_start,
     trimming_backwards_changes_nothing,
+    the_log_start_is_durable,
     trimming_everything_keeps_the_log_end,
     retention_keeps_at_least_its_limit,
     retention_by_age_drops_even_the_active_segment,
@@ -85,6 +86,12 @@ fn trimming_backwards_changes_nothing(kit: &mut Kit) {
     kit.log.trim(Offset::new(2)).unwrap();
     assert_eq!(kit.span(), (5, 10));
     assert!(matches!(kit.log.trim(Offset::new(11)), Err(ChangeError::OffsetOutOfRange { .. })));
+}
+
+fn the_log_start_is_durable(kit: &mut Kit) {
+    kit.fill(10);
+    kit.log.trim(Offset::new(5)).unwrap();
+    assert!(Offset::new(5) <= kit.log.durable_end());
 }
 
 fn trimming_everything_keeps_the_log_end(kit: &mut Kit) {
