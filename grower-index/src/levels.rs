@@ -39,6 +39,7 @@ impl Levels {
     }
 
     pub(crate) fn push(&mut self, entry: IndexEntry) {
+        debug_assert!(self.last().is_none_or(|last| last.position <= entry.position), "entries rise");
         self.tail.0.push(entry);
     }
 

@@ -72,12 +72,14 @@ impl GrowingIndex for SparseIndex {
         let pending = &mut self.pending;
         pending.header_checksum.add(batch.prefix);
         pending.checksummed &= batch.checksummed;
-        let length = batch.end.saturating_sub(pending.end.position);
-        let offsets = batch.next_relative_offset.saturating_sub(pending.end.relative_offset);
+        debug_assert!(pending.end.position <= batch.end, "batches come in the order of the file");
+        debug_assert!(pending.end.relative_offset <= batch.next_relative_offset, "offsets rise");
+        let length = batch.end - pending.end.position;
+        let offsets = batch.next_relative_offset - pending.end.relative_offset;
         pending.comparison.add(length, offsets, batch.max_timestamp);
         pending.end = IndexPosition { relative_offset: batch.next_relative_offset, position: batch.end };
         pending.max_timestamp = pending.max_timestamp.max(batch.max_timestamp);
-        let since_last = batch.end.saturating_sub(self.last_position().position);
+        let since_last = batch.end - self.last_position().position;
         (self.interval_bytes <= since_last).then(|| self.push(durable_end))
     }
 

@@ -9,9 +9,7 @@ use crate::epochs::EpochHistory;
 use crate::producers::{PREVIOUS_NAME, ProducerSnapshot};
 use crate::recovery::{Directory, scan_tail};
 use crate::segment;
-use crate::state_file::{
-    self, AcceptedLosses, Checkpoint, CompactionState, PartitionIdentity, StateFile, StateFileError,
-};
+use crate::state_file::{self, AcceptedLosses, Checkpoint, CompactionState, LogIdentity, StateFile, StateFileError};
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
@@ -38,7 +36,7 @@ impl BackupFile {
 
 /// The state files that a partition may have.
 const SMALL: [&str; 7] = [
-    PartitionIdentity::NAME,
+    LogIdentity::NAME,
     EpochHistory::NAME,
     Checkpoint::NAME,
     ProducerSnapshot::NAME,
@@ -61,9 +59,9 @@ pub fn files_of_closed_log(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Bac
     let mut backup_files = Vec::new();
     if let Some((last, sealed)) = directory.logs.split_last() {
         backup_files.extend(sealed_files(&directory, sealed));
-        let looked = scan_tail(disk, dir, *last, checkpoint.as_ref(), None)?;
+        let tail = scan_tail(disk, dir, *last, checkpoint.as_ref(), None)?;
         // Damage below the durable end is kept; nothing relies on bytes above it.
-        let sound = if looked.damage.is_empty() { looked.end.bytes } else { looked.length };
+        let sound = if tail.damage.is_empty() { tail.end.bytes } else { tail.length };
         backup_files.push(BackupFile { name: segment::log_name(*last), copy: Some(sound) });
         if directory.indexes.binary_search(last).is_ok() {
             backup_files.push(BackupFile { name: segment::index_name(*last), copy: Some(u64::MAX) });

@@ -44,6 +44,7 @@ impl EpochHistory {
     pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
         self.0.retain(|entry| entry.epoch < epoch && entry.start < start);
         self.0.push(EpochStart { epoch, start });
+        debug_assert!(self.0.is_sorted_by(|a, b| a.epoch < b.epoch && a.start < b.start), "epochs and starts rise");
     }
 
     /// Drops the starts at or after `end`. The latest epoch stays known: a leader must never fall back.

@@ -27,7 +27,7 @@ fn send(log: &mut dyn Log, producer: u64, date: i64, now: i64) -> bool {
 }
 
 #[test]
-fn a_time_that_was_wrong_once_forgets_no_producer_that_comes_later() {
+fn a_wrong_time_forgets_no_later_producer() {
     for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
         send(log, 1, 0, 1_000);
         log.checkpoint(at(1_000_000)).unwrap(); // A wrong time, which must do no lasting harm.
@@ -80,7 +80,7 @@ fn timestamps_of_records_age_no_producer() {
 }
 
 #[test]
-fn a_segment_ages_though_its_records_are_of_the_future() {
+fn a_segment_with_timestamps_of_the_future_still_ages() {
     let disk = MemDisk::default();
     let mut log = open(&disk, options(), 0);
     send(&mut log, 1, i64::MAX / 2, 0);

@@ -104,7 +104,7 @@ fn a_tombstone_stays_for_its_time_and_what_it_deleted_never_comes_back() {
 }
 
 #[test]
-fn a_tombstone_goes_when_its_time_is_over_though_nothing_else_happens() {
+fn an_expired_tombstone_goes_in_an_idle_log() {
     for reopened in [false, true] {
         let mut world = World::new();
         world.put(&[("a", some("1")), ("b", some("1"))]);
@@ -129,7 +129,7 @@ fn a_tombstone_goes_when_its_time_is_over_though_nothing_else_happens() {
 }
 
 #[test]
-fn a_quiet_log_gives_up_its_tombstones_however_little_of_it_is_new() {
+fn a_quiet_log_drops_its_tombstones() {
     let mut world = World::new();
     (0..60).for_each(|n| world.put(&[(&format!("k{n}"), some(&"v".repeat(40)))]));
     world.roll();
@@ -143,7 +143,7 @@ fn a_quiet_log_gives_up_its_tombstones_however_little_of_it_is_new() {
 }
 
 #[test]
-fn a_batch_whose_tombstone_was_overtaken_asks_for_no_more_passes() {
+fn a_replaced_tombstone_causes_no_more_passes() {
     let mut world = World::new();
     world.put(&[("a", None), ("b", some("1"))]);
     world.roll();
@@ -160,7 +160,7 @@ fn a_batch_whose_tombstone_was_overtaken_asks_for_no_more_passes() {
 }
 
 #[test]
-fn a_record_without_key_and_value_is_no_tombstone_whose_time_ends() {
+fn a_record_without_key_and_value_is_no_tombstone() {
     let mut world = World::new();
     world.put_any(&[(None, None), (Some("a"), some("1"))], None);
     world.rest(&POLICY);
@@ -235,7 +235,7 @@ fn a_reader_keeps_what_it_has_open() {
 }
 
 #[test]
-fn a_pass_that_the_log_changed_under_publishes_nothing() {
+fn a_pass_publishes_nothing_once_the_log_has_changed() {
     let mut world = busy(Codec::None);
     let pass = Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).unwrap();
     let done = pass.survey(&|_| true).unwrap().step(&|_| true).unwrap().unwrap();
@@ -248,7 +248,7 @@ fn a_pass_that_the_log_changed_under_publishes_nothing() {
 }
 
 #[test]
-fn a_pass_that_saw_records_which_were_truncated_since_says_nothing_of_their_offsets() {
+fn a_pass_never_marks_truncated_offsets_as_clean() {
     let mut world = busy(Codec::None);
     let pass = Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).unwrap();
     let mut pass = pass.survey(&|_| true).unwrap();
@@ -320,7 +320,7 @@ fn epochs_begin_where_they_began() {
 }
 
 #[test]
-fn retention_counts_what_was_written_also_what_compaction_took() {
+fn retention_counts_records_that_compaction_removed() {
     let mut world = busy(Codec::None);
     assert!(world.compact(&POLICY).unwrap());
     let second = world.log.reader().segments()[1].base_offset.value();

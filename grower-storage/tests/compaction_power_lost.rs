@@ -106,7 +106,7 @@ fn while_a_quiet_log_comes_to_rest() {
 }
 
 #[test]
-fn while_what_was_interrupted_is_finished() {
+fn while_an_interrupted_pass_is_finished() {
     for first in 0.. {
         let mut interrupted = world();
         interrupted.faults.lose_power_after(interrupted.faults.mutations() + first);
@@ -169,7 +169,7 @@ fn after_a_pass_that_could_not_be_finished_and_within_the_next() {
 
 /// The old files and the new may then stand side by side, and nothing says which of them count.
 #[test]
-fn and_the_manifest_rots_before_it_comes_back() {
+fn and_the_manifest_is_corrupted_meanwhile() {
     for after in 0.. {
         let mut world = world();
         let expected = world.last_values();
@@ -218,7 +218,7 @@ fn a_write_that_fails_leaves_the_log_in_service() {
 }
 
 #[test]
-fn a_want_of_descriptors_at_any_call_fails_no_log_and_hides_no_record() {
+fn too_few_descriptors_at_any_call_fails_no_log_and_hides_no_record() {
     let calls =
         [Call::Create, Call::Open, Call::OpenDir, Call::Read, Call::List, Call::Write, Call::Rename, Call::Remove];
     let mut whole = world();

@@ -116,7 +116,7 @@ fn in_runs_of(entries: usize) -> IndexFactory {
 }
 
 #[test]
-fn memory_for_the_index_of_a_segment_is_bounded_however_it_came_about() {
+fn memory_for_the_index_of_a_segment_is_bounded() {
     const BATCHES: usize = 20_000;
     let bytes = Arc::new(AtomicUsize::new(0));
     let told = bytes.clone();
@@ -139,7 +139,7 @@ fn memory_for_the_index_of_a_segment_is_bounded_however_it_came_about() {
 }
 
 #[test]
-fn an_index_that_cannot_be_read_back_makes_lookups_longer_and_not_wrong() {
+fn an_unreadable_index_makes_lookups_longer_not_wrong() {
     let world = World::new(in_runs_of(8), 200);
     let next_read_fails = || world.faults.inject(Fault::io(Call::Read, world.faults.calls(Call::Read)));
     let reads = world.faults.calls(Call::Read);
@@ -158,6 +158,7 @@ fn an_append_does_not_wait_for_a_reader_of_the_index_file() {
         reading.send(()).unwrap();
         go_on.recv_timeout(Duration::from_secs(60)).expect("the append comes back while this read is under way");
     });
+    #[expect(clippy::disallowed_methods, reason = "the reader must wait while the writer appends")]
     let lookup = std::thread::spawn(move || at_offset(&reader, 100));
     wait.recv().unwrap();
     world.append();

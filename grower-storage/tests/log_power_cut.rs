@@ -42,9 +42,9 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// After a crash: everything acknowledged is there, nothing else appeared, nothing is taken for rot.
+    /// After a crash: everything acknowledged is there, nothing else appeared, nothing is taken for corruption.
     fn settle(&mut self, log: &DiskLog, report: &RecoveryReport) {
-        assert_eq!(report.damaged, [], "a power cut is never taken for rot");
+        assert_eq!(report.damaged, [], "a power cut is never taken for corruption");
         let end = log.span().end;
         assert!(self.acknowledged <= end, "{} was acknowledged, the log ends at {end}", self.acknowledged);
         self.batches.retain(|(base, _)| *base < end);

@@ -26,10 +26,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1usize..60).prop_map(|count| vec![1; count]),
     ];
     let interval = (ticks, 1u32..3, 0usize..60);
-    prop::collection::vec(interval, 1..4).prop_map(|stretches| {
+    prop::collection::vec(interval, 1..4).prop_map(|runs| {
         let like =
             |(ticks, records, length): (Vec<i64>, u32, usize)| ticks.into_iter().map(move |ms| (records, length, ms));
-        stretches.into_iter().flat_map(like).collect()
+        runs.into_iter().flat_map(like).collect()
     })
 }
 
@@ -139,7 +139,7 @@ fn a_batch_within_a_record_is_never_taken_for_one_of_the_log() {
 
 /// The index says that batches are alike that are not: what is found decides.
 #[test]
-fn an_index_that_is_wrong_about_a_row_costs_no_record() {
+fn a_wrong_uniform_run_costs_no_record() {
     let (disk, options) = (MemDisk::default(), options(1_000, 4_000));
     let (mut log, mut memory) = (open(&disk, &options), MemLog::new(options.clone()));
     for offset in 0..80i64 {

@@ -77,7 +77,7 @@ fn a_check_changes_nothing_and_finds_nothing_in_a_log_that_was_killed() {
 }
 
 #[test]
-fn an_index_entry_that_no_crash_left_so_is_damaged_also_behind_what_was_synced() {
+fn an_index_entry_that_no_crash_leaves_is_damage_even_after_the_synced_end() {
     let mut world = world(roomy());
     world.log.checkpoint(Default::default()).unwrap();
     let index = first_log().with_extension("growerindex");

@@ -56,7 +56,7 @@ fn reopen(disk: &MemDisk) -> (DiskLog, u64) {
 }
 
 #[test]
-fn an_opening_reads_little_of_a_long_log_wherever_a_power_cut_ends_it() {
+fn an_opening_after_a_power_cut_reads_little_of_a_long_log() {
     let reads = |batches, unflushed| {
         let disk = MemDisk::default();
         cut_off(&disk, batches, unflushed);
@@ -91,7 +91,7 @@ fn a_damaged_or_missing_snapshot_leaves_the_one_before_it() {
 }
 
 #[test]
-fn no_snapshot_speaks_of_records_that_were_truncated() {
+fn no_snapshot_knows_truncated_records() {
     let disk = MemDisk::default();
     cut_off(&disk, 60, 0);
     let (mut log, _) = reopen(&disk);

@@ -120,7 +120,7 @@ fn a_removed_segment_is_readable_only_for_those_who_hold_it() {
 }
 
 #[test]
-fn a_log_whose_files_were_moved_away_reads_nothing_of_files_that_took_their_names() {
+fn a_detached_log_never_reads_files_that_took_its_names() {
     let mut world = log_kit::World::new(log_kit::options());
     while world.log.reader().segments().len() < 3 {
         world.append(1, 60).unwrap();

@@ -71,7 +71,7 @@ fn a_torn_tail_is_cut_counted_and_kept() {
 }
 
 #[test]
-fn a_hole_above_the_durable_end_is_a_torn_tail_even_before_sound_batches() {
+fn damage_above_the_durable_end_is_a_torn_tail_even_before_sound_batches() {
     let mut world = two_flushed_one_not(roomy());
     world.append(1, 30).unwrap();
     let start = world.batches[..2].iter().map(|batch| batch.bytes.len()).sum::<usize>();
@@ -320,7 +320,7 @@ fn a_restart_after_a_kill_reads_no_more_than_the_tail() {
 }
 
 #[test]
-fn damage_between_the_last_trusted_entry_and_the_durable_end_is_rot() {
+fn damage_between_the_last_trusted_entry_and_the_durable_end_is_corruption() {
     for at in [3, 9, 16, 80] {
         let index = IndexFactory::sparse(250);
         let mut world = World::new(LogOptions { segment_bytes: 1 << 20, index, ..options() });

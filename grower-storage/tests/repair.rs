@@ -8,7 +8,7 @@ use grower_storage::disk::{Disk, FaultDisk, MemDisk};
 use grower_storage::log::{DiskLog, Log, ReadError};
 use grower_storage::repair::{AcceptLossError, Acceptance, AcceptedLoss, accept_loss, lost_records, would_lose};
 use grower_storage::verify::verify;
-use log_kit::{DIR, Kept, World};
+use log_kit::{AppendedBatch, DIR, World};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// A stopped log of three segments, seven batches and two epochs, with something done to its files.
 struct Damaged {
     disk: MemDisk,
-    batches: Vec<Kept>,
+    batches: Vec<AppendedBatch>,
     end: Offset,
 }
 
@@ -40,7 +40,7 @@ impl Damaged {
     }
 
     /// One bit flipped within the batch that begins at this offset.
-    fn rotten(bases: &[u64]) -> Self {
+    fn corrupt(bases: &[u64]) -> Self {
         Self::new(|disk| {
             for path in Self::logs(disk) {
                 let mut at = 0;
@@ -76,7 +76,7 @@ impl Damaged {
         assert_eq!(log.span(), Offset::ZERO..self.end);
         log.reader().check(log.span()).unwrap();
         let is_lost = |offset: u64| lost.iter().any(|lost| lost.contains(&Offset::new(offset)));
-        let kept: Vec<&Kept> = self.batches.iter().filter(|batch| !is_lost(batch.base)).collect();
+        let kept: Vec<&AppendedBatch> = self.batches.iter().filter(|batch| !is_lost(batch.base)).collect();
         let found = read_all(&log);
         assert_eq!(found.len(), kept.len());
         assert!(found.iter().zip(&kept).all(|(found, kept)| *found == kept.bytes));
@@ -109,9 +109,9 @@ fn accept(disk: &dyn Disk, ranges: &[Range<Offset>]) -> Result<Vec<AcceptedLoss>
 }
 
 #[test]
-fn every_rotten_batch_can_be_given_up_and_costs_no_other() {
-    for batch in Damaged::rotten(&[]).batches {
-        let damaged = Damaged::rotten(&[batch.base]);
+fn every_corrupt_batch_can_be_given_up_and_costs_no_other() {
+    for batch in Damaged::corrupt(&[]).batches {
+        let damaged = Damaged::corrupt(&[batch.base]);
         let lost = damaged.lost();
         assert_eq!(lost, [Offset::new(batch.base)..Offset::new(batch.next)]);
         let losses = accept(&damaged.disk, &lost).unwrap();
@@ -126,7 +126,7 @@ fn every_rotten_batch_can_be_given_up_and_costs_no_other() {
 
 #[test]
 fn several_ranges_in_several_files_are_given_up_at_once_and_only_once() {
-    let damaged = Damaged::rotten(&[1, 3, 9]);
+    let damaged = Damaged::corrupt(&[1, 3, 9]);
     let lost = damaged.lost();
     assert_eq!(lost.len(), 3);
     assert_eq!(accept(&damaged.disk, &lost).unwrap().len(), 3);
@@ -152,7 +152,7 @@ fn missing_and_short_files_can_be_given_up() {
 
 #[test]
 fn a_range_that_does_not_fit_changes_nothing() {
-    let damaged = Damaged::rotten(&[1]);
+    let damaged = Damaged::corrupt(&[1]);
     let faulty = FaultDisk::new(damaged.disk.clone());
     let sound = Offset::new(4)..Offset::new(6);
     let narrow = Offset::new(1)..Offset::new(2);
@@ -189,7 +189,7 @@ fn an_interrupted_repair_loses_nothing_else_and_is_finished_by_the_next_one() {
     let mut outcomes = BTreeSet::new();
     for power in 0..300 {
         for opened_between in [false, true] {
-            let damaged = Damaged::rotten(&[1, 9]);
+            let damaged = Damaged::corrupt(&[1, 9]);
             let lost = damaged.lost();
             let faulty = FaultDisk::new(damaged.disk.clone());
             faulty.faults().lose_power_after(power);

@@ -10,14 +10,14 @@ use log_kit::{DIR, World};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const ASIDE: &str = "/aside";
+const BACKUP: &str = "/backup";
 
 /// Gives every piece another name, as a backup does.
 fn link(disk: &MemDisk, backup_files: &[BackupFile]) {
-    disk.create_dir_all(Path::new(ASIDE)).unwrap();
+    disk.create_dir_all(Path::new(BACKUP)).unwrap();
     for backup_file in backup_files {
         assert_eq!(backup_file.copy, None);
-        disk.link(&Path::new(DIR).join(&backup_file.name), &Path::new(ASIDE).join(&backup_file.name)).unwrap();
+        disk.link(&Path::new(DIR).join(&backup_file.name), &Path::new(BACKUP).join(&backup_file.name)).unwrap();
     }
 }
 
@@ -27,13 +27,13 @@ fn contents(disk: &MemDisk, dir: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn nothing_that_a_log_does_later_changes_a_sealed_file() {
+fn no_later_change_of_a_log_touches_a_sealed_file() {
     for change in 0..5 {
         let mut world = World::new(log_kit::options());
         (0..7).for_each(|n| assert!(world.append(1 + n % 2, 20).is_ok()));
         let end = world.log.span().end.value();
         link(&world.memory, &world.log.seal(Default::default()).unwrap());
-        let before = contents(&world.memory, ASIDE);
+        let before = contents(&world.memory, BACKUP);
         match change {
             0 => (0..9).for_each(|_| assert!(world.append(1, 30).is_ok())),
             1 => world.truncate(end).unwrap(),
@@ -47,7 +47,7 @@ fn nothing_that_a_log_does_later_changes_a_sealed_file() {
         world.kill();
         world.append(1, 30).unwrap();
         world.check();
-        assert_eq!(contents(&world.memory, ASIDE), before, "change {change}");
+        assert_eq!(contents(&world.memory, BACKUP), before, "change {change}");
     }
 }
 
@@ -58,11 +58,11 @@ fn the_sealed_files_alone_are_the_whole_log() {
     let end = world.log.span().end;
     link(&world.memory, &world.log.seal(Default::default()).unwrap());
     world.log.seal(Default::default()).unwrap();
-    let verified = verify(&world.memory, Path::new(ASIDE), |_| {}).unwrap();
+    let verified = verify(&world.memory, Path::new(BACKUP), |_| {}).unwrap();
     assert_eq!((verified.findings, verified.offsets.map(|offsets| offsets.end)), (vec![], Some(end)));
     let disk: Arc<dyn Disk> = Arc::new(world.memory.clone());
     disk.remove_dir_all(Path::new(DIR)).unwrap();
-    disk.rename(Path::new(ASIDE), Path::new(DIR)).unwrap();
+    disk.rename(Path::new(BACKUP), Path::new(DIR)).unwrap();
     world.kill();
     world.check();
     world.append(1, 30).unwrap();

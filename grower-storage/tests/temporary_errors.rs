@@ -109,7 +109,7 @@ fn check_retried(fault: fn(Call, u64) -> Fault) {
 }
 
 #[test]
-fn a_want_of_descriptors_at_any_call_only_delays_an_operation() {
+fn too_few_descriptors_at_any_call_only_delays_an_operation() {
     check_retried(Fault::no_descriptors);
 }
 
@@ -170,7 +170,7 @@ fn a_segment_that_may_not_grow_gets_a_successor() {
 }
 
 #[test]
-fn an_append_at_once_neither_rolls_nor_waits_for_room_when_its_segment_may_not_grow() {
+fn an_append_at_once_never_rolls_a_segment_that_may_not_grow() {
     let mut world = World::new(LogOptions { segment_bytes: 1 << 20, ..options() });
     append(&mut world).unwrap();
     for fault in [Fault::too_large, Fault::full] {

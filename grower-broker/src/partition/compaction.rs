@@ -3,7 +3,7 @@
 use super::Partition;
 use crate::config::topic::TopicConfig;
 use grower_protocol::ids::Timestamp;
-use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy, KeepGoing};
+use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy, ContinuePass};
 use grower_storage::log::ChangeError;
 
 /// Log bytes that a pass rewrote.
@@ -40,7 +40,7 @@ impl Partition {
     }
 
     /// Runs a pass to its end, or until `go_on` says no. The writer's lock is held only to publish a finished segment.
-    pub(crate) fn compact(&self, compaction: Compaction, go_on: KeepGoing<'_>) -> Result<CompactedBytes, CompactError> {
+    pub(crate) fn compact(&self, compaction: Compaction, go_on: ContinuePass<'_>) -> Result<CompactedBytes, CompactError> {
         let mut pass = compaction.survey(go_on)?;
         let mut shrunk = CompactedBytes::default();
         while let Some(compacted) = pass.step(go_on)? {

@@ -211,7 +211,7 @@ impl Batch {
 
     /// The same records in a batch that spans all offsets up to `next_offset`, of no producer: its sequence numbers would
     /// no longer be those that were sent. None if a batch cannot span so many.
-    pub fn stretched(&self, next_offset: Offset) -> Option<Self> {
+    pub fn extended_to(&self, next_offset: Offset) -> Option<Self> {
         let header = self.header();
         let last = next_offset.since(header.base_offset).checked_sub(1)?;
         let last_offset_delta = i32::try_from(last).ok()?.cast_unsigned();

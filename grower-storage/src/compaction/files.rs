@@ -78,7 +78,7 @@ impl NewSegment {
         let header = batch.header();
         let end = u32::try_from(self.log.length() + batch.bytes().len() as u64).map_err(too_large)?;
         let next_relative_offset = u32::try_from(header.next_offset().since(self.base)).map_err(too_large)?;
-        let Some(prefix) = batch.bytes().first_chunk() else { return Ok(()) };
+        let prefix = batch.bytes().first_chunk().expect("a checked batch has a header");
         let max_timestamp = header.max_timestamp.as_millis();
         let indexed_batch = IndexedBatch { prefix, next_relative_offset, end, max_timestamp, checksummed: true };
         let entry = self.growing.note(&indexed_batch, 0);
@@ -91,7 +91,7 @@ impl NewSegment {
     /// Makes both files durable, their names included.
     pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<WrittenSegment, DiskError> {
         let bytes = self.log.length();
-        let last = self.growing.finish(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let last = self.growing.finish(u32::try_from(bytes).expect("each batch was checked to fit"));
         last.map_or(Ok(()), |entry| self.index.put(&entry.encode()))?;
         self.log.flush()?;
         self.index.flush()?;

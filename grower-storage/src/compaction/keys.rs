@@ -39,7 +39,8 @@ impl KeyMap {
     pub(crate) fn note(&mut self, key: &[u8], offset: Offset) -> Result<(), Full> {
         let digest = self.digest(key);
         if self.latest.len() < self.keys_max {
-            self.latest.insert(digest, offset);
+            let before = self.latest.insert(digest, offset);
+            debug_assert!(before <= Some(offset), "the records of a key come in order");
             return Ok(());
         }
         self.latest.get_mut(&digest).map(|latest| *latest = offset).ok_or(Full)

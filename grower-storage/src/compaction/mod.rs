@@ -25,7 +25,7 @@ mod plan;
 mod record_filter;
 
 pub use crate::log::Compacted;
-pub use pass::{Compaction, CompactionPass, KeepGoing};
+pub use pass::{Compaction, CompactionPass, ContinuePass};
 
 use crate::disk::DiskError;
 use grower_protocol::ids::Offset;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// Asked between batches whether the pass continues, and told before memory is taken: how many bytes the pass then
 /// holds, its keys apart.
-pub type KeepGoing<'a> = &'a dyn Fn(usize) -> bool;
+pub type ContinuePass<'a> = &'a dyn Fn(usize) -> bool;
 
 /// A pass that is due. It works outside the log's lock.
 pub struct Compaction {
@@ -61,7 +61,7 @@ impl Compaction {
 
     /// Reads the new records and notes the last one of each key. Then verifies all that the pass will touch, before it
     /// changes anything.
-    pub fn survey(self, go_on: KeepGoing<'_>) -> Result<CompactionPass, CompactionError> {
+    pub fn survey(self, go_on: ContinuePass<'_>) -> Result<CompactionPass, CompactionError> {
         let mut keys = KeyMap::new(self.policy.keys_bytes, self.dirty_offsets());
         let sealed = &self.sealed;
         let mut known_end = sealed.cleaned_end;
@@ -74,13 +74,14 @@ impl Compaction {
         }
         let groups: VecDeque<Range<usize>> =
             plan::groups(&candidates(&sealed.segments), known_end, sealed.segment_bytes).into();
+        debug_assert!(sealed.cleaned_end <= known_end, "a survey never knows less than the passes before");
         let touched = groups.back().map_or(0, |last| last.end);
         sealed.segments.iter().take(touched).try_for_each(|segment| self.verify(segment, go_on))?;
         Ok(CompactionPass { compaction: self, keys, known_end, groups, done: false })
     }
 
     /// Verifies content by CRCs, headers by header checksums and epochs.
-    fn verify(&self, segment: &Segment, go_on: KeepGoing<'_>) -> Result<(), CompactionError> {
+    fn verify(&self, segment: &Segment, go_on: ContinuePass<'_>) -> Result<(), CompactionError> {
         if !go_on(0) {
             return Err(CompactionError::Stopped);
         }
@@ -100,7 +101,7 @@ fn survey(
     segment: &Segment,
     from: Offset,
     keys: &mut KeyMap,
-    go_on: KeepGoing<'_>,
+    go_on: ContinuePass<'_>,
 ) -> Result<(Offset, bool), CompactionError> {
     let start = segment.log_position(segment.floor_by_offset(from.max(segment.base)));
     let mut stopped_at = None;
@@ -128,7 +129,7 @@ fn survey(
 
 impl CompactionPass {
     /// Returns the next finished part, its files synced; none at the end of the pass.
-    pub fn step(&mut self, go_on: KeepGoing<'_>) -> Result<Option<Compacted>, CompactionError> {
+    pub fn step(&mut self, go_on: ContinuePass<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(replacement) = self.rewrite(group, go_on)? {
                 return Ok(Some(self.done(CompactionOutcome::Replacement(replacement))));
@@ -146,12 +147,16 @@ impl CompactionPass {
     fn rewrite(
         &self,
         group: Range<usize>,
-        go_on: KeepGoing<'_>,
+        go_on: ContinuePass<'_>,
     ) -> Result<Option<SegmentReplacement>, CompactionError> {
         let sealed = &self.compaction.sealed;
         let old = sealed.segments.get(group).unwrap_or_default().to_vec();
         let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(None) };
         let offsets = first.base..last.end_position().offset;
+        debug_assert!(
+            old.windows(2).all(|pair| pair[0].end_position().offset == pair[1].base),
+            "neighbours are merged"
+        );
         let written = self.write(&old, go_on);
         if !matches!(written, Ok(Some(_))) {
             discard_compacted(&*sealed.disk, &sealed.dir, offsets.start);
@@ -164,7 +169,7 @@ impl CompactionPass {
     }
 
     /// Writes the new files; none if nothing changed.
-    fn write(&self, old: &[Arc<Segment>], go_on: KeepGoing<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
+    fn write(&self, old: &[Arc<Segment>], go_on: ContinuePass<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let Compaction { sealed, remembered, now, policy } = &self.compaction;
         let (disk, dir) = (&*sealed.disk, &*sealed.dir);
@@ -205,7 +210,7 @@ fn bytes_around(batch: &Batch) -> usize {
 fn for_each_batch(
     segment: &Segment,
     start: LogPosition,
-    go_on: KeepGoing<'_>,
+    go_on: ContinuePass<'_>,
     mut each: impl FnMut(Batch) -> Result<ControlFlow<()>, CompactionError>,
 ) -> Result<(), CompactionError> {
     let mut scanner = Scanner::new(segment, ScanMode::Content, start, segment.end_position());

@@ -43,7 +43,7 @@ const QUIET_BYTES_PER_MS: u64 = (1 << 20) / 1000;
 /// - Enough is dirty.
 /// - Tombstones have expired, so they can go.
 /// - Something is dirty, and all of the log has been quiet for longer than a tombstone stays. Then no further records
-/// may come, and there may be tombstones that no pass has seen.
+///   may come, and there may be tombstones that no pass has seen.
 pub(crate) fn due(
     candidates: &[CompactionCandidate],
     dirty: Range<Offset>,

@@ -54,7 +54,7 @@ impl RecordFilter<'_> {
         if end == batch.header().next_offset() {
             return Some(batch);
         }
-        Some(batch.stretched(end).expect("no batch was absorbed that it cannot span"))
+        Some(batch.extended_to(end).expect("no batch was absorbed that it cannot span"))
     }
 
     /// Lets the held batch span the offsets of an empty one. False if it must not.
@@ -79,12 +79,12 @@ impl RecordFilter<'_> {
         }
         let marked = header.delete_horizon();
         let expired = marked.is_some_and(|horizon| horizon <= self.now);
-        let (mut kept, mut tombstones) = (0, false);
+        let (mut count, mut tombstones) = (0, false);
         let charge = |bytes| (self.charge)(&batch, bytes);
         let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
         batch.for_each_keyed_record(limits, |entry| {
             if self.stays(entry, expired) {
-                kept += 1;
+                count += 1;
                 tombstones |= entry.is_tombstone;
             }
             ControlFlow::Continue(())
@@ -95,7 +95,7 @@ impl RecordFilter<'_> {
         let ends = first_cleaned.then(|| self.now.plus_millis(self.delete_retention_ms));
         let horizon = marked.or(ends).filter(|_| tombstones);
         debug_assert!(!(expired && tombstones), "an expired tombstone stays");
-        if kept == header.record_count && horizon == marked {
+        if count == header.record_count && horizon == marked {
             return Ok(batch);
         }
         let left = batch.keep_keyed_records(limits, horizon, |entry| self.stays(entry, expired))?;

@@ -92,6 +92,7 @@ impl ProducerStates {
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
         }
+        debug_assert!(producer.batches.len() < BATCHES_REMEMBERED, "a producer is remembered by a few batches");
         producer.batches.push_back(RememberedBatch {
             base_sequence,
             last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
@@ -122,6 +123,7 @@ impl ProducerStates {
         for (.., id) in &by_age[..self.0.len() - most] {
             self.0.remove(id);
         }
+        debug_assert_eq!(self.0.len(), most, "each producer has one state");
     }
 
     /// Keeps the producers within their limit. Dropping an eighth at once, it need not scan them often.

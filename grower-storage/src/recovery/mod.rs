@@ -35,7 +35,7 @@ use crate::options::LogOptions;
 use crate::producers::{PREVIOUS_NAME, ProducerSnapshots};
 use crate::segment::{ActiveSegment, Corruption, Segment};
 use crate::state_file::{
-    self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, PartitionIdentity, StateFile, StateFileError,
+    self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, LogIdentity, StateFile, StateFileError,
 };
 use grower_protocol::ids::{Offset, Timestamp};
 use std::io::ErrorKind;
@@ -171,10 +171,10 @@ impl Recovered {
 /// there is a sound one.
 fn check_identity(context: &RecoveryContext<'_>, report: &mut RecoveryReport) -> Result<bool, OpenError> {
     let place = context.place;
-    let expected = PartitionIdentity { topic_id: place.topic_id, partition: place.partition };
-    match load_or_note::<PartitionIdentity>(context.disk, place, report)? {
+    let expected = LogIdentity { topic_id: place.topic_id, partition: place.partition };
+    match load_or_note::<LogIdentity>(context.disk, place, report)? {
         Some(found) if found != expected => Err(OpenError::Foreign {
-            path: place.dir.join(PartitionIdentity::NAME),
+            path: place.dir.join(LogIdentity::NAME),
             found: found.to_string(),
             expected: expected.to_string(),
         }),

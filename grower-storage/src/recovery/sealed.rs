@@ -5,11 +5,11 @@
 //! positions is not:
 //!
 //! - From another partition: only the header checksums tell, and not which of the two files is wrong. Refusing the
-//! records here would make a swapped index, which costs nothing, cost a segment. `verify`, the check of a reported
-//! batch and a reader's own check do compare them.
+//!   records here would make a swapped index, which costs nothing, cost a segment. `verify`, the check of a reported
+//!   batch and a reader's own check do compare them.
 //! - From this partition at an older time, with its index: it was sound once. To notice it, a checkpoint would have to
-//! hold every segment's last header checksum and be written at each roll. An operator who restores single files runs
-//! `verify` first.
+//!   hold every segment's last header checksum and be written at each roll. An operator who restores single files runs
+//!   `verify` first.
 
 use super::decide::{IndexAction, ObservedIndex, RecoveryAction, Region, RegionContent, decide, decide_index};
 use super::index::store_index;

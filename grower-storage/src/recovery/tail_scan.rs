@@ -142,8 +142,8 @@ fn log_end(end: LogPosition, known: &KnownBefore<'_>, damage: &mut Vec<Corruptio
     for damage in damage.iter_mut() {
         damage.offsets.end = damage.offsets.end.min(log_end);
     }
-    let told = damage.iter().any(|damage| damage.offsets.end == log_end);
-    if sound_end < log_end && !told {
+    let reported = damage.iter().any(|damage| damage.offsets.end == log_end);
+    if sound_end < log_end && !reported {
         let what = "they were durable, and the file does not hold them".into();
         damage.push(Corruption { bytes: end.bytes..end.bytes, offsets: sound_end..log_end, what });
     }

@@ -8,8 +8,8 @@
 //! A crash before the audit record leaves the damage. After it, the next opening or repair finishes the exchange of
 //! files, however often it is interrupted: the new files are complete and synced by then.
 
-mod aside;
 mod choose;
+mod copy_damaged;
 mod rewrite;
 
 pub use crate::recovery::DamagedRange;
@@ -19,9 +19,7 @@ pub use choose::RangeError;
 use crate::disk::{Disk, DiskError};
 use crate::recovery::{Directory, finish_exchange};
 use crate::segment;
-use crate::state_file::{
-    self, AcceptedLosses, Checkpoint, CompactionState, FileExchange, PartitionIdentity, StateFileError,
-};
+use crate::state_file::{self, AcceptedLosses, Checkpoint, CompactionState, FileExchange, LogIdentity, StateFileError};
 use crate::verify::{Finding, verify};
 use grower_protocol::ids::{Offset, Timestamp};
 use rewrite::{Rewrite, Rewritten};
@@ -92,7 +90,7 @@ pub fn accept_loss(
     if repair.chosen.is_empty() {
         return Ok(Vec::new());
     }
-    let losses = repair.set_aside(cut_dir, acceptance)?;
+    let losses = repair.copy_damaged(cut_dir, acceptance)?;
     let exchange = repair.prepare(acceptance.at)?;
     let mut record = repair.record;
     record.losses.extend(losses.iter().cloned());
@@ -134,7 +132,7 @@ pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Resu
 struct PartitionRepair<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
-    identity: PartitionIdentity,
+    identity: LogIdentity,
     directory: Directory,
     record: AcceptedLosses,
     chosen: Vec<DamagedRange>,
@@ -146,7 +144,7 @@ impl<'a> PartitionRepair<'a> {
         let verified = verify(disk, dir, |_| {})?;
         let damaged = lost_records(&verified.findings);
         let chosen = choose::choose(&damaged, &verified.accepted, ranges)?;
-        let identity = required::<PartitionIdentity>(disk, dir)?;
+        let identity = required::<LogIdentity>(disk, dir)?;
         let record = optional::<AcceptedLosses>(disk, dir)?.unwrap_or_default();
         let truncating = optional::<Checkpoint>(disk, dir)?.is_some_and(|checkpoint| checkpoint.truncating.is_some());
         let compacting = optional::<CompactionState>(disk, dir)?.is_some_and(|state| state.replacing.is_some());
@@ -160,13 +158,13 @@ impl<'a> PartitionRepair<'a> {
     }
 
     /// Copies the damaged bytes, durably.
-    fn set_aside(&self, cut_dir: &Path, acceptance: &Acceptance) -> Result<Vec<AcceptedLoss>, DiskError> {
+    fn copy_damaged(&self, cut_dir: &Path, acceptance: &Acceptance) -> Result<Vec<AcceptedLoss>, DiskError> {
         let before = self.record.losses.len();
         let numbered = (before..).zip(&self.chosen);
         numbered
             .map(|(number, damage)| {
                 let stem = format!("{}-{}", self.identity.topic_id, self.identity.partition);
-                aside::set_aside(self.disk, cut_dir, &format!("{stem}-{number}.lost"), damage, acceptance)
+                copy_damaged::copy_damaged(self.disk, cut_dir, &format!("{stem}-{number}.lost"), damage, acceptance)
             })
             .collect()
     }

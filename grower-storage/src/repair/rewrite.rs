@@ -130,6 +130,7 @@ impl NewLog<'_> {
                 self.file.write_all_at(batch.bytes(), self.position)?;
                 self.position += batch.bytes().len() as u64;
             }
+            debug_assert!(self.at < until, "filling moves on from {}", self.at);
             self.at = until;
         }
         Ok(())

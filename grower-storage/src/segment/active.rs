@@ -164,11 +164,12 @@ impl ActiveSegment {
         let header = batch.header();
         let base = self.segment.base;
         let durable_end = if durable.segment == base { durable.position } else { 0 };
-        let Some(prefix) = batch.bytes().first_chunk() else { return };
+        assert_eq!(header.base_offset, self.segment.end_position().offset, "batches follow each other without a gap");
+        let prefix = batch.bytes().first_chunk().expect("a checked batch has a header");
         let indexed_batch = IndexedBatch {
             prefix,
-            next_relative_offset: narrow(header.next_offset().since(base)),
-            end: narrow(self.position() + batch.bytes().len() as u64),
+            next_relative_offset: fits(header.next_offset().since(base)),
+            end: fits(self.position() + batch.bytes().len() as u64),
             max_timestamp: header.max_timestamp.as_millis(),
             checksummed: true,
         };
@@ -180,6 +181,7 @@ impl ActiveSegment {
     fn write_index(&mut self, entry: Option<IndexEntry>) {
         let Some(entry) = entry else { return };
         self.index_waiting.extend_from_slice(&entry.encode());
+        debug_assert!(self.index_length.is_multiple_of(ENTRY_LENGTH as u64), "the index file has whole entries");
         match self.index.write_all_at(&self.index_waiting, self.index_length) {
             Ok(()) => {
                 self.index_length += self.index_waiting.len() as u64;
@@ -207,6 +209,7 @@ impl ActiveSegment {
         let entry = self.segment.finish_index(narrow(position));
         let changed = entry.is_some() || self.indexed < position;
         self.write_index(entry);
+        debug_assert!(self.indexed <= position, "no entry covers bytes past the end");
         self.indexed = position;
         changed
     }
@@ -217,7 +220,12 @@ impl ActiveSegment {
     }
 }
 
-/// Positions and relative offsets of a segment fit 32 bits: it rolls before they would not.
+/// Positions and relative offsets of an active segment fit 32 bits: it rolls before they would not.
+fn fits(value: u64) -> u32 {
+    u32::try_from(value).expect("a segment rolls before its index cannot count it")
+}
+
+/// A position in a file that may be longer than an index can count: every entry is before it.
 pub(crate) fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

@@ -44,8 +44,8 @@ pub(crate) fn inspect(
             ScanItem::Batch(found) => interval.batch(found.bytes, &found.header, &found.prefix),
             ScanItem::Corrupt(region) => interval.damage.push(region.into()),
         }
-        if let Some(closing) = scanner.interval_end() {
-            damage.extend(interval.close(scanner.position(), Some(&closing)));
+        if let Some(ended) = scanner.interval_end() {
+            damage.extend(interval.close(scanner.position(), Some(&ended)));
             interval = IntervalCheck::new(scanner.position(), expected);
         }
     }
@@ -97,10 +97,9 @@ impl<'a> IntervalCheck<'a> {
     }
 
     /// If only the header checksum fails, the whole interval is reported damaged: which batch it is remains unknown.
-    fn close(mut self, end: LogPosition, closing: Option<&IntervalEnd>) -> Vec<Corruption> {
-        let whole = closing.filter(|closing| closing.since == Some(self.start.bytes));
-        let judged =
-            whole.map(|closing| closing.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
+    fn close(mut self, end: LogPosition, ended: Option<&IntervalEnd>) -> Vec<Corruption> {
+        let whole = ended.filter(|ended| ended.since == Some(self.start.bytes));
+        let judged = whole.map(|ended| ended.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
         if self.damage.is_empty() && judged.is_some_and(|entry| entry.header_checksum != self.header_checksum.take()) {
             self.damage.push(Corruption {
                 bytes: self.start.bytes..end.bytes,

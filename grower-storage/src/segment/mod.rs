@@ -134,6 +134,7 @@ impl Segment {
     /// Puts back an index entry that was read from the file.
     pub(crate) fn restore(&self, entry: IndexEntry) {
         let mut state = self.state.write();
+        debug_assert!(state.end_position.bytes <= entry.position.into(), "restored entries rise");
         state.end_position = self.log_position(entry.into());
         state.max_timestamp = state.max_timestamp.max(Some(Timestamp::from_millis(entry.max_timestamp)));
         if let Index::Growing(index, _) = &mut state.index {
@@ -154,8 +155,8 @@ impl Segment {
     }
 
     /// An index position in terms of the whole log.
-    pub(crate) fn log_position(&self, mark: IndexPosition) -> LogPosition {
-        LogPosition { bytes: mark.position.into(), offset: self.base.saturating_add(mark.relative_offset.into()) }
+    pub(crate) fn log_position(&self, indexed: IndexPosition) -> LogPosition {
+        LogPosition { bytes: indexed.position.into(), offset: self.base.saturating_add(indexed.relative_offset.into()) }
     }
 
     /// Publishes a batch that was written. Returns the index entry to store, if one is due.

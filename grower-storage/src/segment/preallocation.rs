@@ -44,11 +44,16 @@ impl Preallocation {
     pub(super) fn cut(&mut self, position: u64) {
         self.allocate(position);
         self.zeroed = self.zeroed.min(position);
+        self.check();
     }
 
     /// There is room up to there.
     pub(super) fn allocate(&mut self, end: u64) {
         self.allocated = end;
+    }
+
+    fn check(&self) {
+        debug_assert!(self.zeroed <= self.allocated, "zeros lie within the allocated room");
     }
 
     /// A sync happened that a producer waited for.
@@ -73,7 +78,9 @@ impl Preallocation {
         if !pays || fill.is_empty() {
             return None;
         }
+        debug_assert!(position <= fill.start, "records before {position} are never zeroed");
         self.zeroed = fill.end;
+        self.check();
         Some(fill)
     }
 }

@@ -112,10 +112,13 @@ impl<'a> Scanner<'a> {
             Ok(found) => ScanItem::Batch(found),
             Err(what) => ScanItem::Corrupt(self.region(what)?),
         };
+        let before = self.at.bytes;
         self.at = match &item {
             ScanItem::Batch(found) => LogPosition { bytes: found.bytes.end, offset: found.header.next_offset() },
             ScanItem::Corrupt(region) => LogPosition { bytes: region.bytes.end, offset: region.offsets.end },
         };
+        debug_assert!(before < self.at.bytes, "a scan moves on from {before}");
+        debug_assert!(self.at.bytes <= self.until.bytes, "a scan stays within its end");
         Ok(Some(item))
     }
 

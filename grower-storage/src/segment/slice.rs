@@ -24,6 +24,7 @@ enum SliceSource {
 
 impl Slice {
     pub(crate) fn file(file: SharedFile, bytes: Range<u64>, offsets: Range<Offset>) -> Self {
+        debug_assert!(bytes.start < bytes.end && offsets.start < offsets.end, "a slice has whole batches");
         let length = usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX);
         Self { source: SliceSource::File { file, position: bytes.start, length }, offsets }
     }

@@ -7,12 +7,12 @@ use std::fmt;
 
 /// Which partition a log belongs to. Body: topic id, 16 bytes | partition u32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionIdentity {
+pub(crate) struct LogIdentity {
     pub(crate) topic_id: TopicId,
     pub(crate) partition: PartitionId,
 }
 
-impl PartitionIdentity {
+impl LogIdentity {
     /// The seed of this partition's header checksums.
     pub(crate) fn checksum_seed(&self) -> u32 {
         let mut bytes = [0; 20];
@@ -22,13 +22,13 @@ impl PartitionIdentity {
     }
 }
 
-impl fmt::Display for PartitionIdentity {
+impl fmt::Display for LogIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic_id, self.partition)
     }
 }
 
-impl StateFile for PartitionIdentity {
+impl StateFile for LogIdentity {
     const KIND: [u8; 4] = *b"GWpm";
     const VERSION: u16 = 1;
     const NAME: &'static str = "partition.meta";

@@ -19,7 +19,7 @@ pub(crate) use compaction::{CompactionState, PendingReplacement};
 pub(crate) use fields::{FieldReader, FieldWriter};
 pub use losses::AcceptedLoss;
 pub(crate) use losses::{AcceptedLosses, FileExchange};
-pub(crate) use meta::PartitionIdentity;
+pub(crate) use meta::LogIdentity;
 
 use crate::disk::{Disk, DiskError};
 use std::path::{Path, PathBuf};
@@ -109,9 +109,10 @@ pub(crate) fn encode<T: StateFile>(content: &T) -> Vec<u8> {
     bytes.extend_from_slice(&T::KIND);
     bytes.extend_from_slice(&T::VERSION.to_be_bytes());
     bytes.extend_from_slice(&[0; 2]);
-    bytes.extend_from_slice(&u32::try_from(body.len()).expect("small files are small").to_be_bytes());
+    bytes.extend_from_slice(&u32::try_from(body.len()).expect("state files are small").to_be_bytes());
     bytes.extend_from_slice(&body);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    debug_assert_eq!(bytes.len(), FRAME_LENGTH + body.len(), "a state file is its frame and its body");
     bytes
 }
 

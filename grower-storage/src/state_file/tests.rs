@@ -15,7 +15,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_of_state_files_never_change() {
-    let identity = PartitionIdentity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
+    let identity = LogIdentity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
     insta::assert_snapshot!(hex(&encode(&identity)), @"4757706d 00010000 00000014 abababab abababab abababab abababab 00000003 ac6b4421");
     insta::assert_snapshot!(hex(&encode(&CHECKPOINT)), @"47576370 00010000 0000002c 00000000 00000001 00000000 00000009 00000000 00000006 00000000 00001234 00000001 00000000 00000008 09cea52f");
     let history = EpochHistory::from_entries([EpochStart { epoch: LeaderEpoch::new(2), start: Offset::new(5) }]);

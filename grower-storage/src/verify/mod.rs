@@ -88,12 +88,12 @@ pub struct VerifyReport {
 pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifyReport, DiskError> {
     let mut verified = VerifyReport::default();
     let Some(mut directory) = Directory::list(disk, dir)? else { return Ok(verified) };
-    let small = StateFiles::read(disk, dir, &directory, &mut verified.findings)?;
-    if let Some(replacing) = &small.replacing {
+    let state = StateFiles::read(disk, dir, &directory, &mut verified.findings)?;
+    if let Some(replacing) = &state.replacing {
         directory.assume_finished(replacing);
     }
-    directory.forget_dropped(small.checkpoint.as_ref());
-    let check = PartitionCheck { disk, dir, directory: &directory, small: &small };
+    directory.forget_dropped(state.checkpoint.as_ref());
+    let check = PartitionCheck { disk, dir, directory: &directory, state: &state };
     for (at, base) in directory.logs.iter().enumerate() {
         let end = match directory.logs.get(at + 1) {
             Some(next) => check.sealed(*base, *next, &mut verified)?,
@@ -103,18 +103,18 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
         verified.offsets = Some(start..end);
         progress(verified.bytes);
     }
-    let leftover = directory.leftover_indexes(disk, dir, small.checkpoint.as_ref())?;
+    let leftover = directory.leftover_indexes(disk, dir, state.checkpoint.as_ref())?;
     let lost_logs = directory.indexes.iter().filter(|base| !directory.logs.contains(base) && !leftover.contains(base));
     for base in lost_logs {
         verified.findings.push(Finding::file(dir.join(segment::index_name(*base)), "its log file is not there"));
     }
-    if let Some(end) = small.checkpoint.and_then(|checkpoint| checkpoint.truncating) {
+    if let Some(end) = state.checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         let kept = |finding: &Finding| finding.stays_after_truncation(&directory, end);
         verified.findings.retain(kept);
     }
     let orphans_end = directory.end_by_orphans(disk, dir)?;
-    small.check_against(verified.offsets.clone(), orphans_end, dir, &mut verified.findings);
-    verified.accepted = small.losses.losses;
+    state.check_against(verified.offsets.clone(), orphans_end, dir, &mut verified.findings);
+    verified.accepted = state.losses.losses;
     Ok(verified)
 }
 
@@ -122,7 +122,7 @@ struct PartitionCheck<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     directory: &'a Directory,
-    small: &'a StateFiles,
+    state: &'a StateFiles,
 }
 
 impl PartitionCheck<'_> {
@@ -144,10 +144,10 @@ impl PartitionCheck<'_> {
 
     /// Checks the last segment: its bytes above the durable end may be torn.
     fn last(&self, base: Offset, verified: &mut VerifyReport) -> Result<Offset, DiskError> {
-        let durable = self.small.checkpoint.map(|checkpoint| checkpoint.durable).filter(|end| end.segment == base);
+        let durable = self.state.checkpoint.map(|checkpoint| checkpoint.durable).filter(|end| end.segment == base);
         let index = self.index(base, durable.map_or(0, |end| end.position), &mut verified.findings)?;
         let TailScan { file, end, log_end, durable, length, damage, .. } =
-            scan_tail(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
+            scan_tail(self.disk, self.dir, base, self.state.checkpoint.as_ref(), self.state.seed)?;
         let path = file.path().to_owned();
         let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end, None);
         self.inspect(&segment, end, verified)?;
@@ -164,7 +164,7 @@ impl PartitionCheck<'_> {
 
     fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut VerifyReport) -> Result<(), DiskError> {
         let start = LogPosition { bytes: 0, offset: segment.base };
-        let expected = Expectations { seed: self.small.seed, epochs: &self.small.epochs };
+        let expected = Expectations { seed: self.state.seed, epochs: &self.state.epochs };
         let path = segment.file.path();
         for damage in inspect(segment, start, until, &expected)? {
             verified.findings.push(Finding::damage(path.to_owned(), damage));

@@ -6,7 +6,7 @@ use crate::epochs::EpochHistory;
 use crate::producers::{PREVIOUS_NAME, ProducerSnapshot};
 use crate::recovery::Directory;
 use crate::state_file::{
-    self, AcceptedLosses, Checkpoint, CompactionState, PartitionIdentity, PendingReplacement, StateFile, StateFileError,
+    self, AcceptedLosses, Checkpoint, CompactionState, LogIdentity, PendingReplacement, StateFile, StateFileError,
 };
 use std::path::Path;
 
@@ -32,7 +32,7 @@ impl StateFiles {
         let checkpoint = read(disk, dir, false, findings)?;
         let orphans = directory.end_by_orphans(disk, dir)?;
         let begun = directory.has_begun(checkpoint.as_ref(), orphans);
-        let identity: Option<PartitionIdentity> = read(disk, dir, begun, findings)?;
+        let identity: Option<LogIdentity> = read(disk, dir, begun, findings)?;
         let epochs: Option<EpochHistory> = read(disk, dir, begun, findings)?;
         read::<ProducerSnapshot>(disk, dir, false, findings)?;
         let previous = state_file::load_from::<ProducerSnapshot>(disk, dir.join(PREVIOUS_NAME));

@@ -62,7 +62,7 @@ fn place() -> LogLocation {
 fn open(disk: &Arc<dyn Disk>, options: &LogOptions, now: i64) -> DiskLog {
     let opened = DiskLog::open(disk.clone(), place(), options.clone(), Timestamp::from_millis(now));
     let (log, report) = opened.expect("the log opens");
-    assert!(report.damaged.is_empty(), "a crash is never taken for rot: {:?}", report.damaged);
+    assert!(report.damaged.is_empty(), "a crash is never taken for corruption: {:?}", report.damaged);
     log
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn happen(world: &mut World, what: &Happening) -> bool {
         }
         Happening::CutPower(torn) => {
             let durable = world.log.durable_end().value();
-            assert!(world.cut_power(*torn).damaged.is_empty(), "a power cut is never taken for rot");
+            assert!(world.cut_power(*torn).damaged.is_empty(), "a power cut is never taken for corruption");
             world.settle(durable);
             true
         }
@@ -101,7 +101,7 @@ pub(crate) fn cut_power_during(world: &mut World, what: &Happening, after: u64, 
     let done = happen(world, what);
     let durable = if done { world.log.durable_end().value() } else { durable };
     let damaged = world.cut_power(torn).damaged;
-    assert!(damaged.is_empty(), "a power cut is never taken for rot: {damaged:?}");
+    assert!(damaged.is_empty(), "a power cut is never taken for corruption: {damaged:?}");
     if done {
         world.settle(durable);
         return;

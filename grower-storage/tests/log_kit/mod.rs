@@ -60,7 +60,7 @@ pub(crate) fn batch_of(producer: u64, records: u32, length: usize, sequence: i32
 
 /// A batch that was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct AppendedBatch {
     pub(crate) base: u64,
     pub(crate) next: u64,
     pub(crate) bytes: Bytes,
@@ -77,7 +77,7 @@ pub(crate) struct World {
     pub(crate) log: DiskLog,
     pub(crate) start: u64,
     /// All that was appended and not truncated, also what is before the start.
-    pub(crate) batches: Vec<Kept>,
+    pub(crate) batches: Vec<AppendedBatch>,
     pub(crate) epoch: u32,
     pub(crate) now: i64,
 }
@@ -108,7 +108,7 @@ impl World {
         assert!(!appended.duplicate, "a batch that is not in the log is no duplicate");
         let bytes = batch(records, length, source.2, self.now).place(appended.base_offset, epoch).bytes().clone();
         assert_eq!(appended.base_offset.value(), self.end(), "offsets are dense");
-        self.batches.push(Kept {
+        self.batches.push(AppendedBatch {
             base: appended.base_offset.value(),
             next: appended.next_offset.value(),
             bytes,
@@ -185,7 +185,7 @@ impl World {
     pub(crate) fn check(&mut self) {
         let span = self.log.span();
         assert_eq!((span.start.value(), span.end.value()), (self.start, self.end()));
-        let expected: Vec<&Kept> = self.batches.iter().filter(|batch| self.start < batch.next).collect();
+        let expected: Vec<&AppendedBatch> = self.batches.iter().filter(|batch| self.start < batch.next).collect();
         let found = self.read_all();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
@@ -211,7 +211,7 @@ impl World {
 
     /// The last batches are recognised when they come again.
     pub(crate) fn check_retries(&mut self) {
-        let recent: Vec<Kept> = self.batches.iter().rev().take(5).cloned().collect();
+        let recent: Vec<AppendedBatch> = self.batches.iter().rev().take(5).cloned().collect();
         for kept in recent.iter().filter(|kept| self.start <= kept.base) {
             let (records, length, sequence) = kept.source;
             let again = batch(records, length, sequence, self.now);

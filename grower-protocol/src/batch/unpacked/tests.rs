@@ -80,12 +80,12 @@ fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
 #[test]
 fn a_stretched_batch_spans_more_and_is_nobodys() {
     let before = batch(Codec::Gzip, 5);
-    let after = before.stretched(Offset::new(1_000)).unwrap();
+    let after = before.extended_to(Offset::new(1_000)).unwrap();
     assert_eq!(views(&after), views(&before));
     assert_eq!((after.header().next_offset(), after.header().producer), (Offset::new(1_000), None));
-    assert!(before.stretched(Offset::new(104)).is_none(), "it never shrinks");
-    assert!(before.stretched(Offset::new(100 + (1 << 31) + 1)).is_none(), "the wire cannot say more");
-    assert!(before.stretched(Offset::new(100 + (1 << 31))).is_some());
+    assert!(before.extended_to(Offset::new(104)).is_none(), "it never shrinks");
+    assert!(before.extended_to(Offset::new(100 + (1 << 31) + 1)).is_none(), "the wire cannot say more");
+    assert!(before.extended_to(Offset::new(100 + (1 << 31))).is_some());
 }
 
 #[test]

@@ -61,11 +61,14 @@ impl DiskLog {
     /// Adds a batch that was written to the log's state.
     fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
         self.active.iter_mut().for_each(|active| active.appended_at(self.now));
+        let base_offset = batch.header().base_offset;
+        assert_eq!(base_offset, self.span().end, "offsets are given out in order and once");
         self.producers.note(batch.header(), self.now);
         self.producers.bound(self.now, &self.options);
         self.snapshots.appended(batch.bytes().len());
         self.view.set_end(next_offset);
-        Appended { base_offset: batch.header().base_offset, next_offset, rolled, duplicate: false }
+        self.check();
+        Appended { base_offset, next_offset, rolled, duplicate: false }
     }
 
     /// Whether [`DiskLog::append_batch`] would do no more than write the batch.
@@ -88,6 +91,7 @@ impl DiskLog {
     }
 
     fn write_to_active(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        assert!(!self.roll_begun, "an append to a segment whose successor may exist would overlap it after a crash");
         let active = self.active.as_mut().expect("make_room left an active segment");
         match active.write(batch, &self.options) {
             Ok(()) => {
@@ -155,6 +159,8 @@ impl DiskLog {
             old.segment.file.release(&self.disk);
         }
         self.view.push(segment);
+        assert_eq!(self.durable.end, self.span().end, "a roll leaves everything durable");
+        self.check();
         Ok(())
     }
 
@@ -168,7 +174,7 @@ impl DiskLog {
     /// Makes everything appended so far durable, with the closing index entry.
     pub(super) fn make_durable(&mut self) -> Result<(), ChangeError> {
         let end = self.span().end;
-        let Some(active) = &mut self.active else { return Ok(()) };
+        let Some(active) = &mut self.active else { return Ok(()) }; // Recovery has synced the files of such a log.
         let cut = active.trim()?;
         let (segment, position) = (active.segment.base, active.position());
         let unsynced = cut || self.durable.end < end;
@@ -180,11 +186,12 @@ impl DiskLog {
         if unsynced {
             self.durable = DurableEnd { end, segment, position };
         }
+        assert_eq!(self.durable.end, end, "everything that was appended is durable");
         self.sync_index()
     }
 
     fn sync_index(&mut self) -> Result<(), ChangeError> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+        let active = self.active.as_mut().expect("the log was synced, so there is an active segment");
         if active.finish_index() {
             let index = active.index.clone();
             self.sync(&[index])?;

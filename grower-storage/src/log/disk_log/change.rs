@@ -35,6 +35,7 @@ impl DiskLog {
             // Nothing above the cut counts as durable any more.
             self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
         }
+        debug_assert!(self.durable.end <= end, "nothing durable is left above the cut at {end}");
         self.store_checkpoint(start, Some(end))?;
         self.truncations += 1;
         // From here on an error is final: the next opening finishes the truncation by the checkpoint.
@@ -45,38 +46,45 @@ impl DiskLog {
     }
 
     fn drop_now(&mut self, start: Offset, end: Offset) -> Result<(), ChangeError> {
-        let mut kept = self.view.segments();
-        let mut dropped = kept.split_off(kept.partition_point(|segment| segment.base <= end));
-        let cut = kept.last().map(|last| cut_at(last, end)).transpose()?;
+        let mut remaining = self.view.segments();
+        let mut dropped = remaining.split_off(remaining.partition_point(|segment| segment.base <= end));
+        let cut = remaining.last().map(|last| cut_at(last, end)).transpose()?;
         let log_end = cut.map_or(start, |cut| cut.offset.max(start));
         // The log end must not fall below the start, and no segment may stay that ends at or before it.
-        dropped.extend(kept.pop_if(|last| log_end == start && last.base < start));
+        dropped.extend(remaining.pop_if(|last| log_end == start && last.base < start));
+        assert!(start <= log_end, "a truncation never passes the log start");
         self.forget_after(log_end)?;
         let active = self.active.take().map(|active| active.segment.base);
-        let last = kept.pop();
-        self.view.replace(start..log_end, kept.clone()); // Before files change: no reader gets one that is about to go, or to be cut.
+        let last = remaining.pop();
+        self.view.replace(start..log_end, remaining.clone()); // Before files change: no reader gets one that is about to go, or to be cut.
         self.remove_segments(dropped)?;
         match (last, cut) {
-            (Some(last), Some(cut)) if active == Some(last.base) => self.reopen_cut(&last, cut, kept)?,
+            (Some(last), Some(cut)) if active == Some(last.base) => self.reopen_cut(&last, cut, remaining)?,
             (Some(last), Some(cut)) => {
                 let last = self.unshare(&last, cut)?;
-                self.reopen_cut(&last, cut, kept)?;
+                self.reopen_cut(&last, cut, remaining)?;
             }
             _ => self.roll()?,
         }
+        self.check();
         self.store_checkpoint(start, None)
     }
 
     /// Cuts the last remaining segment and continues writing to it.
-    fn reopen_cut(&mut self, last: &Segment, end_position: LogPosition, mut kept: Segments) -> Result<(), ChangeError> {
+    fn reopen_cut(
+        &mut self,
+        last: &Segment,
+        end_position: LogPosition,
+        mut remaining: Segments,
+    ) -> Result<(), ChangeError> {
         last.file.get()?.set_len(end_position.bytes)?;
         let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, end_position, &self.options, self.seed())?;
         let (segment, log, index) = (Arc::new(rebuilt.segment), rebuilt.log, rebuilt.index);
         self.sync(&[log.clone(), index.clone()])?;
         self.sync_dir()?;
         self.durable = DurableEnd { end: end_position.offset, segment: segment.base, position: end_position.bytes };
-        kept.push(segment.clone());
-        self.view.replace(self.span().start..end_position.offset, kept);
+        remaining.push(segment.clone());
+        self.view.replace(self.span().start..end_position.offset, remaining);
         self.active = Some(ActiveSegment::new(segment, log, index, end_position.bytes, self.seed()));
         Ok(())
     }
@@ -127,13 +135,16 @@ impl DiskLog {
             self.roll()?; // The next file's name keeps the log end when all others are gone.
         }
         self.store_checkpoint(start, None)?;
-        let mut kept = self.view.segments();
-        let gone =
-            kept.partition_point(|segment| segment.end_position().offset <= start).min(kept.len().saturating_sub(1));
-        let dropped: Segments = kept.drain(..gone).collect();
-        self.view.replace(start..span.end, kept);
+        let mut remaining = self.view.segments();
+        let gone = remaining
+            .partition_point(|segment| segment.end_position().offset <= start)
+            .min(remaining.len().saturating_sub(1));
+        let dropped: Segments = remaining.drain(..gone).collect();
+        self.view.replace(start..span.end, remaining);
         self.epochs.trim(start);
         self.view.set_epochs(self.epochs.clone());
+        self.check();
+        debug_assert!(dropped.iter().all(|segment| segment.end_position().offset <= start), "only old segments go");
         self.remove_segments(dropped) // The next opening removes files that cannot be removed now.
     }
 
@@ -160,6 +171,7 @@ impl DiskLog {
     }
 
     fn store_checkpoint(&mut self, log_start: Offset, truncating: Option<Offset>) -> Result<(), ChangeError> {
+        debug_assert!(log_start <= self.span().end, "a checkpoint starts at {log_start}, past {:?}", self.span());
         let checkpoint = Checkpoint { log_start, durable: self.durable, truncating };
         if self.stored != Some(checkpoint) {
             self.store(&checkpoint)?;

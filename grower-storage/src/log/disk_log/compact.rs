@@ -72,6 +72,8 @@ impl DiskLog {
             }
         })?;
         let mut segments = self.view.segments();
+        assert_eq!(segments[at].base, new.base, "the new segment begins where the old ones do");
+        assert!(at + replacement.old.len() < segments.len(), "the active segment is never replaced");
         segments.splice(at..at + replacement.old.len(), [new.clone()]);
         self.view.replace(self.span(), segments); // Before names change: readers then have the new segment.
         replacement.old.iter().for_each(|old| old.file.retire());
@@ -132,6 +134,7 @@ impl DiskLog {
     /// Stores how far the log is clean, and that no replacement is pending.
     pub(super) fn store_cleaned_end(&mut self, end: Offset) -> Result<(), ChangeError> {
         self.store(&CompactionState { cleaned_end: end, replacing: None })?;
+        debug_assert!(self.replacing.is_none(), "a pending replacement stays in the manifest");
         self.cleaned_end = end;
         self.manifest_stays = false;
         Ok(())

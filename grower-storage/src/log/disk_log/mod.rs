@@ -21,7 +21,7 @@ use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::producers::ProducerStates;
 use crate::segment::{ActiveSegment, Segment};
-use crate::state_file::{self, Checkpoint, DurableEnd, PartitionIdentity, PendingReplacement, StateFile};
+use crate::state_file::{self, Checkpoint, DurableEnd, LogIdentity, PendingReplacement, StateFile};
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp, TopicId};
 use snapshots::SnapshotFiles;
@@ -47,7 +47,7 @@ pub enum DirectoryOwner {
 pub struct DiskLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    identity: PartitionIdentity,
+    identity: LogIdentity,
     options: LogOptions,
     view: Arc<PublishedLog>,
     /// The segment that takes appends; none before the first, and none if the last file must not be changed.
@@ -119,6 +119,21 @@ impl DiskLog {
         self.active.as_ref().map_or(Ok(()), |active| find_in_place(&*self.disk, &active.log))
     }
 
+    /// Checks what holds between any two changes.
+    fn check(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let span = self.span();
+        debug_assert!(span.start <= span.end, "the log start of {span:?} is past its end");
+        debug_assert!(self.durable.end <= span.end, "{} is durable in {span:?}", self.durable.end);
+        debug_assert!(self.cleaned_end <= span.end, "{} is compacted in {span:?}", self.cleaned_end);
+        if let Some(active) = &self.active {
+            debug_assert!(span.start <= self.durable.end, "{span:?} starts above the durable end {}", self.durable.end);
+            debug_assert_eq!(active.segment.end_position().offset, span.end, "the active segment ends with the log");
+        }
+    }
+
     /// Whether a flush point covers bytes of the active file that are not durable yet.
     fn awaits(&self, point: &FlushPoint) -> bool {
         let active = self.active.as_ref().map(|active| active.segment.base);
@@ -134,6 +149,7 @@ impl DiskLog {
         active.flushed(&flush, point.awaited);
         self.durable = DurableEnd { end: point.end, segment: flush.segment, position: flush.position };
         assert!(self.durable.end <= self.span().end, "nothing is durable beyond the log end");
+        self.check();
     }
 
     /// Classifies an error of the disk on its way out: it fails the log only if the state of the disk is unknown, or
@@ -229,6 +245,7 @@ impl Log for DiskLog {
         }
         let mut epochs = self.epochs.clone();
         epochs.begin(epoch, self.span().end);
+        debug_assert_eq!(epochs.latest(), Some(epoch), "the epoch that began is the latest");
         if self.exists() {
             self.store(&epochs)?;
         } // Else the first append writes it, with the directory.

@@ -7,7 +7,7 @@ use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::log::{ChangeError, LogFailed, LogLocation, LogOptions, OpenError};
 use crate::recovery::{self, Recovered, RecoveryContext, RecoveryReport};
-use crate::state_file::{self, DurableEnd, PartitionIdentity, StateFileError};
+use crate::state_file::{self, DurableEnd, LogIdentity, StateFileError};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl DiskLog {
         options: LogOptions,
         now: Timestamp,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let identity = PartitionIdentity { topic_id: place.topic_id, partition: place.partition };
+        let identity = LogIdentity { topic_id: place.topic_id, partition: place.partition };
         let mut report = RecoveryReport::default();
         let context = RecoveryContext {
             disk: &*disk,
@@ -63,7 +63,7 @@ impl DiskLog {
 
     /// The topic whose log a directory holds.
     pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<DirectoryOwner, DiskError> {
-        match state_file::load::<PartitionIdentity>(disk, dir) {
+        match state_file::load::<LogIdentity>(disk, dir) {
             Ok(identity) => Ok(DirectoryOwner::Topic(identity.topic_id)),
             Err(StateFileError::Disk(error)) => Err(error),
             Err(StateFileError::Damaged { .. } | StateFileError::Newer { .. }) => Ok(DirectoryOwner::Unknown),

@@ -107,6 +107,7 @@ impl DiskLog {
             if_found(self.disk.remove_file(&previous))?;
             self.snapshots.previous = None;
         }
+        debug_assert!(self.snapshots.previous <= Some(snapshot.offset), "the previous snapshot is no later");
         self.store(&snapshot)?;
         self.snapshots.newest = Some(snapshot.offset);
         Ok(())

@@ -73,7 +73,9 @@ impl PublishedLog {
     }
 
     pub(super) fn set_end(&self, end: Offset) {
-        self.0.write().end = end;
+        let mut state = self.0.write();
+        debug_assert!(state.end <= end, "an append moves the log end from {} to {end}", state.end);
+        state.end = end;
     }
 
     pub(super) fn set_epochs(&self, epochs: EpochHistory) {
@@ -86,11 +88,15 @@ impl PublishedLog {
     }
 
     pub(super) fn push(&self, segment: Arc<Segment>) {
-        self.0.write().segments.push(segment);
+        let mut state = self.0.write();
+        assert!(state.segments.last().is_none_or(|last| last.base < segment.base), "segments are in order");
+        state.segments.push(segment);
     }
 
     /// Replaces the readable log; losses within the new span stay.
     pub(super) fn replace(&self, span: Range<Offset>, segments: Segments) {
+        debug_assert!(span.start <= span.end, "the log would start past its end: {span:?}");
+        debug_assert!(segments.is_sorted_by(|a, b| a.base < b.base), "segments are in order");
         let mut state = self.0.write();
         (state.start, state.end) = (span.start, span.end);
         state.segments = segments;
@@ -192,7 +198,8 @@ impl LogView for DiskView {
             };
             match extract {
                 SegmentRead::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
-                    budget = budget.saturating_sub(slice.len() as u64);
+                    debug_assert!(at < slice.offsets().end, "a read moves on from {at}");
+                    budget = budget.saturating_sub(slice.len() as u64); // The first slice may be over it.
                     let more_here = slice.offsets().end < segment.end_position().offset;
                     at = slice.offsets().end;
                     slices.push(slice);

@@ -1,6 +1,6 @@
 //! A stopped partition, damaged in many ways on a new disk each, and what is left of it.
 
-use crate::log_kit::{self, DIR, Kept, World};
+use crate::log_kit::{self, AppendedBatch, DIR, World};
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchReader};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A partition after a clean stop: its files, and what it must hold.
 pub(crate) struct Stopped {
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
-    pub(crate) batches: Vec<Kept>,
+    pub(crate) batches: Vec<AppendedBatch>,
     pub(crate) end: Offset,
 }
 

@@ -10,7 +10,7 @@ use grower_storage::log::{Log, LogOptions};
 use std::path::Path;
 
 #[test]
-fn a_batch_that_is_sound_but_not_the_one_that_was_written_is_found_by_the_witness() {
+fn a_sound_batch_in_place_of_another_is_found_by_the_header_checksum() {
     let mut world = World::new(log_kit::options());
     (0..3).for_each(|_| assert!(world.append(1, 30).is_ok()));
     world.log.checkpoint(Default::default()).unwrap();

@@ -7,7 +7,7 @@ use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::Log;
 use std::path::Path;
 
-/// The small files that only some partitions have.
+/// The state files that only some partitions have.
 const OF_THE_PAST: [&str; 2] = ["compaction", "accepted-losses"];
 
 #[test]
@@ -41,7 +41,7 @@ fn every_flipped_bit_is_found_and_costs_no_other_record() {
 }
 
 #[test]
-fn every_flipped_bit_of_what_compaction_and_repair_left_behind_is_found_and_costs_no_record() {
+fn every_flipped_bit_in_files_of_compaction_and_repair_is_found_and_costs_no_record() {
     let stopped = Stopped::with_a_past();
     assert!(findings(&stopped.with(|_| {})).is_empty());
     for name in OF_THE_PAST {

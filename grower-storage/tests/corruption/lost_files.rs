@@ -84,7 +84,7 @@ fn a_missing_segment_loses_exactly_its_offsets() {
 }
 
 #[test]
-fn a_lost_small_file_costs_no_record() {
+fn a_lost_state_file_costs_no_record() {
     let stopped = Stopped::new(log_kit::options());
     for name in ["partition.meta", "checkpoint", "leader-epochs", "producers.snapshot"] {
         let path = Path::new(DIR).join(name);
@@ -118,7 +118,7 @@ fn the_end_is_known_by_an_index_that_has_lost_its_log() {
 }
 
 #[test]
-fn a_full_disk_keeps_no_log_from_opening_without_its_small_files() {
+fn a_full_disk_keeps_no_log_from_opening_without_its_state_files() {
     let stopped = Stopped::new(log_kit::options());
     for name in ["partition.meta", "leader-epochs"] {
         let disk = stopped.without(&Path::new(DIR).join(name));

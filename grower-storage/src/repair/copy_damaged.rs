@@ -7,7 +7,7 @@ use std::path::Path;
 const CHUNK: usize = 1 << 20;
 
 /// Copies damaged bytes into `cut_dir` under `name`; durable when this returns. The returned loss names the copy.
-pub(super) fn set_aside(
+pub(super) fn copy_damaged(
     disk: &dyn Disk,
     cut_dir: &Path,
     name: &str,
