@@ -40,7 +40,11 @@ impl Partition {
     }
 
     /// Runs a pass to its end, or until `go_on` says no. The writer's lock is held only to publish a finished segment.
-    pub(crate) fn compact(&self, compaction: Compaction, go_on: ContinuePass<'_>) -> Result<CompactedBytes, CompactError> {
+    pub(crate) fn compact(
+        &self,
+        compaction: Compaction,
+        go_on: ContinuePass<'_>,
+    ) -> Result<CompactedBytes, CompactError> {
         let mut pass = compaction.survey(go_on)?;
         let mut shrunk = CompactedBytes::default();
         while let Some(compacted) = pass.step(go_on)? {

@@ -5,7 +5,7 @@ use super::keys::{KeyMap, bytes_for};
 use super::plan::{self, CompactionCandidate};
 use super::record_filter::RecordFilter;
 use super::{CompactionError, CompactionPolicy};
-use crate::log::{Compacted, CompactionOutcome, LogFiles, SealedSegments, SegmentReplacement, discard_compacted};
+use crate::log::{Compacted, LogFiles, PassResult, SealedSegments, SegmentReplacement, discard_compacted};
 use crate::segment::{
     Corruption, Expectations, LogPosition, RECORDS_LENGTH_MAX, ScanItem, ScanMode, Scanner, Segment, inspect,
 };
@@ -132,14 +132,14 @@ impl CompactionPass {
     pub fn step(&mut self, go_on: ContinuePass<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(replacement) = self.rewrite(group, go_on)? {
-                return Ok(Some(self.done(CompactionOutcome::Replacement(replacement))));
+                return Ok(Some(self.done(PassResult::Replacement(replacement))));
             }
         }
         let first = !std::mem::replace(&mut self.done, true);
-        Ok(first.then(|| self.done(CompactionOutcome::Clean { end: self.known_end })))
+        Ok(first.then(|| self.done(PassResult::Clean { end: self.known_end })))
     }
 
-    fn done(&self, outcome: CompactionOutcome) -> Compacted {
+    fn done(&self, outcome: PassResult) -> Compacted {
         Compacted { outcome, truncations: self.compaction.sealed.truncations }
     }
 

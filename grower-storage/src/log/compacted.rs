@@ -28,13 +28,13 @@ pub struct SealedSegments {
 
 /// A finished part of a pass, for [`LogFiles::publish`](super::LogFiles::publish).
 pub struct Compacted {
-    pub(crate) outcome: CompactionOutcome,
+    pub(crate) outcome: PassResult,
     /// How often the log had been truncated when the pass began.
     pub(crate) truncations: u64,
 }
 
 /// A finished part of a pass.
-pub(crate) enum CompactionOutcome {
+pub(crate) enum PassResult {
     /// One segment that replaces some others.
     Replacement(SegmentReplacement),
     /// The end of the pass: it has seen every record before this offset.
@@ -54,11 +54,11 @@ impl Compacted {
     /// Bytes of log before and after.
     pub fn bytes(&self) -> (u64, u64) {
         match &self.outcome {
-            CompactionOutcome::Replacement(replacement) => {
+            PassResult::Replacement(replacement) => {
                 let before = replacement.old.iter().map(|segment| segment.end_position().bytes).sum();
                 (before, replacement.replacing.bytes)
             }
-            CompactionOutcome::Clean { .. } => (0, 0),
+            PassResult::Clean { .. } => (0, 0),
         }
     }
 }

@@ -33,7 +33,7 @@ pub use crate::options::{IndexFactory, LogOptions, RetentionLimits};
 pub use crate::recovery::{LogLocation, OpenError};
 pub use crate::segment::{SegmentInfo, Slice, TimedOffset};
 pub use compacted::{Compacted, SealedSegments};
-pub(crate) use compacted::{CompactionOutcome, SegmentReplacement, discard_compacted};
+pub(crate) use compacted::{PassResult, SegmentReplacement, discard_compacted};
 pub use disk_log::{DirectoryOwner, DiskLog};
 pub use errors::{AppendError, ChangeError, LogFailed, ReadError};
 pub use files::LogFiles;

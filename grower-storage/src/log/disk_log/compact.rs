@@ -2,7 +2,7 @@
 
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, FileOnDemand};
-use crate::log::{ChangeError, Compacted, CompactionOutcome, SealedSegments, SegmentReplacement};
+use crate::log::{ChangeError, Compacted, PassResult, SealedSegments, SegmentReplacement};
 use crate::recovery::finish_replacement;
 use crate::segment::{self, LogPosition, Segment};
 use crate::state_file::CompactionState;
@@ -40,10 +40,10 @@ impl DiskLog {
         self.ready()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
-            CompactionOutcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
+            PassResult::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
             // The pass may not have seen the records that are there now.
-            CompactionOutcome::Clean { .. } => Ok(false),
-            CompactionOutcome::Replacement(replacement) => match self.place_of(&replacement).filter(|_| same) {
+            PassResult::Clean { .. } => Ok(false),
+            PassResult::Replacement(replacement) => match self.place_of(&replacement).filter(|_| same) {
                 Some(at) => self.replace_segments(at, &replacement).map(|()| true),
                 None => {
                     replacement.discard(&*self.disk, &self.dir);
