@@ -1,4 +1,4 @@
-//! What connections may take, and the descriptors that they leave to files.
+//! The limits of connections, and the descriptors that they leave to files.
 
 use crate::config::BrokerConfig;
 use crate::descriptors::HttpDescriptors;
@@ -17,7 +17,7 @@ pub(super) fn files_reserve() -> usize {
 const FILES_RESERVE_MIN: usize = 8;
 const FILES_RESERVE_MAX: usize = 32;
 
-/// What was set, as far as the memory budget allows it.
+/// The limits as set, as far as the memory budget allows them.
 pub(super) fn connection_limits(
     config: &BrokerConfig,
     memory: Memory,

@@ -1,5 +1,6 @@
 //! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
 
+mod data_directory;
 mod limits;
 mod start_error;
 
@@ -7,13 +8,12 @@ pub use start_error::StartError;
 
 use crate::api::Api;
 use crate::background::{self, Tasks};
-use crate::backup::{self, Backups};
+use crate::backup::Backups;
 use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::config::settings::{BrokerSettings, LiveSettings, SetLogLevel};
 use crate::descriptors::HttpDescriptors;
 use crate::disk_reserve::DiskReserve;
-use crate::fail_stop_disk::FailStopDisk;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::http::{Http, Phase, ServerNames, Status};
@@ -21,22 +21,18 @@ use crate::jobs;
 use crate::listener::{ConnectionLimits, ConnectionShare, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
-use crate::metadata::{Command, Identity, LogMetadataStore, MetadataStore, Uuid};
+use crate::metadata::{Command, Identity, MetadataStore};
 use crate::metrics::Metrics;
 use crate::partition::Flushers;
-use crate::placement::{self, LockError};
-use crate::random::random_bytes;
 use crate::rates::Rates;
-use crate::reserve_file::ReserveFile;
 use crate::scrape::ScrapedMetrics;
 use crate::stall_watchdog::StallWatchdog;
 use crate::state::{BrokerState, Node};
 use crate::topic::{IndexKind, Topics};
-use grower_protocol::ids::NodeId;
-use grower_storage::disk::{DirLock, Disk, FileDisk};
+use data_directory::DataDirectory;
+use grower_storage::disk::{Disk, FileDisk};
 use grower_storage::log::ChangeError;
 use limits::{connection_limits, files_reserve};
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::DuplexStream;
@@ -60,7 +56,7 @@ impl Drop for Broker {
     }
 }
 
-/// What a broker is made of; whatever is not given is the real thing.
+/// The parts of a broker to start. Parts that are not given are the real ones.
 pub struct BrokerBuilder {
     settings: BrokerSettings,
     set_log_level: Option<SetLogLevel>,
@@ -148,7 +144,7 @@ impl Broker {
 /// Bytes that a pipe holds in each direction.
 const PIPE: usize = 256 * 1024;
 
-/// What must be on disk when a clean stop ends.
+/// Makes everything durable for a clean stop.
 fn close(state: &BrokerState) -> Result<(), String> {
     state.flushers.stop();
     if let Some(reason) = state.health.failure() {
@@ -175,7 +171,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Lets somebody who is connected say what this process logs: `set` gets a filter as `tracing` understands it.
+    /// Lets clients change the log filter of this process: `set` gets a filter in the syntax of `tracing`.
     pub fn log_level(mut self, set: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.set_log_level = Some(Arc::new(set));
         self
@@ -220,19 +216,8 @@ impl BrokerBuilder {
         let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
         let on_files = disk.is_none();
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
-        let reserve = Arc::new(ReserveFile::new(disk.clone(), &config.data_dir));
-        let disk: Arc<dyn Disk> = Arc::new(FailStopDisk::new(disk, health.clone(), reserve.clone()));
-        let lock = lock(&*disk, &config)?;
-        if backup::is_cut_short(&*disk, &config.data_dir)? {
-            return Err(StartError::CutShortRestore { dir: config.data_dir });
-        }
-        backup::remove_links(&*disk, &config.data_dir)?;
-        let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
-        let metadata = match metadata {
-            Some(metadata) => metadata,
-            None => Arc::new(LogMetadataStore::open(disk.clone(), &config.data_dir, clock.clone())?),
-        };
-        identity.check(&config.data_dir, &metadata.image())?;
+        let opened = DataDirectory::open(&config, disk, metadata, &clock, &health)?;
+        let DataDirectory { disk, reserve, lock, identity, metadata } = opened;
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
         let http_descriptors = Arc::new(HttpDescriptors::reserve(config.http.is_some()));
@@ -257,16 +242,7 @@ impl BrokerBuilder {
         let stop = CancellationToken::new();
         let tasks = Tasks::new(health.clone());
         let stall_watchdog = Arc::new(StallWatchdog::start(&health).map_err(StartError::Thread)?);
-        let metrics = health.metrics().clone();
-        let flushers = Flushers::start(
-            disk.clone(),
-            clock.clone(),
-            health.clone(),
-            move |took| metrics.synced(took),
-            settings.clone(),
-            stall_watchdog.clone(),
-        );
-        let flushers = Arc::new(flushers);
+        let flushers = start_flushers(disk.clone(), &clock, &health, &settings, &stall_watchdog);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
         let state = Arc::new(BrokerState {
             node,
@@ -300,21 +276,17 @@ impl BrokerBuilder {
     }
 }
 
-fn random_uuid() -> Uuid {
-    Uuid::from_random(random_bytes())
-}
-
-fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
-    let source = match placement::create_and_lock(disk, &config.data_dir) {
-        Ok(lock) => return Ok(lock),
-        Err(LockError::Misplaced(misplaced)) => return Err(misplaced.into()),
-        Err(LockError::Disk(source)) => source,
-    };
-    Err(match source.kind() {
-        ErrorKind::ReadOnlyFilesystem => StartError::ReadOnly { dir: config.data_dir.clone(), source },
-        ErrorKind::WouldBlock => StartError::Locked { dir: config.data_dir.display().to_string(), source },
-        _ => source.into(),
-    })
+fn start_flushers(
+    disk: Arc<dyn Disk>,
+    clock: &Arc<BrokerClock>,
+    health: &Health,
+    settings: &Arc<LiveSettings>,
+    stall_watchdog: &Arc<StallWatchdog>,
+) -> Arc<Flushers> {
+    let metrics = health.metrics().clone();
+    let synced = move |took| metrics.synced(took);
+    let (clock, settings) = (clock.clone(), settings.clone());
+    Arc::new(Flushers::start(disk, clock, health.clone(), synced, settings, stall_watchdog.clone()))
 }
 
 async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
@@ -322,22 +294,22 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartErro
     Listener::bind(address).await.map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
-/// Health is told from here on, also while logs are recovered.
+/// Starts HTTP, which reports health while logs are recovered.
 fn start_http(
     config: &BrokerConfig,
     status: &Arc<Status>,
-    kept: Arc<HttpDescriptors>,
+    descriptors: Arc<HttpDescriptors>,
     health: &Health,
 ) -> Result<Option<Http>, StartError> {
     let Some(address) = config.http else { return Ok(None) };
     let names = ServerNames::of(config.advertise.as_deref());
-    Http::start(address, names, status.clone(), kept, health)
+    Http::start(address, names, status.clone(), descriptors, health)
         .map(Some)
         .map_err(|source| StartError::Listen { address, source })
 }
 
-/// Makes this start known: the cluster gets its identity at the first one, and every start begins a new leader epoch
-/// in each partition before anything is appended.
+/// Registers this start in the metadata. The first one gives the cluster its identity, and each begins a new leader epoch in
+/// every partition before any append.
 async fn register(
     metadata: &dyn MetadataStore,
     identity: &Identity,

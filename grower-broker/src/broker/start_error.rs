@@ -57,7 +57,7 @@ pub enum StartError {
     /// The metadata cannot be written.
     #[error("cannot change the metadata: {0}")]
     Metadata(#[from] ProposeError),
-    /// What groups remember cannot be read.
+    /// The state of the groups cannot be read.
     #[error("cannot load the consumer groups: {0}")]
     Groups(#[from] Failure),
     /// The system gives no thread.
