@@ -76,10 +76,8 @@ pub use transport::Transport;
 pub use grower_protocol::batch::Header;
 pub use grower_protocol::compression::Codec;
 pub use grower_protocol::ids;
+pub use grower_protocol::message::descriptions::*;
 pub use grower_protocol::message::{
-    Acks, BackupDescription, BackupMade, BackupState, BrokerAddress, BrokerDescription, CommitTime, CommittedOffset,
-    CommittedPosition, ConfigEntry, ConfigSource, DiskDescription, Durability, ErrorCode, Failure, FsyncDescription,
-    GroupDescription, GroupMemory, GroupState, Holding, ListedOffset, LossDescription, MemberDescription,
-    MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata, RefusedGrowth, SegmentDescription,
-    SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions, TopicTraffic, Traffic, UsedUp,
+    Acks, BrokerAddress, Durability, ErrorCode, Failure, ListedOffset, MetadataAnswer, OffsetSpec, Outcome,
+    PartitionMetadata, TopicMetadata,
 };

@@ -129,3 +129,93 @@ pub struct SegmentPage {
     /// The first segment of the next page; none if this page is the last.
     pub next: Option<(PartitionId, Offset)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::tests::{PARTITION, TOPIC, name, request_rows, rows};
+    use crate::message::{Request, Response};
+
+    #[test]
+    fn messages_about_topics_keep_their_bytes() {
+        let topic = NewTopic {
+            name: name(),
+            partitions: Some(3),
+            replication_factor: None,
+            configs: vec![("flush".to_owned(), "os".to_owned())],
+        };
+        let requests = [
+            Request::CreateTopics { topics: vec![topic] },
+            Request::DeleteTopic(name()),
+            Request::GrowTopic { topic: name(), partitions: 4 },
+            Request::AlterTopic { topic: name(), configs: vec![("flush".to_owned(), None)] },
+            Request::DescribeTopics { topics: None, segments: true },
+            Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
+            Request::ListLosses(name()),
+            Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
+        ];
+        insta::assert_snapshot!(request_rows(&requests), @"
+        CreateTopics 0d01066576656e74730103000105666c757368026f73
+        DeleteTopic 0e066576656e7473
+        GrowTopic 0f066576656e747304
+        AlterTopic 10066576656e74730105666c75736800
+        DescribeTopics 110001
+        TrimTopic 13066576656e74730102fb2c01
+        ListLosses 1b066576656e7473
+        ListSegments 1d066576656e74730102fb2c01
+        ");
+        let responses = [
+            Response::CreateTopics(vec![Ok(TOPIC)]),
+            Response::DescribeTopics(vec![Ok(description())]),
+            Response::ListLosses(vec![LossDescription {
+                partition: PARTITION,
+                start: Offset::new(1),
+                end: Offset::new(300),
+                at: Timestamp::from_millis(1),
+                by: "b".to_owned(),
+                what: "w".to_owned(),
+                kept: "k".to_owned(),
+                bytes: 4,
+            }]),
+            Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
+        ];
+        insta::assert_snapshot!(rows(&responses), @"
+        CreateTopics 0c010007070707070707070707070707070707
+        DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
+        ListLosses 12010201fb2c010201620177016b04
+        ListSegments 14000102fb2c01
+        ");
+    }
+
+    fn description() -> TopicDescription {
+        let segment = SegmentDescription {
+            log_file: "l".to_owned(),
+            index_file: "i".to_owned(),
+            base_offset: Offset::ZERO,
+            end_offset: Offset::new(3),
+            log_bytes: 300,
+            index_bytes: 32,
+            max_timestamp: Some(Timestamp::from_millis(1)),
+        };
+        let partition = PartitionDescription {
+            partition: PARTITION,
+            leader: None,
+            leader_epoch: LeaderEpoch::new(4),
+            replicas: vec![NodeId::new(1)],
+            in_sync: Vec::new(),
+            log_start: Offset::ZERO,
+            high_watermark: Offset::new(2),
+            log_end: Offset::new(3),
+            bytes: 332,
+            damaged: vec![(Offset::ZERO, Offset::new(1))],
+            segments: vec![segment],
+        };
+        TopicDescription {
+            name: name(),
+            id: TOPIC,
+            replication_factor: 1,
+            configs: vec![ConfigEntry { key: "flush".to_owned(), value: "os".to_owned(), source: ConfigSource::Topic }],
+            partitions: vec![partition],
+        }
+    }
+}

@@ -116,3 +116,63 @@ pub enum SettingSource {
     /// The value was changed at run time, for good.
     Changed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::tests::{TOPIC, request_rows, rows};
+    use crate::message::{Request, Response};
+
+    #[test]
+    fn messages_about_a_broker_keep_their_bytes() {
+        let requests = [
+            Request::DescribeBroker,
+            Request::DescribeSettings,
+            Request::AlterSettings { settings: vec![("logging.level".to_owned(), Some("debug".to_owned()))] },
+        ];
+        insta::assert_snapshot!(request_rows(&requests), @"
+        DescribeBroker 15
+        DescribeSettings 16
+        AlterSettings 17010d6c6f6767696e672e6c6576656c01056465627567
+        ");
+        let responses =
+            [Response::DescribeBroker(broker_description()), Response::DescribeSettings(vec![setting_entry()])];
+        insta::assert_snapshot!(rows(&responses), @"
+        DescribeBroker 0f010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
+        DescribeSettings 1001016b01017601032d2d6b000101610163
+        ");
+    }
+
+    fn broker_description() -> BrokerDescription {
+        let traffic = |by| Traffic { records_in: by, bytes_in: by + 1, records_out: by + 2, bytes_out: by + 3 };
+        BrokerDescription {
+            node: NodeId::new(1),
+            version: "v".to_owned(),
+            now: Timestamp::from_millis(1),
+            uptime_ms: 2,
+            connections: 3,
+            memory_used: 4,
+            memory_budget: 5,
+            fsync: FsyncDescription { count: 6, p50_micros: 7, p99_micros: 8 },
+            disk: Some(DiskDescription {
+                total: 9,
+                free: 10,
+                reserve: 11,
+                used_up: Some(UsedUp { bytes: -1, over_ms: 12 }),
+            }),
+            topics: vec![TopicTraffic { topic: TOPIC, total: traffic(300), recent: traffic(13), recent_ms: 17 }],
+        }
+    }
+
+    fn setting_entry() -> SettingEntry {
+        SettingEntry {
+            key: "k".to_owned(),
+            value: Some("v".to_owned()),
+            source: SettingSource::Start("--k".to_owned()),
+            started_with: None,
+            needs_restart: true,
+            about: "a".to_owned(),
+            accepts: "c".to_owned(),
+        }
+    }
+}

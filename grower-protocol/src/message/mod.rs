@@ -14,24 +14,16 @@ mod kind;
 mod metadata;
 mod produce;
 
-pub use admin::{
-    ConfigEntry, ConfigSource, LossDescription, NewTopic, PartitionDescription, SegmentDescription, SegmentPage,
-    TopicConfigs, TopicDescription,
-};
-pub use backup::{BackupDescription, BackupMade, BackupState};
-pub use broker::{
-    BrokerDescription, DiskDescription, FsyncDescription, SettingEntry, SettingSource, TopicTraffic, Traffic, UsedUp,
-};
+pub use admin::{NewTopic, SegmentPage, TopicConfigs};
+pub use descriptions::*;
 pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
     Divergence, Fetch, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
     FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use group::{
-    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupMemory, GroupState,
-    Heartbeat, HeartbeatAnswer, Holding, MemberDescription, OffsetCommit, OffsetToCommit, PositionCommit,
-    PositionToCommit, RefusedGrowth, SESSION_MAX, SESSION_MIN, StartPositions, TopicPartitions, heartbeat_interval,
-    instance_lease,
+    CommitterIdentity, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, PositionCommit, PositionToCommit,
+    SESSION_MAX, SESSION_MIN, StartPositions, heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use kind::{MemoryUse, RequestKind};
@@ -41,6 +33,22 @@ pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, Produce
 use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
 use kind::{RequestParts, requests};
 use serde::{Deserialize, Serialize};
+
+/// The descriptions in answers to admin requests, which clients hand to their users as they are.
+pub mod descriptions {
+    pub use super::admin::{
+        ConfigEntry, ConfigSource, LossDescription, PartitionDescription, SegmentDescription, TopicDescription,
+    };
+    pub use super::backup::{BackupDescription, BackupMade, BackupState};
+    pub use super::broker::{
+        BrokerDescription, DiskDescription, FsyncDescription, SettingEntry, SettingSource, TopicTraffic, Traffic,
+        UsedUp,
+    };
+    pub use super::group::{
+        CommitTime, CommittedOffset, CommittedPosition, GroupDescription, GroupMemory, GroupState, Holding,
+        MemberDescription, RefusedGrowth, TopicPartitions,
+    };
+}
 
 /// The result of one part of a request. Each part succeeds or fails alone.
 pub type Part<T> = Result<T, Failure>;

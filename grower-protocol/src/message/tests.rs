@@ -8,10 +8,10 @@ use crate::ids::{CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, Producer
 use crate::wire::{decode, encode};
 use std::fmt::Debug;
 
-const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
-const PARTITION: PartitionId = PartitionId::new(2);
+pub(super) const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
+pub(super) const PARTITION: PartitionId = PartitionId::new(2);
 
-fn name() -> TopicName {
+pub(super) fn name() -> TopicName {
     TopicName::new("events").unwrap()
 }
 
@@ -27,12 +27,12 @@ fn owned() -> Vec<TopicPartitions> {
     vec![TopicPartitions { topic: TOPIC, partitions: vec![PARTITION] }]
 }
 
-fn refused() -> Failure {
+pub(super) fn refused() -> Failure {
     Failure::new(ErrorCode::DiskFull, "full")
 }
 
 /// Returns one line for each message, with its name and bytes, and checks that it decodes to itself.
-fn rows<T: Serialize + serde::de::DeserializeOwned + Debug + PartialEq>(messages: &[T]) -> String {
+pub(super) fn rows<T: Serialize + serde::de::DeserializeOwned + Debug + PartialEq>(messages: &[T]) -> String {
     let row = |message: &T| {
         let bytes = encode(message);
         assert_eq!(decode::<T>(&bytes).unwrap(), *message);
@@ -42,6 +42,15 @@ fn rows<T: Serialize + serde::de::DeserializeOwned + Debug + PartialEq>(messages
         format!("{name} {hex}")
     };
     messages.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+/// The rows of requests. Each must also be of the kind that its first byte and its name say.
+pub(super) fn request_rows(requests: &[Request]) -> String {
+    for request in requests {
+        assert_eq!(RequestKind::of_encoded(&encode(request)), Some(request.kind()));
+        assert!(format!("{request:?}").starts_with(request.kind().name));
+    }
+    rows(requests)
 }
 
 #[test]

@@ -25,12 +25,6 @@ fn requests_keep_their_bytes() {
     };
     let commit =
         OffsetToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
-    let topic = NewTopic {
-        name: name(),
-        partitions: Some(3),
-        replication_factor: None,
-        configs: vec![("flush".to_owned(), "os".to_owned())],
-    };
     let requests = [
         Request::Hello(Hello {
             software: "s".to_owned(),
@@ -64,28 +58,14 @@ fn requests_keep_their_bytes() {
         Request::ListGroups { after: Some(group()), most: 3 },
         Request::DescribeGroup(group()),
         Request::DeleteGroup(group()),
-        Request::CreateTopics { topics: vec![topic] },
-        Request::DeleteTopic(name()),
-        Request::GrowTopic { topic: name(), partitions: 4 },
-        Request::AlterTopic { topic: name(), configs: vec![("flush".to_owned(), None)] },
-        Request::DescribeTopics { topics: None, segments: true },
         Request::ReportDamage(ReportDamage {
             topic: TOPIC,
             partition: PARTITION,
             start: Offset::new(1),
             end: Offset::new(2),
         }),
-        Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
         Request::StepOut { group: group(), member: member() },
-        Request::DescribeBroker,
-        Request::DescribeSettings,
-        Request::AlterSettings { settings: vec![("logging.level".to_owned(), Some("debug".to_owned()))] },
-        Request::BeginBackup { dir: "nightly".to_owned(), full: true },
-        Request::DescribeBackup,
-        Request::CancelBackup,
-        Request::ListLosses(name()),
         Request::ListCommits(group()),
-        Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -109,11 +89,7 @@ fn requests_keep_their_bytes() {
         }),
         Request::DescribeGroupMemory,
     ];
-    for request in &requests {
-        assert_eq!(RequestKind::of_encoded(&encode(request)), Some(request.kind()));
-        assert!(format!("{request:?}").starts_with(request.kind().name));
-    }
-    insta::assert_snapshot!(rows(&requests), @"
+    insta::assert_snapshot!(request_rows(&requests), @"
     Hello 0001730131010667726f757073
     Metadata 010101066576656e747301
     InitProducer 02
@@ -127,23 +103,9 @@ fn requests_keep_their_bytes() {
     ListGroups 0a01016703
     DescribeGroup 0b0167
     DeleteGroup 0c0167
-    CreateTopics 0d01066576656e74730103000105666c757368026f73
-    DeleteTopic 0e066576656e7473
-    GrowTopic 0f066576656e747304
-    AlterTopic 10066576656e74730105666c75736800
-    DescribeTopics 110001
     ReportDamage 1207070707070707070707070707070707020102
-    TrimTopic 13066576656e74730102fb2c01
     StepOut 140167016d
-    DescribeBroker 15
-    DescribeSettings 16
-    AlterSettings 17010d6c6f6767696e672e6c6576656c01056465627567
-    BeginBackup 18076e696768746c7901
-    DescribeBackup 19
-    CancelBackup 1a
-    ListLosses 1b066576656e7473
     ListCommits 1c0167
-    ListSegments 1d066576656e74730102fb2c01
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     CommitPositions 1e016700016d0305010707070707070707070707070707070702fb2c0101070178
     CommitPositions 1e016701016305010707070707070707070707070707070702fb2c0101070178

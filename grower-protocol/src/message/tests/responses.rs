@@ -57,33 +57,8 @@ fn responses_keep_their_bytes() {
             members: vec![member_description()],
             offsets: vec![committed],
         }),
-        Response::CreateTopics(vec![Ok(TOPIC)]),
-        Response::DescribeTopics(vec![Ok(description())]),
         Response::Done,
-        Response::DescribeBroker(broker_description()),
-        Response::DescribeSettings(vec![setting_entry()]),
-        Response::DescribeBackup(None),
-        Response::DescribeBackup(Some(backup(BackupState::Running))),
-        Response::DescribeBackup(Some(backup(BackupState::Made(BackupMade {
-            path: "/b".to_owned(),
-            files: 1,
-            bytes: 300,
-            new_bytes: 2,
-            copied_bytes: 3,
-        })))),
-        Response::DescribeBackup(Some(backup(BackupState::Failed(refused())))),
-        Response::ListLosses(vec![LossDescription {
-            partition: PARTITION,
-            start: Offset::new(1),
-            end: Offset::new(300),
-            at: Timestamp::from_millis(1),
-            by: "b".to_owned(),
-            what: "w".to_owned(),
-            kept: "k".to_owned(),
-            bytes: 4,
-        }]),
         Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
-        Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
         Response::FetchAfter(FetchAfterAnswer {
             partitions: vec![
                 Ok(FetchedAfter::Records(FetchedPartition {
@@ -122,59 +97,12 @@ fn responses_keep_their_bytes() {
     FetchOffsets 09010707070707070707070707070707070702010178
     ListGroups 0a00010167
     DescribeGroup 0b016702030572616e676501016d0301066576656e747301070707070707070707070707070707070102010707070707070707070707070707070701020101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00010707070707070707070707070707070702010178
-    CreateTopics 0c010007070707070707070707070707070707
-    DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
     Done 0e
-    DescribeBroker 0f010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
-    DescribeSettings 1001016b01017601032d2d6b000101610163
-    DescribeBackup 1100
-    DescribeBackup 110101016402fb2c0100
-    DescribeBackup 110101016402fb2c0101022f6201fb2c010203
-    DescribeBackup 110101016402fb2c0102180466756c6c
-    ListLosses 12010201fb2c010201620177016b04
     ListCommits 1301070707070707070707070707070707070202
-    ListSegments 14000102fb2c01
     FetchAfter 15020000fb2c01050101020300010107fb2c01
     FetchPositions 16010707070707070707070707070707070702fb2c01010701780105
     DescribeGroupMemory 17fb2c01fb9001010167050466756c6c
     ");
-}
-
-fn backup(state: BackupState) -> BackupDescription {
-    BackupDescription { number: 1, dir: "d".to_owned(), began: Timestamp::from_millis(1), read_bytes: 300, state }
-}
-
-fn broker_description() -> BrokerDescription {
-    let traffic = |by| Traffic { records_in: by, bytes_in: by + 1, records_out: by + 2, bytes_out: by + 3 };
-    BrokerDescription {
-        node: NodeId::new(1),
-        version: "v".to_owned(),
-        now: Timestamp::from_millis(1),
-        uptime_ms: 2,
-        connections: 3,
-        memory_used: 4,
-        memory_budget: 5,
-        fsync: FsyncDescription { count: 6, p50_micros: 7, p99_micros: 8 },
-        disk: Some(DiskDescription {
-            total: 9,
-            free: 10,
-            reserve: 11,
-            used_up: Some(UsedUp { bytes: -1, over_ms: 12 }),
-        }),
-        topics: vec![TopicTraffic { topic: TOPIC, total: traffic(300), recent: traffic(13), recent_ms: 17 }],
-    }
-}
-
-fn setting_entry() -> SettingEntry {
-    SettingEntry {
-        key: "k".to_owned(),
-        value: Some("v".to_owned()),
-        source: SettingSource::Start("--k".to_owned()),
-        started_with: None,
-        needs_restart: true,
-        about: "a".to_owned(),
-        accepts: "c".to_owned(),
-    }
 }
 
 fn member_description() -> MemberDescription {
@@ -193,37 +121,5 @@ fn member_description() -> MemberDescription {
         awaits: owned(),
         replaced_by: Some(MemberId::new("n").unwrap()),
         away: false,
-    }
-}
-
-fn description() -> TopicDescription {
-    let segment = SegmentDescription {
-        log_file: "l".to_owned(),
-        index_file: "i".to_owned(),
-        base_offset: Offset::ZERO,
-        end_offset: Offset::new(3),
-        log_bytes: 300,
-        index_bytes: 32,
-        max_timestamp: Some(Timestamp::from_millis(1)),
-    };
-    let partition = PartitionDescription {
-        partition: PARTITION,
-        leader: None,
-        leader_epoch: LeaderEpoch::new(4),
-        replicas: vec![NodeId::new(1)],
-        in_sync: Vec::new(),
-        log_start: Offset::ZERO,
-        high_watermark: Offset::new(2),
-        log_end: Offset::new(3),
-        bytes: 332,
-        damaged: vec![(Offset::ZERO, Offset::new(1))],
-        segments: vec![segment],
-    };
-    TopicDescription {
-        name: name(),
-        id: TOPIC,
-        replication_factor: 1,
-        configs: vec![ConfigEntry { key: "flush".to_owned(), value: "os".to_owned(), source: ConfigSource::Topic }],
-        partitions: vec![partition],
     }
 }

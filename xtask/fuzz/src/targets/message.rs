@@ -31,9 +31,14 @@ fn same_again<T: Serialize + DeserializeOwned + Debug + PartialEq>(input: &[u8])
 
 /// The messages that the protocol's tests pin, one of each kind: a new kind becomes a seed by itself.
 fn pinned<T: DeserializeOwned>() -> Vec<Vec<u8>> {
-    let requests = include_str!("../../../../grower-protocol/src/message/tests/requests.rs");
-    let responses = include_str!("../../../../grower-protocol/src/message/tests/responses.rs");
-    let rows = requests.lines().chain(responses.lines()).filter_map(|line| line.trim().split_once(' '));
+    let pinned = [
+        include_str!("../../../../grower-protocol/src/message/admin.rs"),
+        include_str!("../../../../grower-protocol/src/message/backup.rs"),
+        include_str!("../../../../grower-protocol/src/message/broker.rs"),
+        include_str!("../../../../grower-protocol/src/message/tests/requests.rs"),
+        include_str!("../../../../grower-protocol/src/message/tests/responses.rs"),
+    ];
+    let rows = pinned.iter().flat_map(|file| file.lines()).filter_map(|line| line.trim().split_once(' '));
     rows.filter_map(|(_, hex)| bytes_of(hex)).filter(|bytes| decode::<T>(bytes).is_ok()).collect()
 }
 
