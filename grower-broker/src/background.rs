@@ -33,7 +33,7 @@ pub(crate) fn thread(
     std::thread::Builder::new().name(name.to_owned()).spawn(guarded)
 }
 
-/// Does work that may block on a thread for such work. A panic there goes on in the task that waits for it.
+/// Does work that may block on a thread for such work. A panic there continues in the task that waits for it.
 #[expect(clippy::disallowed_methods, reason = "the one place where work is handed to such threads")]
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
     match tokio::task::spawn_blocking(work).await {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_ends_the_broker_and_one_that_was_stopped_does_not() {
+    fn a_thread_that_panics_fails_the_broker_and_one_that_ends_does_not() {
         let health = health();
         thread("a stopped thread", &health, || {}).unwrap().join().unwrap();
         assert_eq!(health.failure(), None);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_panics_ends_alone_and_is_counted() {
+    async fn a_panic_of_a_request_ends_only_that_request_and_is_counted() {
         let health = health();
         let tasks = Tasks::new(health.clone());
         tasks.spawn("a request", async { blocking(|| panic!("a bug")).await.unwrap() }).await.unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_whose_work_panics_on_another_thread_ends_the_broker() {
+    async fn a_panic_of_work_on_another_thread_fails_the_broker() {
         let (health, stop) = (health(), CancellationToken::new());
         let tasks = Tasks::new(health.clone());
         tasks.spawn("a request", async { assert_eq!(blocking(|| 1).await.unwrap(), 1) });
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_before_it_is_told_to_ends_the_broker() {
+    async fn a_job_that_ends_before_the_broker_stops_fails_the_broker() {
         let (health, stop) = (health(), CancellationToken::new());
         let tasks = Tasks::new(health.clone());
         let told = stop.clone();

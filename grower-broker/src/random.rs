@@ -3,7 +3,7 @@
 /// Random bytes.
 ///
 /// # Panics
-/// If the system has none to give: then no id can be trusted to be new.
+/// If the system gives none: no id could be trusted to be new.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");

@@ -1,7 +1,7 @@
-//! What went through topics of late, and how fast the disk fills.
+//! The recent traffic of topics, and how fast the disk fills.
 //!
-//! A sample of all counters every five seconds is kept for a minute, one of the free space every minute for an hour. What is
-//! told compares now with the oldest sample, so nothing of it costs the records anything.
+//! A sample of all counters every five seconds is kept for a minute, one of the free space every minute for an hour. Rates
+//! compare the present with the oldest sample, so they cost producers and readers nothing.
 
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::{TopicTraffic, Traffic, UsedUp};
@@ -93,13 +93,13 @@ impl Samples {
     fn traffic(&self, at: Duration, now: &TopicCounters) -> Vec<TopicTraffic> {
         let oldest = self.traffic.0.front();
         let since = oldest.map_or(Duration::ZERO, |(since, _)| *since);
-        let told = |(topic, total): (&TopicId, &Traffic)| {
+        let describe = |(topic, total): (&TopicId, &Traffic)| {
             // A topic that was not there then has had all its traffic since.
             let before = oldest.and_then(|(_, counters)| counters.get(topic)).copied().unwrap_or_default();
             let recent_ms = millis(at.saturating_sub(since));
             TopicTraffic { topic: *topic, total: *total, recent: difference(total, &before), recent_ms }
         };
-        now.iter().map(told).collect()
+        now.iter().map(describe).collect()
     }
 
     fn used_up(&self, at: Duration, free: u64) -> Option<UsedUp> {
@@ -138,12 +138,12 @@ mod tests {
     }
 
     fn recent(samples: &Samples, at: u64, now: u64) -> (u64, u64) {
-        let told = samples.traffic(seconds(at), &counters(now));
-        (told[0].recent.records_in, told[0].recent_ms)
+        let described = samples.traffic(seconds(at), &counters(now));
+        (described[0].recent.records_in, described[0].recent_ms)
     }
 
     #[test]
-    fn traffic_of_late_is_that_of_the_last_minute_or_since_the_start() {
+    fn recent_traffic_is_that_of_the_last_minute_or_since_the_start() {
         let mut samples = Samples::default();
         for at in (0..300).step_by(5) {
             samples.note(seconds(at), counters(at * 10), || None);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_watched_for_a_minute_before_anything_is_said_and_for_an_hour_at_most() {
+    fn the_use_of_disk_space_is_known_after_a_minute_and_covers_an_hour_at_most() {
         let mut samples = Samples::default();
         samples.note(seconds(0), TopicCounters::new(), || Some(1_000));
         assert_eq!(samples.used_up(seconds(59), 900), None);

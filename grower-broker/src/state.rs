@@ -1,4 +1,4 @@
-//! What requests and background jobs share. It names no connection and no answer.
+//! The state that requests and background jobs share. It names no connection and no answer.
 
 use crate::background::Tasks;
 use crate::backup::Backups;

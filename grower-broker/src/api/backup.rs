@@ -1,4 +1,4 @@
-//! Backups of this broker, made while it goes on: begun by one request, followed by others.
+//! Backups of this broker, made while it serves: one request begins a backup, others follow it.
 
 use super::{Answered, Api};
 use crate::background;

@@ -1,4 +1,4 @@
-//! How this broker is doing.
+//! Describes this broker: load, disk and traffic.
 
 use super::{Answered, Api};
 use grower_protocol::message::{BrokerDescription, DiskDescription, Response};

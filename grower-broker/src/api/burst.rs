@@ -10,7 +10,7 @@ use grower_storage::log::Slice;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// What the frames of one read came to: answers that are ready, and partitions to sync.
+/// The results of the frames of one read: answers that are ready, and partitions to sync.
 pub(crate) struct Burst {
     outbox: Arc<dyn Outbox>,
     head: Vec<u8>,
@@ -18,7 +18,7 @@ pub(crate) struct Burst {
     permits: Vec<Permit>,
     syncs: Vec<Arc<Partition>>,
     appended_bytes: usize,
-    /// Nothing further has been received.
+    /// No further bytes have been received.
     pub(crate) last: bool,
 }
 
@@ -30,11 +30,11 @@ pub(crate) struct Reply {
     timer: RequestTimer,
 }
 
-/// Where the answer goes. Dropped by a panic instead of answered, it closes the connection: its client would wait for ever.
+/// The destination of an answer. If a panic drops it unanswered, it closes the connection: the client would wait for ever.
 struct AnswerDue(Option<Arc<dyn Outbox>>);
 
 impl AnswerDue {
-    /// The answer is there.
+    /// Hands out the destination, once the answer exists.
     fn met(mut self) -> Arc<dyn Outbox> {
         self.0.take().expect("a reply is sent once")
     }
@@ -97,9 +97,9 @@ impl Burst {
         self.syncs.push(partition.clone());
     }
 
-    /// Sends what is ready in one write, then starts the syncs: nobody's finished answer waits for a disk.
+    /// Sends the ready answers in one write, then starts the syncs: no finished answer waits for a disk.
     pub(crate) fn send(&mut self, api: &Api) {
-        // Others may wait for these partitions as well, and nothing else asks for their round.
+        // Other requests may wait for these partitions, and nothing else asks for their round.
         let _whole = CriticalSection::enter(&api.state.health, "asking for the syncs of a connection");
         self.send_answers();
         let hint = InlineSyncHint { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
@@ -127,12 +127,12 @@ impl Drop for Burst {
 }
 
 impl Reply {
-    /// Whether it keeps memory from others as long as it is not sent.
+    /// Whether it holds memory that others could use until it is sent.
     pub(crate) fn holds_memory(&self) -> bool {
         self.permit.holds_memory()
     }
 
-    /// Set once the answer would reach nobody, and when the broker stops.
+    /// Set once the answer would reach no client, and when the broker stops.
     pub(crate) fn ended(&self) -> &CancellationToken {
         self.outbox.outbox().ended()
     }
@@ -178,7 +178,7 @@ fn encoded(response: &Response) -> Vec<u8> {
     if is_readable(response, &message) { message } else { encode(&too_long(response, message.len())) }
 }
 
-/// No client could read the answer, so it gets the reason. What the request did is done.
+/// The reason in place of an answer that no client could read. The effects of the request stay.
 fn too_long(response: &Response, bytes: usize) -> Response {
     let code = match response {
         Response::Produce(_) | Response::CommitOffsets(_) | Response::CreateTopics(_) => ErrorCode::Internal,
@@ -198,7 +198,7 @@ mod tests {
     use grower_protocol::wire::decode;
 
     #[test]
-    fn an_answer_too_long_for_a_message_is_refused_by_name() {
+    fn an_answer_too_long_for_a_message_becomes_a_named_failure() {
         let long = Response::Failed(Failure::new(ErrorCode::NotReady, "x".repeat(MESSAGE_BYTES_MAX)));
         let Ok(Response::Failed(refused)) = decode(&encoded(&long)) else { panic!("a client cannot read it") };
         assert_eq!(refused.code, ErrorCode::LimitReached);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_many_small_numbers_is_measured_as_its_reader_measures_it() {
+    fn an_answer_is_measured_with_all_numbers_at_full_width() {
         let listed = ListedOffset { offset: Some(Offset::new(1)), timestamp: Some(Timestamp::from_millis(1)) };
         let read = |parts| decode::<Response>(&encoded(&Response::ListOffsets(vec![Ok(listed); parts]))).unwrap();
         assert!(matches!(read(100_000), Response::ListOffsets(_)));

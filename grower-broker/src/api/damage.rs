@@ -1,9 +1,9 @@
-//! A second look at records that arrived damaged at a client.
+//! Checks of records that arrived damaged at a client.
 //!
-//! A report of 60 bytes may name a whole log, so what it sets off is bounded: no more is read than a client can have
-//! received at once, one check runs at a time in the whole broker, and after each one the disk rests for nine times as long
-//! as it took. Reports of one partition wait for each other, so that no partition crowds out the others; those that a
-//! check covers which began after they came need none of their own.
+//! A report of 60 bytes may name a whole log, so its work is bounded: a check reads no more than a client can have received
+//! at once, one check runs at a time in the whole broker, and after a check the disk rests for nine times its length.
+//! Reports of one partition wait for each other, so that no partition crowds out the others. A report needs no check of
+//! its own if a check that began after its arrival covers it.
 
 use super::fetch::read_failure;
 use super::{Api, Burst, Call};
@@ -21,10 +21,10 @@ use tokio::time::Instant;
 
 /// A check is followed by a rest of this many times its own length.
 const REST_FACTOR: u32 = 9;
-/// But not of more than this: a disk that stalled once is asked again.
+/// The longest rest, so that a disk that stalled once is asked again.
 const REST_MAX: Duration = Duration::from_secs(2);
 
-/// The broker's turn to check something.
+/// The permit of the one check that runs at a time.
 pub(crate) struct DamageChecks(Arc<Semaphore>);
 
 impl Default for DamageChecks {
@@ -53,7 +53,7 @@ impl Api {
         });
     }
 
-    /// What it finds, the next fetch says.
+    /// Checks the file. The next fetch reports the damage that it finds.
     async fn check_damage(&self, report: ReportDamage) -> Result<(), Failure> {
         let came = self.state.clock.monotonic();
         let partition = self.state.topics.partition(report.topic, report.partition)?;
@@ -68,7 +68,7 @@ impl Api {
         let bytes_max = self.state.settings.now().broker.fetch_bytes_max;
         let (checking, offsets) = (partition.clone(), reported.clone());
         let (found, checked) = oneshot::channel();
-        // A task of its own: the rest follows the check also if the client leaves meanwhile.
+        // A task of its own: the rest follows the check even if the client leaves.
         tokio::spawn(check_and_rest(turn, found, move || check(&checking, offsets, bytes_max)));
         let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check did not finish"))?;
         *last = Some(DamageCheck { offsets: reported, began });
@@ -76,7 +76,7 @@ impl Api {
     }
 }
 
-/// Keeps the turn during a check, and for a while after it that grows with its length.
+/// Keeps the permit during a check and the rest after it.
 async fn check_and_rest(
     turn: OwnedSemaphorePermit,
     found: oneshot::Sender<Part<()>>,
@@ -90,7 +90,7 @@ async fn check_and_rest(
     drop(turn);
 }
 
-/// Checks the stored bytes of these offsets, from the first on as many as one fetch could have given. Blocks.
+/// Checks the stored bytes of these offsets, at most as many as one fetch could have given. Blocks.
 fn check(partition: &Partition, offsets: Range<Offset>, bytes_max: usize) -> Part<()> {
     let reader = partition.reader();
     let start = offsets.start.max(reader.span().start);

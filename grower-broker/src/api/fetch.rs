@@ -1,5 +1,5 @@
-//! Reading. A fetch that has too little to say waits until the high watermark of one of its partitions moves. One that
-//! takes memory meanwhile is answered as it is once others wait for memory: its client asks again, and queues behind them.
+//! Fetches. A fetch below `min_bytes` waits until a high watermark of its partitions moves. If it holds memory while it waits
+//! and another request waits for memory, it is answered as it is: its client asks again, and queues behind the others.
 
 use super::burst::Burst;
 use super::{Api, Call};
@@ -25,16 +25,16 @@ pub(super) enum FetchForm {
     Checked,
 }
 
-/// What a fetch would answer now.
+/// The answer of a fetch, as far as it is known.
 struct Gathered {
     partitions: Vec<Part<FetchedAfter>>,
     slices: Vec<Slice>,
     bytes: usize,
-    /// A partition has an error or damage to report: that is worth an answer at once.
+    /// A partition has an error or damage to report, which is answered at once.
     failed: bool,
 }
 
-/// Nobody waits longer than this, whatever they ask: a peer that vanished must not be waited for for ever.
+/// The longest wait, whatever the request asks for: a vanished peer must not hold a request for ever.
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 impl Api {
@@ -73,7 +73,7 @@ impl Api {
         (response, slices)
     }
 
-    /// The slices of one partition follow each other, and together have the length that it is told.
+    /// Counts the traffic. The slices of one partition follow each other, and together have the length of its part.
     fn count(&self, request: &FetchAfter, gathered: &Gathered) {
         let mut slices = gathered.slices.iter();
         for (FetchPosition { partition: wanted, .. }, part) in request.partitions.iter().zip(&gathered.partitions) {
@@ -104,7 +104,7 @@ impl Api {
             for partition in &partitions {
                 partition.notify_beyond(partition.high_watermark(), &progress);
             }
-            let gathered = self.gather(request); // After registering: what came in between is seen here.
+            let gathered = self.gather(request); // After registering, so that no progress is missed.
             if gathered.is_enough(request) {
                 break gathered;
             }
@@ -124,7 +124,7 @@ impl Api {
         gathered
     }
 
-    /// Each of them once, however often the request names it.
+    /// The partitions of a request, each once.
     fn partitions_of(&self, request: &FetchAfter) -> Vec<Arc<Partition>> {
         let wanted = request.partitions.iter().map(|position| &position.partition);
         let found = wanted.map(|wanted| self.state.topics.partition(wanted.topic, wanted.partition));
@@ -134,8 +134,8 @@ impl Api {
         partitions
     }
 
-    /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives
-    /// at least one batch, however large.
+    /// Reads the partitions in the order of the request, within its limits. The first one with records gives at least one
+    /// batch, however large.
     fn gather(&self, request: &FetchAfter) -> Gathered {
         let mut left = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
@@ -187,7 +187,7 @@ impl Api {
         };
         let mut length: usize = slices.iter().map(Slice::len).sum();
         if !first && limit < length {
-            slices.clear(); // Only the first may pass the limit, to get its one batch across.
+            slices.clear(); // Only the first partition may pass the limit, with one batch.
             length = 0;
         }
         let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -204,7 +204,7 @@ impl Gathered {
     }
 }
 
-/// How many bytes of batches it has.
+/// Bytes of batches.
 fn length(fetched: &FetchedAfter) -> usize {
     match fetched {
         FetchedAfter::Records(fetched) => fetched.length as usize,
@@ -219,7 +219,7 @@ fn is_news_without_records(fetched: &FetchedAfter) -> bool {
     }
 }
 
-/// The part for a client that asked for no check.
+/// The part for a request without a check.
 fn unchecked(part: Part<FetchedAfter>) -> Part<FetchedPartition> {
     match part? {
         FetchedAfter::Records(fetched) => Ok(fetched),
@@ -247,7 +247,7 @@ fn check_epoch(wanted: &FetchPartition, partition: &Partition) -> Result<(), Fai
     Ok(())
 }
 
-/// How a read error is told to clients.
+/// The failure that a client gets for a read error.
 pub(super) fn read_failure(partition: &Partition, error: &ReadError) -> Failure {
     let code = match error {
         ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 type Partitions = Vec<(TopicId, PartitionId)>;
 
 impl Api {
-    /// A heartbeat whose answer waits takes no place from other requests meanwhile.
+    /// Answers a heartbeat. While its answer waits, it takes no slot from other requests.
     pub(super) fn heartbeat(self: &Arc<Self>, timer: RequestTimer, beat: Heartbeat, call: Call, burst: &mut Burst) {
         let (ticket, mut session) = (self.state.groups.enter(&beat.group), self.state.groups.guard_session(&beat));
         let (mut reply, api, peer) = (burst.reply(call.correlation, call.permit, timer), self.clone(), call.peer);
@@ -93,10 +93,10 @@ impl Api {
         let log_end = |topic, partition| self.state.groups.log_end(topic, partition);
         let committed =
             self.state.groups.decide(ticket, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
-        let told = |(part, position): (Part<()>, &PositionToCommit)| {
+        let outcome = |(part, position): (Part<()>, &PositionToCommit)| {
             part.map_err(|failure| self.state.groups.why_offline(position, &failure).unwrap_or(failure))
         };
-        Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(told).collect()))
+        Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(outcome).collect()))
     }
 }
 

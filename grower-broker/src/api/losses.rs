@@ -1,4 +1,4 @@
-//! The records that somebody gave up as lost, by what was written down then.
+//! The records that an operator gave up as lost, as they were recorded then.
 
 use super::topics::unknown;
 use super::{Answered, Api};
@@ -15,7 +15,7 @@ impl Api {
         let listed = background::blocking(move || {
             let mut listed = Vec::new();
             for (number, _) in topic.numbered() {
-                // One that cannot be read hides none of the others: `log verify` and the shut partition tell of it.
+                // An unreadable list hides no other: `log verify` and the offline partition report it.
                 let losses = topics.losses(&topic, number).unwrap_or_else(|error| {
                     tracing::warn!(topic = %topic.name, partition = %number, %error, "cannot read the accepted losses of a partition");
                     Vec::new()

@@ -1,5 +1,5 @@
-//! What the broker does for a request, over whichever wire it came. The API knows no sockets: an answer goes to an
-//! [`Outbox`], at once or when the wait of the request ends.
+//! Handles requests, over whichever wire they come. The API knows no sockets: an answer goes to an [`Outbox`], at once or
+//! when the wait of the request ends.
 
 mod answer;
 mod backup;
@@ -37,14 +37,14 @@ use grower_protocol::wire::Correlation;
 use std::sync::Arc;
 use topics::ProducerIds;
 
-/// Answers requests.
+/// The handlers of all requests.
 pub(crate) struct Api {
     state: Arc<BrokerState>,
     producer_ids: ProducerIds,
     damage_checks: DamageChecks,
 }
 
-/// The rest of a request beside its message.
+/// A request without its message.
 pub(crate) struct Call {
     pub(crate) correlation: Correlation,
     pub(crate) permit: Permit,

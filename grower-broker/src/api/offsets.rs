@@ -1,4 +1,4 @@
-//! Offsets by position and by time.
+//! Looks up offsets by position and by time.
 
 use super::fetch::read_failure;
 use super::{Answered, Api};
@@ -35,7 +35,7 @@ fn by_time(partition: &Partition, timestamp: Timestamp) -> Part<ListedOffset> {
     found.map(listed).map_err(|error| read_failure(partition, &error))
 }
 
-/// The largest timestamp is that of some segment, so that one lookup finds its record.
+/// The record with the largest timestamp, which is that of some segment.
 fn latest(partition: &Partition) -> Part<ListedOffset> {
     let segments = partition.reader().segments();
     match segments.iter().filter_map(|segment| segment.max_timestamp).max() {
@@ -44,7 +44,7 @@ fn latest(partition: &Partition) -> Part<ListedOffset> {
     }
 }
 
-/// Where no record is, or it cannot be read, there is none to tell of.
+/// The first record from an offset on; none if there is none, or if it cannot be read.
 fn first_from(partition: &Partition, offset: Offset) -> ListedOffset {
     let offset = offset.max(partition.reader().span().start);
     match partition.timestamp_from(offset) {

@@ -1,17 +1,17 @@
-//! Who is at the other end of a connection, as far as it said.
+//! The peer of a connection, as far as it introduced itself.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-/// Bytes of a program's name that are kept.
+/// Kept bytes of a program's name.
 const CLIENT_BYTES_MAX: usize = 249;
 
-/// One per connection.
+/// The client of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
     /// None within the process.
     address: Option<String>,
-    /// What the program called itself in its introduction.
+    /// The program's name, from its introduction.
     client: OnceLock<String>,
 }
 
@@ -20,7 +20,7 @@ impl Peer {
         Self { address: address.map(|address| address.to_string()), client: OnceLock::new() }
     }
 
-    /// The first introduction counts.
+    /// Keeps the name of the first introduction.
     pub(crate) fn introduced(&self, client: &str) {
         let end = (0..=client.len().min(CLIENT_BYTES_MAX)).rev().find(|at| client.is_char_boundary(*at));
         let _ = self.client.set(client[..end.unwrap_or(0)].to_owned());
@@ -40,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_without_end_is_cut_between_characters() {
+    fn a_long_name_is_cut_between_characters() {
         let peer = Peer::default();
         peer.introduced(&"ö".repeat(1_000));
-        peer.introduced("somebody else");
+        peer.introduced("another client");
         assert_eq!(peer.client().unwrap(), "ö".repeat(CLIENT_BYTES_MAX / 2));
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// What one request holds. Given back when its answer is sent, or when it needs none.
+/// The resources of one request, given back when its answer is sent or it needs none.
 #[derive(Debug)]
 pub(crate) struct Permit {
     slot: InFlightSlot,
     memory: Option<Reserved>,
 }
 
-/// The requests of one connection that are in flight: so many at most, and so many more that only wait.
+/// Bounds the requests of one connection that are in flight, and those that only wait.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlightLimit(Arc<RequestSlots>);
 
@@ -40,7 +40,7 @@ const PREPAID: usize = 32;
 /// Up to this size a message is small.
 const SMALL_MESSAGE: usize = 128;
 
-/// Requests of one connection that only wait, beside those in flight: the members of a large group in one process.
+/// Requests of one connection that only wait, in addition to those in flight: the members of a large group in one process.
 const WAITING_MAX: usize = 1_000;
 
 /// A message's decoded form and its answer are at most this many times its size.
@@ -48,7 +48,7 @@ const DECODED: usize = 24;
 /// For requests about records: this many times.
 const DECODED_RECORDS: usize = 4;
 
-/// Bytes that a request with a message of `length` takes beside the frame it came in.
+/// Bytes that a request with a message of `length` takes in addition to its frame.
 pub(crate) fn decoded(length: usize) -> usize {
     if length <= SMALL_MESSAGE { 0 } else { length * DECODED }
 }

@@ -1,8 +1,8 @@
-//! Appending what producers send.
+//! Appends batches of producers.
 //!
-//! The batches of a request are checked outside every lock, then appended one partition after the other. With acks
-//! `all` the request leaves a waiter with each partition and is answered by whoever settles the last one. A partition that
-//! is busy with the disk, or has to roll, takes its batch later: the thread that serves the connection waits for neither.
+//! The batches of a request are checked outside every lock, then appended one partition after the other. With acks `all`
+//! the request leaves a waiter with each partition, and the thread that settles the last one answers it. A partition that is
+//! busy with the disk, or has to roll, takes its batch later: the thread that serves the connection waits for neither.
 
 use super::burst::{Burst, Reply};
 use super::{Api, Call};
@@ -37,15 +37,15 @@ struct Pending {
     reply: Option<Reply>,
 }
 
-/// What became of one batch of a request.
+/// The outcome of one batch of a request.
 enum Stored {
     /// It is in the log.
     Written(Written),
-    /// Its partition takes it later.
+    /// Its partition appends it later.
     Busy(Arc<Partition>, UnplacedBatch),
 }
 
-/// A batch that is in the log and what its ack will say.
+/// A batch in the log, and its ack.
 struct Written {
     partition: Arc<Partition>,
     produced: Produced,
@@ -78,8 +78,7 @@ impl Api {
         }
     }
 
-    /// Checks and appends the batches one after the other. If one makes a check panic, those before it are synced all the
-    /// same.
+    /// Checks and appends the batches one after the other. If a check panics, the batches before it are still synced.
     fn store_all(&self, request: &Produce, batches: Vec<BytesMut>) -> Vec<Part<Stored>> {
         let mut stored = Vec::with_capacity(batches.len());
         let done = catch_unwind(AssertUnwindSafe(|| {
@@ -99,7 +98,7 @@ impl Api {
         stored
     }
 
-    /// Asks for a sync of what was written, though no answer waits for it.
+    /// Asks for a sync of the written batches, although no answer waits for it.
     fn sync_later(&self, stored: &[Part<Stored>]) {
         for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
             self.state.flushers.sync_later(&written.partition);
@@ -141,8 +140,8 @@ impl Api {
         )
     }
 
-    /// Whoever takes an id before it is given out would be taken for its owner later: the owner's first batches for retries
-    /// of other records, acknowledged and never stored.
+    /// Rejects ids never allocated: their later owner's first batches would pass for duplicates, and be acknowledged without
+    /// being stored.
     fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
         let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
         if self.state.topics.image().gave_out(id) {
@@ -154,7 +153,7 @@ impl Api {
         ))
     }
 
-    /// Answers once every partition has taken its batch and holds it as safely as was asked.
+    /// Answers once every partition has appended its batch and holds it as safely as requested.
     fn finish_later(&self, acks: Acks, stored: Vec<Part<Stored>>, reply: Reply, burst: &mut Burst) {
         let parts = stored.iter().map(announced).collect();
         let state = Pending { parts, open: 1, reply: Some(reply) };
@@ -173,7 +172,7 @@ impl Api {
         pending.finish_appending();
     }
 
-    /// Queues a batch. Its bytes are copied and counted: as long as it waits, the connection goes on receiving.
+    /// Queues a batch. Its bytes are copied and counted, because the connection receives more while it waits.
     fn append_later(
         &self,
         (pending, index): (&Arc<PendingProduce>, usize),
@@ -197,7 +196,7 @@ impl Api {
     }
 }
 
-/// What a batch adds to its log.
+/// The size of a batch.
 #[derive(Clone, Copy)]
 struct BatchSize {
     records: u64,
@@ -230,7 +229,7 @@ impl Written {
     }
 }
 
-/// What is known of a partition's part of the answer before it is settled.
+/// A partition's part of the answer, as far as it is known before it is settled.
 fn announced(part: &Part<Stored>) -> Part<Produced> {
     match part {
         Ok(Stored::Written(written)) => Ok(written.produced),
@@ -254,8 +253,8 @@ impl PendingCommit for PendingProduce {
 }
 
 impl PendingProduce {
-    /// Leaves a waiter behind if the batch is not committed and has to be; whatever is not durable is synced soon. True
-    /// if the caller has to ask for a sync.
+    /// Adds a waiter if the batch has to be committed and is not; a batch that is not durable is synced soon. True if the
+    /// caller has to ask for a sync.
     fn must_wait(self: &Arc<Self>, index: usize, written: &Written, pool: &SyncPool) -> bool {
         let Written { partition, produced, end, .. } = written;
         if self.acks != Acks::All || partition.is_committed(*end) {
@@ -275,7 +274,7 @@ impl PendingProduce {
         true
     }
 
-    /// A queued batch was appended, or refused: by a thread of the pool, so that one may sync as it likes.
+    /// Takes the outcome of a queued batch, on a thread of the pool, which may sync by itself.
     fn appended(self: &Arc<Self>, index: usize, written: Part<Written>, pool: &Arc<SyncPool>) {
         match &written {
             Ok(written) => {

@@ -1,4 +1,4 @@
-//! A topic's segments, a page at a time: small segments and a long retention make many.
+//! Lists a topic's segments, a page at a time: small segments and a long retention make many.
 
 use super::topics::{describe_segment, unknown};
 use super::{Answered, Api};
@@ -13,7 +13,7 @@ const PAGE: usize = 1_000;
 const DESCRIBED_MAX: usize = 5_000;
 
 impl Api {
-    /// From the first segment on that begins at an offset or after it.
+    /// Lists segments, from the first one that begins at an offset or after it.
     pub(super) async fn list_segments(
         self: Arc<Self>,
         name: TopicName,
@@ -37,7 +37,7 @@ impl Api {
         Ok(Response::ListSegments(page))
     }
 
-    /// Refuses to describe topics that have more segments than belong into one answer.
+    /// Refuses to describe topics with more segments than fit one answer.
     pub(super) fn check_segments(&self, image: &Image, names: Option<&[TopicName]>) -> Result<(), Failure> {
         let of = |topic: &Arc<Topic>| -> usize {
             self.state.topics.of(topic.id).iter().map(|partition| partition.reader().segments().len()).sum()

@@ -1,4 +1,4 @@
-//! Looking at the broker's settings, and changing those that a running broker takes.
+//! Describes the broker's settings, and changes those that a running broker takes.
 
 use super::{Answered, Api};
 use crate::metadata::{Command, Image};
@@ -12,7 +12,7 @@ impl Api {
         ))
     }
 
-    /// Durable first, then in force: what was in force once comes back with a restart.
+    /// Makes the change durable, then puts it in force: a setting that was in force once is there after a restart.
     pub(super) async fn alter_settings(self: Arc<Self>, wishes: Vec<(String, Option<String>)>) -> Answered {
         let node = self.state.node.id;
         let (settings, changes) = (self.state.settings.clone(), wishes.clone());

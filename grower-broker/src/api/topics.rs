@@ -1,4 +1,4 @@
-//! Making, changing and looking at topics.
+//! Creates, changes and describes topics.
 
 use super::{Answered, Api};
 use crate::metadata::{Applied, Command, Image, Topic, minimum_producer_id};
@@ -68,7 +68,7 @@ impl Api {
         Ok(Response::CreateTopics(wishes.iter().filter_map(answer).collect()))
     }
 
-    /// Creates topics of different names, and answers for each alone.
+    /// Creates topics of different names, each with an outcome of its own.
     async fn create_all(&self, wishes: Vec<NewTopic>) -> Vec<Part<TopicId>> {
         let (now, limits) = (self.state.clock.wall(), self.state.settings.now().broker.limits);
         let (mut ids, mut decisions) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
@@ -89,7 +89,7 @@ impl Api {
     pub(super) async fn delete_topic(self: Arc<Self>, name: TopicName) -> Answered {
         let known = self.state.topics.image().topic(&name).map(|topic| topic.id);
         let deleted = self.state.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
-        // Also if its files could not be moved yet: the topic is gone.
+        // Also if its files could not be moved yet: the topic does not exist any more.
         if let Some(topic) = known.filter(|topic| self.state.topics.image().topic_by_id(*topic).is_none()) {
             self.state.groups.delete_offsets_of(topic).await;
             self.state.topics.request_retention(); // Its files go now, not in half a minute.
@@ -156,7 +156,7 @@ impl Api {
     }
 }
 
-/// Of a partition that is shut: nobody leads it.
+/// The description of an offline partition, which has no leader.
 fn nothing_known(partition: PartitionId, leader_epoch: LeaderEpoch) -> PartitionDescription {
     PartitionDescription {
         partition,
@@ -173,7 +173,7 @@ fn nothing_known(partition: PartitionId, leader_epoch: LeaderEpoch) -> Partition
     }
 }
 
-/// What the log itself can say.
+/// The facts that the log itself knows.
 fn describe_partition(partition: &Partition, number: PartitionId, with_segments: bool) -> PartitionDescription {
     let span = partition.span();
     let segments: Vec<SegmentDescription> = partition.reader().segments().into_iter().map(describe_segment).collect();

@@ -1,7 +1,7 @@
-//! Dropping a topic's oldest records on somebody's word.
+//! Drops a topic's oldest records on request.
 //!
-//! What may be dropped is what is committed, and it is durable before the command is: a log never ends before a start that
-//! was promised, so the command cannot meet records that were written after it.
+//! Only committed records may be dropped, and they are durable before the command is: a log never ends before a promised
+//! start, so the command cannot meet records that were written after it.
 
 use super::{Answered, Api};
 use crate::background;
@@ -30,7 +30,7 @@ impl Api {
         Ok(Response::Done)
     }
 
-    /// A topic with `flush=os` counts records as committed that only the system's memory holds.
+    /// Syncs the partitions: with `flush=os`, committed records may be in the system's memory only.
     async fn make_durable(&self, partitions: Vec<Arc<Partition>>) -> Result<(), Failure> {
         let now = self.state.clock.steady();
         let written =

@@ -1,7 +1,7 @@
-//! Whether the wall clock was set: a decision about numbers.
+//! Decides whether the wall clock was set. Pure.
 //!
-//! Both clocks go at nearly the same pace, so their difference hardly changes; a jump is a change of it. A wall clock that is
-//! wrong for a moment returns, and one that was set for good stays, which is how the two are told apart.
+//! Both clocks run at nearly the same pace, so their difference hardly changes; a jump is a change of it. A wall clock that is
+//! wrong for a moment returns, one that was set for good stays: this distinguishes the two.
 
 use grower_protocol::ids::Timestamp;
 use std::time::Duration;
@@ -26,7 +26,7 @@ struct UnconfirmedJump {
     since: Duration,
 }
 
-/// What a look at both clocks shows. Jumps are in milliseconds, negative if they go back.
+/// The result of a comparison of both clocks. Jumps are in milliseconds, negative if they go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClockChange {
     /// Nothing new.
@@ -114,16 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_for_a_moment_is_never_believed() {
+    fn a_clock_that_was_wrong_for_a_moment_is_never_trusted() {
         let mut watch = watch();
         assert_eq!(observe(&mut watch, 0..30, DAY), ClockChange::Jump { by: DAY });
         assert_eq!(observe(&mut watch, 30..90, 0), ClockChange::Return);
-        assert_eq!(observe(&mut watch, 90..149, DAY), ClockChange::Jump { by: DAY }, "it counts from here anew");
+        assert_eq!(observe(&mut watch, 90..149, DAY), ClockChange::Jump { by: DAY }, "the hour starts again here");
         assert_eq!(watch.trusted(), 0);
     }
 
     #[test]
-    fn a_clock_that_keeps_its_new_date_for_an_hour_is_believed_in_both_directions() {
+    fn a_clock_that_keeps_its_new_date_for_an_hour_is_trusted_in_both_directions() {
         for by in [DAY, -DAY] {
             let mut watch = watch();
             assert_eq!(observe(&mut watch, 0..60, by), ClockChange::Jump { by });
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_again_and_again_is_not_believed() {
+    fn a_clock_that_jumps_again_and_again_is_not_trusted() {
         let mut watch = watch();
         for hour in 1..10 {
             assert_eq!(

@@ -1,8 +1,7 @@
 //! The only place that asks what time it is.
 //!
-//! There are two clocks. The wall clock names moments: it is compared with the timestamps of records, and somebody may
-//! set it at any time. The monotonic clock measures ages. `operations.md` has the table of what a wall clock that
-//! jumps may do.
+//! There are two clocks. The wall clock names moments: it is compared with the timestamps of records, and may be set at any
+//! time. The monotonic clock measures ages. `operations.md` has a table of the effects of a wall clock that jumps.
 
 mod jumps;
 
@@ -42,9 +41,9 @@ impl Clock for SystemClock {
 /// The clocks of one broker, and how far its wall clock is trusted.
 pub(crate) struct BrokerClock {
     clock: Arc<dyn Clock>,
-    /// What a wall clock that was never set again since the start would be ahead of the monotonic one, in milliseconds.
+    /// The lead of the wall clock over the monotonic one at the start, in milliseconds.
     start: i64,
-    /// The same for a wall clock without the jumps that are not trusted yet.
+    /// The lead without the jumps that are not trusted yet.
     trusted: AtomicI64,
     watch: Mutex<WallClockWatch>,
 }
@@ -110,7 +109,7 @@ impl BrokerClock {
     }
 }
 
-/// For tests: clocks that go when they are told to.
+/// Clocks that a test moves.
 #[cfg(test)]
 #[derive(Default)]
 pub(crate) struct Calendar {
@@ -126,7 +125,7 @@ impl Calendar {
         self.monotonic.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock.
     pub(crate) fn jump(&self, millis: i64) {
         self.wall.fetch_add(millis, Ordering::Relaxed);
     }
@@ -149,7 +148,7 @@ mod tests {
 
     const DAY: i64 = 24 * 60 * 60 * 1000;
 
-    /// What each use of the clocks says, in days since the start.
+    /// The result of each use of the clocks, in days since the start.
     fn days(clock: &BrokerClock) -> [i64; 4] {
         [clock.wall(), clock.steady(), clock.cautious(), clock.latest()].map(|at| at.as_millis() / DAY)
     }
@@ -162,7 +161,7 @@ mod tests {
         clock.observe();
         assert_eq!(days(&clock), [1, 1, 1, 1]);
         calendar.jump(30 * DAY);
-        assert_eq!(days(&clock), [31, 1, 1, 31], "also before anybody compared the clocks");
+        assert_eq!(days(&clock), [31, 1, 1, 31], "also before the clocks are compared");
         clock.observe();
         calendar.pass(jumps::millis(jumps::CONFIRM) - 1);
         clock.observe();

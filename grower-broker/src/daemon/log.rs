@@ -1,7 +1,7 @@
 //! Log lines on stderr, at a level that can change while the process runs.
 //!
-//! A thread of its own writes them, so that a terminal that was stopped or a collector that hangs holds up nobody else.
-//! As many as fit wait for it; further ones are lost, and their number is told as soon as somebody reads again.
+//! A thread of its own writes them, so that a stopped terminal or a collector that hangs delays no other thread. As many as
+//! fit wait for it; further ones are lost, and their number is logged as soon as stderr is read again.
 
 use anyhow::{Context, Result};
 use grower_broker::config::settings::LogFormat;
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-/// How many lines wait for whoever reads them.
+/// Lines that wait to be written.
 const LINES_MAX: usize = 4096;
 
 /// Changes what is logged.
@@ -44,15 +44,15 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(Level, Writing)> 
 
 fn writer() -> (NonBlocking, Writing) {
     let lost = Arc::new(OnceLock::new());
-    let lines = Lines { stderr: stderr(), lost: lost.clone(), told: 0 };
+    let lines = Lines { stderr: stderr(), lost: lost.clone(), reported: 0 };
     let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).thread_name("grower-log");
     let (writer, writing) = builder.finish(lines);
-    let _ = lost.set(writer.error_counter()); // Nobody else sets it.
+    let _ = lost.set(writer.error_counter()); // Set only here.
     (writer, writing)
 }
 
 impl Level {
-    /// From now on, if it is a filter: settings are checked before they come here.
+    /// Applies a filter from now on. Other text is ignored: settings are checked before.
     pub(super) fn set(&self, level: &str) {
         if let Ok(filter) = EnvFilter::builder().parse(level) {
             (self.0)(filter);
@@ -60,20 +60,20 @@ impl Level {
     }
 }
 
-/// Stderr, with a word about lines that are missing.
+/// Stderr, with a note about missing lines.
 struct Lines {
     stderr: Stderr,
     /// How many were lost so far.
     lost: Arc<OnceLock<ErrorCounter>>,
-    told: usize,
+    reported: usize,
 }
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
-        if self.told < lost {
-            let missing = lost - self.told;
-            self.told = lost;
+        if self.reported < lost {
+            let missing = lost - self.reported;
+            self.reported = lost;
             writeln!(self.stderr, "grower-broker: {missing} log lines are missing here: they were not read in time")?;
         }
         self.stderr.write_all(line)?;

@@ -1,8 +1,7 @@
 //! From a command line to a running broker and back to an exit code.
 //!
-//! The process serves from its ready line on. It ends with 0 when it was asked to, with 1 and one line of reason when it
-//! cannot start or cannot go on. After a failed sync it ends at once: what is on the disk is then for the next start
-//! to find out.
+//! The process serves from its ready line on. Its exit code is 0 after a stop on request, and 1, with one line of reason,
+//! if it cannot start or has failed. After a failed sync it ends at once: the next start finds out what is on the disk.
 
 mod log;
 mod pages;
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// How long a line may take to be said.
+/// The longest wait for a line to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the process to its end.
@@ -64,12 +63,12 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     drop(entered);
     warn_beyond_loopback(&settings.broker);
     let served = runtime.block_on(serve(settings, level, log));
-    // A recovery that was given up may still be at work, and whoever asked to stop shall not wait for it.
+    // A cancelled recovery may still run, and a stop must not wait for it.
     runtime.shutdown_background();
     served
 }
 
-/// Prints what was asked for. The parser's own way to print passes over errors.
+/// Prints the help. The parser's own printing ignores errors.
 fn print_help(help: &clap::Error) -> Result<()> {
     let (text, mut out) = (help.render(), std::io::stdout());
     let text = if out.is_terminal() { text.ansi().to_string() } else { text.to_string() };
@@ -94,7 +93,7 @@ async fn serve(settings: BrokerSettings, level: log::Level, log: log::Writing) -
     let starting = tokio::spawn(start(settings, level));
     let broker = tokio::select! {
         started = starting => started.context("the start failed")??,
-        // Whatever a start does, the next one can do again.
+        // The next start can repeat all that this one did.
         () = signals.asked_to_stop() => return Ok(()),
     };
     warn_of_file_system(&data_dir);
@@ -131,8 +130,7 @@ fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
     line
 }
 
-/// Says a line in one write, so that whoever waits for it never reads half of it. Does not wait long for somebody who
-/// does not read.
+/// Writes a line to stderr in one write, so that no reader sees half of it. Waits a moment at most for a reader that stalls.
 #[expect(clippy::disallowed_methods, reason = "the thread may outlive the broker, which does not depend on it")]
 fn say(line: &str) {
     let line: Arc<str> = format!("{line}\n").into();
@@ -149,7 +147,7 @@ fn say(line: &str) {
 }
 
 fn write(line: &str) {
-    // With stderr gone there is nobody to tell.
+    // Without stderr there is no reader.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
@@ -163,7 +161,7 @@ fn reason(error: &anyhow::Error) -> String {
     format!("grower-broker: {}", reason.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
-/// With fewer a broker would be up and serve next to nothing: it keeps some for files and for HTTP.
+/// With fewer a broker could serve next to nothing: it reserves some for files and for HTTP.
 const OPEN_FILES_MIN: u64 = 32;
 
 /// Logs and connections are many files; the soft limit is often 1,024.
@@ -181,7 +179,7 @@ fn raise_open_files() -> Result<()> {
     }
 }
 
-/// Whoever starts a broker where records do not stay should not learn it from their loss.
+/// Warns of a file system that does not keep records.
 fn warn_of_file_system(data_dir: &Path) {
     match FileSystem::of(data_dir).map(|found| (found.trust(), found)) {
         Ok((Trust::Full, _)) => {}

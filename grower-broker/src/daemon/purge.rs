@@ -1,7 +1,7 @@
-//! Gives memory that is free back to the system, also when nothing happens.
+//! Returns free memory to the system, also while the broker is idle.
 //!
-//! The allocator does that while somebody allocates or frees. After a burst nobody may, and the daemon would look
-//! as large as it was at its largest.
+//! The allocator does that only while memory is allocated or freed. After a burst there may be none of that, and the daemon
+//! would look as large as at its peak.
 #![expect(unsafe_code, reason = "the allocator's crate has no safe name for this function")]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) fn start() {
         loop {
             std::thread::sleep(EACH);
             // SAFETY: the function may be called by any thread at any time. It takes no pointers, keeps none, and returns
-            // only memory that nobody uses.
+            // only unused memory.
             unsafe { mi_collect(false) }
         }
     };

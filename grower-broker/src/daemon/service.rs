@@ -1,4 +1,4 @@
-//! What a service manager is told: systemd's notification protocol, and nothing where there is no systemd.
+//! Notifies the service manager by systemd's protocol; does nothing where there is no systemd.
 
 use sd_notify::{NotifyState, watchdog_enabled};
 use std::ffi::OsStr;

@@ -85,7 +85,7 @@ fn check_serves(http: &Http) {
 }
 
 #[test]
-fn health_and_readiness_say_what_is_wrong() {
+fn health_and_readiness_report_the_reason() {
     let (http, fake) = start(BOUNDS);
     let unavailable = |reason: &str| ("HTTP/1.1 503 Service Unavailable".to_owned(), format!("{reason}\n"));
     check_serves(&http);
@@ -186,7 +186,7 @@ fn a_connection_that_asks_for_ever_is_closed() {
 }
 
 #[test]
-fn answers_that_nobody_reads_do_not_hold_a_connection_for_ever() {
+fn unread_answers_do_not_hold_a_connection_for_ever() {
     let (http, _) = start(TINY);
     let mut stream = connect(&http);
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -239,7 +239,7 @@ fn a_body_with_two_lengths_hides_no_request() {
 }
 
 #[test] // Hostile input 71: a page whose name was made to resolve to this machine.
-fn only_who_calls_the_server_by_its_own_name_gets_an_answer() {
+fn only_requests_that_name_this_server_are_answered() {
     let (http, _) = start(BOUNDS);
     let misdirected = Some("HTTP/1.1 421 Misdirected Request".to_owned());
     let ok = Some("HTTP/1.1 200 OK".to_owned());

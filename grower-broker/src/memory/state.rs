@@ -102,7 +102,7 @@ impl Memory {
 }
 
 impl Remembered {
-    /// It takes so many bytes from now on.
+    /// Sets the bytes that it takes from now on.
     pub(crate) fn set(&mut self, bytes: usize) {
         let used = self.memory.0.state.of(self.kind);
         if self.bytes < bytes {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_counts_until_it_is_forgotten() {
+    fn state_counts_until_it_is_dropped() {
         let memory = Memory::new(16 << 20);
         let (mut group, mut producers) = (memory.remember(StateKind::Groups), memory.remember(StateKind::Producers));
         group.set(100);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_remembered_beyond_the_budget_is_a_debt() {
+    async fn state_beyond_the_budget_is_a_debt() {
         let memory = Memory::new(16 << 20);
         let all = memory.reserve(16 << 20).await;
         let mut group = memory.remember(StateKind::Groups);

@@ -1,7 +1,7 @@
 //! How long things take, as a histogram that any number of threads fill without waiting for each other.
 //!
 //! An observation is three additions to counters of the thread's own shard: no lock, no allocation, and seldom a cache line
-//! that another core has. Shards are added up only when somebody looks.
+//! that another core has. Shards are added up only when metrics are read.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -38,17 +38,17 @@ impl Default for Shard {
 }
 
 impl Latency {
-    /// Something began; [`Latency::observe`] follows when it has ended.
+    /// Counts a beginning; [`Latency::observe`] follows at the end.
     pub(super) fn begin(&self) {
         self.shards[shard()].started.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What began turned out to be something else.
+    /// Takes a beginning back: it belongs to another histogram.
     pub(super) fn forget(&self) {
         self.shards[shard()].started.fetch_sub(1, Ordering::Relaxed); // Wraps where another shard began it: the sum is right.
     }
 
-    /// Something has ended that took so long.
+    /// Counts an end, and its duration.
     pub(crate) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let shard = &self.shards[shard()];
@@ -56,7 +56,7 @@ impl Latency {
         shard.buckets[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many began and have not ended. The sum is not taken at one moment, so it may be off by what begins meanwhile.
+    /// Beginnings without an end. The shards are not read at one moment, so the sum may be off by those in between.
     pub(super) fn in_flight(&self) -> u64 {
         let ended: u64 = self.counts().iter().sum(); // First: what ends in between has begun as well.
         let started = self.shards.iter().map(|shard| shard.started.load(Ordering::Relaxed)).fold(0, u64::wrapping_add);

@@ -1,7 +1,7 @@
-//! What the broker counts and measures, in OpenMetrics text.
+//! Counters and histograms of the broker, printed as OpenMetrics text.
 //!
-//! Hot paths only add to atomics that they hold already. What a lookup can tell (offsets, sizes, lags, memory, disk) is
-//! looked up when somebody asks, by the thread that serves HTTP, and bounded: see `crate::scrape`.
+//! Hot paths only add to atomics that they hold already. Offsets, sizes, lags, memory and disk are looked up when metrics are
+//! scraped, by the thread that serves HTTP, and bounded: see `crate::scrape`.
 //! `docs/metrics.md` lists every metric; a test compares the two.
 
 mod latency;
@@ -88,7 +88,7 @@ impl Metrics {
         Self(Arc::new(MetricsState { registry: Mutex::new(registry), counted }))
     }
 
-    /// Adds something that is looked up when somebody asks.
+    /// Adds a collector that looks up its values at each scrape.
     pub(crate) fn collect_from(&self, collector: impl Collector) {
         self.0.registry.lock().register_collector(Box::new(collector));
     }
@@ -97,13 +97,13 @@ impl Metrics {
         &self.0.counted.class_latencies
     }
 
-    /// A sync of logs took so long.
+    /// Counts a sync of logs, and its duration.
     pub(crate) fn synced(&self, took: Duration) {
         self.0.counted.fsync.observe(took);
         self.0.counted.latest_syncs.note(took);
     }
 
-    /// How long syncs take now.
+    /// The durations of the latest syncs.
     pub(crate) fn latest_syncs(&self) -> FsyncDescription {
         self.0.counted.latest_syncs.describe()
     }
@@ -113,12 +113,12 @@ impl Metrics {
         u64::try_from(self.0.counted.connections.get()).unwrap_or(0)
     }
 
-    /// A batch was refused. Takes a lock, which only those meet who are refused as well.
+    /// Counts a refused batch. Takes a lock, for which only refused batches wait.
     pub(crate) fn write_refused(&self, code: ErrorCode) {
         self.0.counted.writes_refused.get_or_create_owned(&Reason(code)).inc();
     }
 
-    /// A request that is no produce or fetch failed.
+    /// Counts a failed request other than produce and fetch.
     pub(crate) fn request_failed(&self, code: ErrorCode) {
         self.0.counted.requests_failed.get_or_create_owned(&Reason(code)).inc();
     }
@@ -129,12 +129,12 @@ impl Metrics {
         Connected(self.0.counted.connections.clone())
     }
 
-    /// A connection was closed at once: there are too many.
+    /// Counts a refused connection.
     pub(crate) fn connection_refused(&self) {
         self.0.counted.connections_refused.inc();
     }
 
-    /// A request or a connection ended by a panic.
+    /// Counts a panic of a request or a connection.
     pub(crate) fn panicked(&self) {
         self.0.counted.panics.inc();
     }
@@ -143,7 +143,7 @@ impl Metrics {
         self.0.counted.disk_full.set(full.into());
     }
 
-    /// A pass of compaction came to its end.
+    /// Counts a completed compaction pass.
     pub(crate) fn compacted(&self, bytes_before: u64, bytes_after: u64) {
         self.0.counted.compactions.inc();
         self.0.counted.compaction_before.inc_by(bytes_before);

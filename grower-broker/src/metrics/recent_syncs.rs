@@ -1,4 +1,4 @@
-//! How long the latest syncs took, exactly: a histogram since the start says nothing about now.
+//! The exact durations of the latest syncs: a histogram since the start does not show the present.
 
 use grower_protocol::message::FsyncDescription;
 use std::array::from_fn;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const KEPT: usize = 512;
 
-/// The latest durations, in a ring that anybody may write to at any time.
+/// The latest durations, in a ring that any thread may write to.
 #[derive(Debug)]
 pub(crate) struct RecentSyncs {
     count: AtomicU64,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_latest_count() {
+    fn only_the_latest_syncs_count() {
         let recent = RecentSyncs::default();
         assert_eq!(recent.describe(), FsyncDescription::default());
         (0..2 * KEPT).for_each(|_| recent.note(Duration::from_secs(9)));

@@ -1,4 +1,4 @@
-//! How far groups are behind, in records and in time.
+//! The lag of groups, in records and in time.
 
 use super::GROUP_OFFSETS_MAX;
 use super::page::MetricsPage;
@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// All groups, and where they are.
+/// The lags of all groups.
 pub(super) struct Lags {
     members: Vec<(String, u64)>,
-    told: Vec<Lag>,
+    series: Vec<Lag>,
     /// Committed offsets beyond the bound.
     pub(super) left_out: usize,
 }
@@ -35,11 +35,11 @@ pub(super) fn lags(state: &BrokerState, partitions: &[Arc<Partition>]) -> Lags {
     let groups = state.groups.figures();
     let now = state.clock.wall();
     let mut committed = groups.iter().flat_map(|group| group.positions.iter().map(move |at| (group, at)));
-    let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
-    let told = told.collect();
+    let series = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
+    let series = series.collect();
     let left_out = committed.count();
     let members = groups.iter().map(|group| (group.group.to_string(), group.members as u64));
-    Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), told, left_out }
+    Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), series, left_out }
 }
 
 type Partitions<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
@@ -64,9 +64,9 @@ pub(super) fn print(page: &mut MetricsPage<'_>, lags: &Lags) -> fmt::Result {
     let members = lags.members.iter().map(|(group, members)| ([("group", group.as_str())], *members));
     page.gauges(("group_members", "Members of a consumer group", None), members)?;
     let about = "Records that a group has not committed yet";
-    page.gauges(("group_lag_records", about, None), lags.told.iter().map(|lag| (lag.labels(), lag.records)))?;
+    page.gauges(("group_lag_records", about, None), lags.series.iter().map(|lag| (lag.labels(), lag.records)))?;
     let about = "Age of the oldest record that a group has not committed yet; 0 if there is none";
-    page.seconds(("group_lag", about), lags.told.iter().filter_map(|lag| Some((lag.labels(), lag.millis?))))
+    page.seconds(("group_lag", about), lags.series.iter().filter_map(|lag| Some((lag.labels(), lag.millis?))))
 }
 
 impl Lag {

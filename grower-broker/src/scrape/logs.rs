@@ -1,4 +1,4 @@
-//! Topics and their partitions: what went in and out, where the logs begin and end, what is damaged.
+//! Topics and partitions: traffic, log offsets and sizes, and damage.
 
 use super::page::{FamilyHead, MetricsPage};
 use super::{OTHERS, PARTITIONS_MAX, TOPICS_MAX};
@@ -7,15 +7,15 @@ use prometheus_client::registry::Unit;
 use std::fmt;
 use std::sync::Arc;
 
-/// Writes all figures of these partitions, which are sorted by topic.
+/// Writes all metrics of these partitions, which are sorted by topic.
 pub(super) fn print(page: &mut MetricsPage<'_>, partitions: &[Arc<Partition>], shut: usize) -> fmt::Result {
     let topics: Vec<_> = partitions.chunk_by(|a, b| a.topic == b.topic).collect();
     page.gauge(("topics", "Topics, internal ones included", None), topics.len() as u64)?;
     page.gauge(("partitions", "Partitions that are served", None), partitions.len() as u64)?;
     page.gauge(("partitions_shut", "Offline partitions: their files cannot be opened", None), shut as u64)?;
     print_traffic(page, &topics)?;
-    let told = &partitions[..partitions.len().min(PARTITIONS_MAX)];
-    print_logs(page, told)
+    let own_series = &partitions[..partitions.len().min(PARTITIONS_MAX)];
+    print_logs(page, own_series)
 }
 
 /// A counter of every topic.
@@ -29,9 +29,9 @@ const OF_TOPICS: [OfTopic; 4] = [
 ];
 
 fn print_traffic(page: &mut MetricsPage<'_>, topics: &[&[Arc<Partition>]]) -> fmt::Result {
-    let (told, others) = topics.split_at(topics.len().min(TOPICS_MAX));
+    let (own_series, others) = topics.split_at(topics.len().min(TOPICS_MAX));
     let mut rows: Vec<(&str, TrafficTotals)> =
-        told.iter().map(|topic| (topic[0].topic_name.as_str(), total(*topic))).collect();
+        own_series.iter().map(|topic| (topic[0].topic_name.as_str(), total(*topic))).collect();
     if !others.is_empty() {
         rows.push((OTHERS, total(others.iter().copied().flatten())));
     }
@@ -47,7 +47,7 @@ fn total<'a>(partitions: impl IntoIterator<Item = &'a Arc<Partition>>) -> Traffi
     total
 }
 
-/// A figure of every partition that is told.
+/// A metric of every partition with series of its own.
 type OfPartition = (FamilyHead<'static>, fn(&Partition) -> u64);
 
 const OF_PARTITIONS: [OfPartition; 4] = [

@@ -15,13 +15,13 @@ use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 use std::sync::Weak;
 
-/// Topics with counters of their own, the first by name; the others are added up as the topic [`OTHERS`].
+/// Topics with series of their own, the first by name; the others are added up as the topic [`OTHERS`].
 const TOPICS_MAX: usize = 1_000;
-/// Partitions whose offsets and sizes are told, the first by topic and number.
+/// Partitions with series of their own, the first by topic and number.
 const PARTITIONS_MAX: usize = 2_000;
-/// Committed offsets whose lag is told, the first by group.
+/// Committed offsets with series of their own, the first by group.
 const GROUP_OFFSETS_MAX: usize = 2_000;
-/// What all topics beyond the first are called together; no topic may have this name.
+/// The name of all topics beyond the first together, which no topic may have.
 const OTHERS: &str = "(others)";
 
 /// Looks at a broker as long as that exists.

@@ -1,4 +1,4 @@
-//! Writing figures one family after the other.
+//! Writes metric families.
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -10,16 +10,16 @@ use std::fmt;
 /// Name without prefix, unit and suffix; what it is; its unit.
 pub(super) type FamilyHead<'a> = (&'a str, &'a str, Option<&'a Unit>);
 
-/// A page being written.
+/// A page of metrics that is being written.
 pub(super) struct MetricsPage<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl MetricsPage<'_> {
-    /// One figure without labels.
+    /// Writes a gauge without labels.
     pub(super) fn gauge(&mut self, (name, about, unit): FamilyHead<'_>, value: u64) -> fmt::Result {
         gauge(value).encode(self.0.encode_descriptor(name, about, unit, MetricType::Gauge)?)
     }
 
-    /// The same figure of many things.
+    /// Writes a gauge with labels.
     pub(super) fn gauges<L: EncodeLabelSet>(
         &mut self,
         head: FamilyHead<'_>,
@@ -28,7 +28,7 @@ impl MetricsPage<'_> {
         self.family(head, MetricType::Gauge, rows.into_iter().map(|(labels, value)| (labels, gauge(value))))
     }
 
-    /// The same figure of many things, in seconds, to the millisecond.
+    /// Writes a gauge with labels, in seconds, to the millisecond.
     pub(super) fn seconds<L: EncodeLabelSet>(
         &mut self,
         (name, about): (&str, &str),
@@ -38,7 +38,7 @@ impl MetricsPage<'_> {
         self.family((name, about, Some(&Unit::Seconds)), MetricType::Gauge, rows)
     }
 
-    /// The same counter of many things.
+    /// Writes a counter with labels.
     pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
         head: FamilyHead<'_>,

@@ -22,7 +22,7 @@ const SILENT_AFTER: Duration = Duration::from_millis(100);
 
 /// The outcome of waiting for bytes.
 pub(super) enum ReceiveOutcome {
-    /// So many bytes came; 0 means that the peer closed its side.
+    /// The number of bytes received; 0 means that the peer closed its side.
     Received(usize),
     /// The connection became silent: its buffer and reservation are released.
     Silent,

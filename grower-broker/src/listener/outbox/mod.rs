@@ -92,7 +92,7 @@ impl QueuedAnswer {
     }
 }
 
-/// What a connection takes of the broker: given back with its socket, once the last answer is gone.
+/// A connection's share of the broker, given back with its socket once the last answer is gone.
 pub(crate) struct ConnectionShare {
     /// Its part of the memory budget.
     #[expect(dead_code, reason = "held for its drop")]

@@ -33,7 +33,7 @@ async fn read(mut stream: DuplexStream, each: Duration) -> usize {
     }
 }
 
-/// Sends so many answers of this length to a reader, and returns what became of that and how much it read.
+/// Sends answers of this length to a reader; returns the outcome, and how many bytes it read.
 async fn sent(answers: usize, length: usize, each: Duration) -> (io::Result<()>, usize) {
     let (outbox, theirs) = outbox();
     (0..answers).for_each(|_| outbox.send(answer(length)));
@@ -51,7 +51,7 @@ async fn a_peer_that_takes_enough_in_each_timeout_stays_connected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_a_little_now_and_then_is_given_up_however_short_the_answers_are() {
+async fn a_peer_that_takes_a_little_now_and_then_is_closed_even_for_short_answers() {
     for length in [10, PIPE, 1 << 20] {
         let (sent, read) = sent((4 << 20) / length, length, TOO_SLOW).await;
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut, "answers of {length} bytes");
@@ -60,7 +60,7 @@ async fn who_takes_a_little_now_and_then_is_given_up_however_short_the_answers_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_all_there_is_may_be_asked_for_little() {
+async fn a_peer_that_takes_all_there_is_stays_connected() {
     let (outbox, mut theirs) = outbox();
     let writing = outbox.write_queued(TIMEOUT);
     let asking = async {
