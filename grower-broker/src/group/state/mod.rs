@@ -43,7 +43,6 @@ mod catalog;
 mod commit;
 mod committers;
 mod decision;
-#[expect(clippy::module_inception, reason = "the module is named after its main type")]
 mod group;
 mod heartbeat_context;
 mod limits;
