@@ -7,15 +7,14 @@ mod changes;
 mod configure;
 mod offline;
 mod open;
-mod policy;
 mod producers;
 mod reconcile;
 mod retention;
 mod served;
 mod trim;
 
+pub use crate::config::topic::IndexKind;
 pub(crate) use changes::Decide;
-pub use policy::IndexKind;
 
 use crate::clock::BrokerClock;
 use crate::critical::CriticalSection;

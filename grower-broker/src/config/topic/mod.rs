@@ -6,8 +6,10 @@
 
 mod error;
 mod keys;
+mod policy;
 
 pub use error::ConfigError;
+pub use policy::IndexKind;
 
 use grower_protocol::message::{ConfigEntry, ConfigSource};
 use keys::KEYS;

@@ -1,6 +1,6 @@
 //! From a topic's config to options of its log and limits of its batches.
 
-use crate::config::topic::TopicConfig;
+use super::TopicConfig;
 use grower_protocol::batch::BatchLimits;
 use grower_protocol::ids::Timestamp;
 use grower_storage::log::{IndexFactory, LogOptions, RetentionLimits};
