@@ -1,4 +1,5 @@
 //! Every queued record gets an outcome, even if its topic is deleted meanwhile.
+#![expect(clippy::disallowed_methods, reason = "a test measures how long a call takes")]
 
 mod support;
 mod world;

@@ -350,5 +350,5 @@ async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests()
         drop(consumer);
         until(&|| fake.connections() == 1).await;
     };
-    tokio::time::timeout(Duration::from_secs(20), story).await.expect("nobody waits for the answer");
+    tokio::time::timeout(Duration::from_secs(20), story).await.expect("the unanswered fetch keeps no connection open");
 }

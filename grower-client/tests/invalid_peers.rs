@@ -28,10 +28,10 @@ fn after_preface(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A network without any broker.
-struct Nobody;
+struct NoBroker;
 
 #[async_trait::async_trait]
-impl Transport for Nobody {
+impl Transport for NoBroker {
     async fn connect(&self, _address: &str) -> io::Result<Box<dyn transport::Connection>> {
         Err(io::ErrorKind::ConnectionRefused.into())
     }
@@ -39,7 +39,7 @@ impl Transport for Nobody {
 
 #[tokio::test]
 async fn every_address_is_tried_and_named() {
-    let bootstrap = Client::builder().transport(Nobody).bootstrap(["a:1", "b:2"]);
+    let bootstrap = Client::builder().transport(NoBroker).bootstrap(["a:1", "b:2"]);
     let error = bootstrap.connect().await.map(drop).unwrap_err();
     insta::assert_snapshot!(error, @"no broker can be reached: cannot reach the broker at a:1: connection refused; cannot reach the broker at b:2: connection refused");
     assert!(error.is_retriable());

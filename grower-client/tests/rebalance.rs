@@ -1,4 +1,5 @@
 //! Rebalances: members join, leave, get stuck and return under their instance names.
+#![expect(clippy::disallowed_methods, reason = "a test measures how long a call takes")]
 
 mod world;
 
@@ -65,7 +66,7 @@ async fn a_revoked_partition_is_read_by_its_new_owner_at_once() {
     assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
     // Takes milliseconds, or a second if the waiting heartbeat were not answered; the limit allows for a busy machine.
     let elapsed = start.elapsed();
-    assert!(elapsed < Duration::from_secs(5), "nobody read it for {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(5), "the partition was not read for {elapsed:?}");
 }
 
 #[tokio::test]
@@ -259,6 +260,6 @@ async fn all_records_are_read_during_constant_joins_and_leaves() {
     };
     tokio::select! {
         () = storm => {}
-        read = tokio::time::timeout(3 * LONG, reading) => read.expect("everything is read while the storm goes on"),
+        read = tokio::time::timeout(3 * LONG, reading) => read.expect("everything is read during the joins and leaves"),
     }
 }

@@ -6,6 +6,7 @@
 
 mod builder;
 mod settings;
+#[deny(clippy::disallowed_methods)]
 mod state;
 mod tasks;
 

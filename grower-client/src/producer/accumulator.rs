@@ -162,6 +162,7 @@ impl Accumulator {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests {
     use super::*;
     use bytes::Bytes;

@@ -4,20 +4,29 @@
 //! pure. The [`engine::ProducerEngine`] carries out the queue's decisions over the connection that the partition's
 //! [`connection_selector::ConnectionSelector`] selects.
 
+#[deny(clippy::disallowed_methods)]
 mod accumulator;
 mod builder;
+#[deny(clippy::disallowed_methods)]
 mod connection_selector;
+#[deny(clippy::disallowed_methods)]
 mod delivery;
 mod engine;
+#[deny(clippy::disallowed_methods)]
 mod in_flight;
 mod lookup;
 mod memory;
+#[deny(clippy::disallowed_methods)]
 mod partitioner;
+#[deny(clippy::disallowed_methods)]
 mod queue;
 mod reconnect;
+#[deny(clippy::disallowed_methods)]
 mod retry;
+#[deny(clippy::disallowed_methods)]
 mod sequence_window;
 mod timer;
+#[deny(clippy::disallowed_methods)]
 mod topic;
 
 pub use builder::ProducerBuilder;

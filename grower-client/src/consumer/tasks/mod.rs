@@ -1,4 +1,4 @@
-//! What a consumer does in the background: fetch, keep up its membership, commit, look for partitions and their starts.
+//! The background tasks of a consumer: fetches, the group membership, commits, new partitions and start lookups.
 
 pub(super) mod commit;
 mod fetch_recovery;

@@ -99,4 +99,5 @@ impl<C: SelectableConnection> SelectedConnection<C> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests;

@@ -226,4 +226,5 @@ impl PartitionQueue {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests;

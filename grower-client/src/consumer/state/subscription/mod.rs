@@ -272,4 +272,5 @@ impl SubscriptionState {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests;
