@@ -263,8 +263,10 @@ impl PartitionFetchState {
         checked: CheckedBatches,
         on_damage: OnDamage,
     ) -> Option<FetchDamage> {
+        debug_assert_eq!(wanted, self.fetched, "{}: a fetch at an unexpected offset", self.topic_partition);
         if wanted != self.fetched {
-            return None; // It was fetched twice.
+            self.refetch_from(self.fetched, self.fetched_epoch); // Its records would repeat or skip others.
+            return None;
         }
         (self.failures, self.not_before, self.offline_reported) = (0, None, false);
         self.fetched = checked.next;
