@@ -2,7 +2,7 @@
 
 use super::{Answered, Api};
 use crate::background;
-use crate::backup::{BackedUp, BackupError, BackupRun, BrokerSnapshot, RunningBroker, UnfinishedBackup, remove_links};
+use crate::backup::{BackedUp, BackupError, BackupRun, HeldBrokerFiles, RunningBroker, UnfinishedBackup, remove_links};
 use futures_util::FutureExt;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
@@ -56,7 +56,7 @@ impl Api {
         made
     }
 
-    fn hold_files(&self, run: &BackupRun) -> Result<BrokerSnapshot, BackupError> {
+    fn hold_files(&self, run: &BackupRun) -> Result<HeldBrokerFiles, BackupError> {
         let running = RunningBroker {
             data_dir: &self.state.backups.data_dir,
             topics: &self.state.topics,

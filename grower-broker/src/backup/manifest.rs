@@ -12,7 +12,7 @@
 //!
 //! Each file has a line: the crc32 of its bytes, its length, and its path. The last crc covers all lines before it.
 
-use crate::metadata::{Identity, Uuid};
+use crate::metadata::{NodeIdentity, Uuid};
 use grower_protocol::ids::{NodeId, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -64,7 +64,7 @@ pub enum ManifestError {
 }
 
 impl BackupManifest {
-    pub(super) fn new(identity: &Identity, created: Timestamp, files: BTreeMap<String, FileSum>) -> Self {
+    pub(super) fn new(identity: &NodeIdentity, created: Timestamp, files: BTreeMap<String, FileSum>) -> Self {
         Self { created, cluster: identity.cluster, node: identity.node, files }
     }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn manifest() -> BackupManifest {
         let uuid = |byte| Uuid::from_random([byte; 16]);
-        let identity = Identity { cluster: uuid(1), node: NodeId::new(3), uuid: uuid(2) };
+        let identity = NodeIdentity { cluster: uuid(1), node: NodeId::new(3), uuid: uuid(2) };
         let files = [("meta", 200, 7), ("topics/a b/0/x.growerlog", 4_711, 0xdead_beef)];
         let files = files.map(|(path, bytes, crc)| (path.to_owned(), FileSum { bytes, crc }));
         BackupManifest::new(&identity, Timestamp::from_millis(1_000), files.into())

@@ -26,7 +26,7 @@ pub use manifest::{BackupManifest, FileSum, ManifestError};
 pub(crate) use restore::{RESTORING, is_cut_short, restore};
 pub use restore::{RestoreError, Restored};
 pub(crate) use run::BackupRun;
-pub(crate) use running::{BrokerSnapshot, RunningBroker};
+pub(crate) use running::{HeldBrokerFiles, RunningBroker};
 pub use series::Listed;
 pub(crate) use series::{find, list};
 pub(crate) use service::Backups;

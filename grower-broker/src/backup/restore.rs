@@ -14,7 +14,7 @@ use super::sums::{difference, sum_of};
 use crate::clock::Clock;
 use crate::logs::begun;
 use crate::metadata::{
-    self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
+    self, Command, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, NodeIdentity, ProposeError, Uuid,
 };
 use crate::placement::{self, LockError, Misplaced};
 use grower_storage::disk::{Disk, DiskError};
@@ -114,7 +114,7 @@ pub(crate) fn restore(
     })?;
     claim(&**disk, data_dir)?;
     let identity = copy_all((source, &backup), &**disk, data_dir, &manifest, progress)?;
-    let identity = Identity { uuid, ..identity };
+    let identity = NodeIdentity { uuid, ..identity };
     let store = LogMetadataStore::open(disk.clone(), data_dir, clock.clone())?;
     store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
     store.propose_now(&metadata::begin_above(&store.image(), None, clock.wall()))?;
@@ -156,7 +156,7 @@ fn copy_all(
     data_dir: &Path,
     manifest: &BackupManifest,
     mut progress: impl FnMut(u64),
-) -> Result<Identity, RestoreError> {
+) -> Result<NodeIdentity, RestoreError> {
     let (mut dirs, mut copied) = (BTreeSet::new(), 0);
     for (name, sum) in manifest.files.iter().filter(|(name, _)| *name != metadata::META) {
         let target = data_dir.join(name);
@@ -177,7 +177,7 @@ fn copy_all(
         Ok(())
     })?;
     match manifest.files.get(metadata::META) {
-        Some(expected) if found == *expected => Ok(Identity::parse(&meta, &bytes)?),
+        Some(expected) if found == *expected => Ok(NodeIdentity::parse(&meta, &bytes)?),
         expected => {
             let what =
                 expected.map_or_else(|| "the manifest does not list it".to_owned(), |sum| difference(found, *sum));

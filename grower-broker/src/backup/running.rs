@@ -17,7 +17,7 @@ use super::stopped::{directory_exists, hold_node_files, hold_stopped, identity};
 use super::unfinished::{KeepGoing, UnfinishedBackup};
 use super::{BackedUp, BackupError};
 use crate::clock::BrokerClock;
-use crate::metadata::{self, Identity, MetadataStore, Topic};
+use crate::metadata::{self, MetadataStore, NodeIdentity, Topic};
 use crate::partition::Flushers;
 use crate::topic::Topics;
 use grower_protocol::ids::{PartitionId, Timestamp};
@@ -37,13 +37,13 @@ pub(crate) struct RunningBroker<'a> {
 }
 
 /// A consistent snapshot of a broker's files.
-pub(crate) struct BrokerSnapshot {
+pub(crate) struct HeldBrokerFiles {
     snapshot: BackupSnapshot,
-    identity: Identity,
+    identity: NodeIdentity,
     began: Timestamp,
 }
 
-impl BrokerSnapshot {
+impl HeldBrokerFiles {
     /// Makes a backup of the files.
     pub(crate) fn finish(self, backup: UnfinishedBackup, keep_going: KeepGoing<'_>) -> Result<BackedUp, BackupError> {
         backup.finish(self.snapshot, &self.identity, self.began, keep_going)
@@ -52,7 +52,7 @@ impl BrokerSnapshot {
 
 impl RunningBroker<'_> {
     /// Holds all files. Blocks only on the data's volume.
-    pub(crate) fn hold(&self, keep_going: KeepGoing<'_>) -> Result<BrokerSnapshot, BackupError> {
+    pub(crate) fn hold(&self, keep_going: KeepGoing<'_>) -> Result<HeldBrokerFiles, BackupError> {
         let identity = identity(&*self.disk, self.data_dir)?;
         let mut snapshot = BackupSnapshot::of_running(self.disk.clone(), self.data_dir)?;
         let began = self.clock.wall();
@@ -64,7 +64,7 @@ impl RunningBroker<'_> {
             }
             self.hold_metadata(&mut snapshot, store)
         })?;
-        Ok(BrokerSnapshot { snapshot, identity, began })
+        Ok(HeldBrokerFiles { snapshot, identity, began })
     }
 
     fn hold_topic(

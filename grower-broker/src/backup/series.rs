@@ -2,7 +2,7 @@
 
 use super::BackupError;
 use super::manifest::{self, BackupManifest, ManifestError};
-use crate::metadata::Identity;
+use crate::metadata::NodeIdentity;
 use crate::placement::{self, BACKUP_PREFIX, MANIFEST, UNFINISHED};
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError};
@@ -57,7 +57,7 @@ const DEPTH_MAX: usize = 4;
 pub(super) fn newest_below(
     disk: &dyn Disk,
     dir: &Path,
-    of: &Identity,
+    of: &NodeIdentity,
     keep_going: &dyn Fn() -> bool,
 ) -> Option<Timestamp> {
     let ours = |manifest: &BackupManifest| manifest.cluster == of.cluster && manifest.node == of.node;

@@ -7,7 +7,7 @@ use super::run::BackupRun;
 use super::{BackedUp, BackupError, series};
 use crate::background;
 use crate::health::Health;
-use crate::metadata::Identity;
+use crate::metadata::NodeIdentity;
 use crate::placement;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
@@ -60,7 +60,7 @@ impl Backups {
     /// Nothing waits for the thread, and it holds nothing of the broker: a network file system may never answer.
     pub(crate) fn search_earlier(
         self: &Arc<Self>,
-        identity: Identity,
+        identity: NodeIdentity,
         health: &Health,
         stop: CancellationToken,
     ) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::snapshot::BackupSnapshot;
 use super::unfinished::UnfinishedBackup;
 use super::{BackedUp, BackupError};
 use crate::logs::begun;
-use crate::metadata::{self, Identity, IdentityError};
+use crate::metadata::{self, IdentityError, NodeIdentity};
 use crate::placement::{self, LockError, real};
 use grower_protocol::ids::Timestamp;
 use grower_storage::backup_files::{BackupFile, files_of_closed_log};
@@ -62,10 +62,10 @@ pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError
 }
 
 /// The identity of the data. A backup without one could not be restored.
-pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, BackupError> {
+pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<NodeIdentity, BackupError> {
     let path = data_dir.join(metadata::META);
     match disk.map(&path) {
-        Ok(bytes) => Ok(Identity::parse(&path, bytes.as_ref())?),
+        Ok(bytes) => Ok(NodeIdentity::parse(&path, bytes.as_ref())?),
         Err(error) if error.is_not_found() => Err(IdentityError::Missing { path }.into()),
         Err(error) => Err(error.into()),
     }

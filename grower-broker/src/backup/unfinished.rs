@@ -9,7 +9,7 @@ use super::series::BackupSeries;
 use super::snapshot::{BackupSnapshot, HeldFile, link};
 use super::stopped::check_apart;
 use super::{BackedUp, BackupError};
-use crate::metadata::Identity;
+use crate::metadata::NodeIdentity;
 use crate::placement::MANIFEST;
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{Disk, DiskError, SharedFile};
@@ -47,7 +47,7 @@ impl UnfinishedBackup {
     pub(crate) fn finish(
         mut self,
         mut snapshot: BackupSnapshot,
-        identity: &Identity,
+        identity: &NodeIdentity,
         now: Timestamp,
         keep_going: KeepGoing<'_>,
     ) -> Result<BackedUp, BackupError> {

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::fail_stop_disk::FailStopDisk;
 use crate::health::Health;
-use crate::metadata::{Identity, LogMetadataStore, MetadataStore, Uuid};
+use crate::metadata::{LogMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use crate::placement::{self, LockError};
 use crate::random::random_bytes;
 use crate::reserve_file::ReserveFile;
@@ -20,7 +20,7 @@ pub(super) struct DataDirectory {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) reserve: Arc<ReserveFile>,
     pub(super) lock: DirLock,
-    pub(super) identity: Identity,
+    pub(super) identity: NodeIdentity,
     pub(super) metadata: Arc<dyn MetadataStore>,
 }
 
@@ -41,7 +41,7 @@ impl DataDirectory {
             return Err(StartError::CutShortRestore { dir: dir.clone() });
         }
         backup::remove_links(&*disk, dir)?;
-        let identity = Identity::open(&*disk, dir, NodeId::new(config.node_id), random_uuid)?;
+        let identity = NodeIdentity::open(&*disk, dir, NodeId::new(config.node_id), random_uuid)?;
         let metadata = match metadata {
             Some(metadata) => metadata,
             None => Arc::new(LogMetadataStore::open(disk.clone(), dir, clock.clone())?),

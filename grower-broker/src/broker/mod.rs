@@ -21,7 +21,7 @@ use crate::jobs;
 use crate::listener::{ConnectionLimits, ConnectionShare, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
-use crate::metadata::{Command, Identity, MetadataStore};
+use crate::metadata::{Command, MetadataStore, NodeIdentity};
 use crate::metrics::Metrics;
 use crate::partition::Flushers;
 use crate::rates::Rates;
@@ -312,7 +312,7 @@ fn start_http(
 /// every partition before any append.
 async fn register(
     metadata: &dyn MetadataStore,
-    identity: &Identity,
+    identity: &NodeIdentity,
     config: &BrokerConfig,
     (listener, frame_bytes_max): (Option<&Listener>, usize),
 ) -> Result<Node, StartError> {
@@ -321,7 +321,7 @@ async fn register(
     if metadata.image().cluster().is_none() {
         metadata.propose(Command::FormatCluster { cluster: identity.cluster }).await?;
     }
-    let Identity { node, uuid, cluster } = *identity;
+    let NodeIdentity { node, uuid, cluster } = *identity;
     metadata.propose(Command::RegisterBroker { node, uuid, address: address.clone() }).await?;
     Ok(Node { id: node, cluster_id: cluster.to_string(), address, frame_bytes_max })
 }

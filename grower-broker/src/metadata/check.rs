@@ -1,7 +1,7 @@
 //! Offline checks of the files that only the metadata has: the directory's identity and the snapshot.
 
 use super::image::snapshot;
-use super::{Identity, whole_file};
+use super::{NodeIdentity, whole_file};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::verify::Finding;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// Damage to the identity and the snapshot of a data directory. The metadata log is checked like any other log.
 pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
     let mut findings = Vec::new();
-    let meta = Identity::path(dir);
+    let meta = NodeIdentity::path(dir);
     match whole_file::read(disk, &meta)? {
-        Some(bytes) => findings.extend(Identity::parse(&meta, &bytes).err().map(|error| finding(&meta, &error))),
+        Some(bytes) => findings.extend(NodeIdentity::parse(&meta, &bytes).err().map(|error| finding(&meta, &error))),
         None => findings.push(finding(&meta, &"it is missing")),
     }
     let path = super::log_store::snapshot_path(dir);

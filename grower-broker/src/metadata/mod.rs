@@ -15,7 +15,7 @@ pub(crate) mod whole_file;
 
 pub(crate) use check::check_files;
 pub(crate) use identity::FILE as META;
-pub use identity::{Identity, IdentityError};
+pub use identity::{IdentityError, NodeIdentity};
 pub use image::{
     Applied, BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, SnapshotError,
     Topic,

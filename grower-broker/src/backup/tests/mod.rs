@@ -7,7 +7,7 @@ use super::sums::compare_all;
 use super::*;
 use crate::clock::SystemClock;
 use crate::logs::{DiskLogs, Logs, PartitionIdentity};
-use crate::metadata::{Command, Identity, LogMetadataStore, META, MetadataStore, Uuid};
+use crate::metadata::{Command, LogMetadataStore, META, MetadataStore, NodeIdentity, Uuid};
 use grower_protocol::batch::{BatchBuilder, BatchReader, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -77,7 +77,7 @@ async fn data() -> MemDisk {
     let disk = MemDisk::default();
     disk.create_dir_all(Path::new(DATA)).unwrap();
     let mut ids = [uuid(1), uuid(2)].into_iter();
-    Identity::open(&disk, Path::new(DATA), NODE, || ids.next().unwrap()).unwrap();
+    NodeIdentity::open(&disk, Path::new(DATA), NODE, || ids.next().unwrap()).unwrap();
     let store = LogMetadataStore::open(shared(&disk), Path::new(DATA), Arc::new(SystemClock)).unwrap();
     let (name, id) = (place().name, place().topic);
     store.propose(Command::FormatCluster { cluster: uuid(1) }).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_restored_node_has_the_same_cluster_and_a_new_identity() {
     let disk = data().await;
     back_up(&disk).unwrap();
     restore_into(&shared(&disk), RESTORED).unwrap();
-    let identity = Identity::open(&disk, Path::new(RESTORED), NODE, || uuid(9)).unwrap();
+    let identity = NodeIdentity::open(&disk, Path::new(RESTORED), NODE, || uuid(9)).unwrap();
     assert_eq!((identity.cluster, identity.node, identity.uuid), (uuid(1), NODE, uuid(3)));
     let store = LogMetadataStore::open(shared(&disk), Path::new(RESTORED), Arc::new(SystemClock)).unwrap();
     let image = store.image();
@@ -248,7 +248,7 @@ async fn no_broker_starts_on_an_interrupted_restore_and_the_same_command_repeats
             restore_into(&shared(&disk), RESTORED).unwrap();
         }
         assert_eq!(values(&disk, RESTORED), (0..10).collect::<Vec<_>>(), "with its identity it is whole");
-        let identity = Identity::open(&disk, Path::new(RESTORED), NODE, || uuid(9)).unwrap();
+        let identity = NodeIdentity::open(&disk, Path::new(RESTORED), NODE, || uuid(9)).unwrap();
         assert_eq!(identity.uuid, uuid(3));
         if done {
             return;

@@ -6,8 +6,8 @@ use grower_storage::disk::Call;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-fn node() -> Identity {
-    Identity { cluster: uuid(1), node: NODE, uuid: uuid(2) }
+fn node() -> NodeIdentity {
+    NodeIdentity { cluster: uuid(1), node: NODE, uuid: uuid(2) }
 }
 
 /// A backup in `dir` that began then.

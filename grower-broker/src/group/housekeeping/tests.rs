@@ -4,7 +4,7 @@ use crate::config::BrokerConfig;
 use crate::config::MetadataLimits;
 use crate::config::settings::{BrokerSettings, LiveSettings};
 use crate::group::decide::AppendedRecords;
-use crate::group::state::{GroupRecord, PartitionKey, SHARDS, StoredOffset, TOPIC, shard_of};
+use crate::group::state::{GroupRecord, SHARDS, StoredOffset, TOPIC, TopicIdPartition, shard_of};
 use crate::health::Health;
 use crate::logs::DiskLogs;
 use crate::memory::{Memory, StateKind};
@@ -285,7 +285,7 @@ async fn a_decision_of_any_size_is_written_in_batches_that_a_start_can_load() {
     let metadata = "x".repeat(4_096);
     let offset = |partition| GroupRecord::Offset {
         group: group.clone(),
-        partition: PartitionKey { topic: world.topic, partition: PartitionId::new(partition) },
+        partition: TopicIdPartition { topic: world.topic, partition: PartitionId::new(partition) },
         state: Some(StoredOffset { offset: Offset::ZERO, leader_epoch: None, metadata: metadata.clone() }),
     };
     let written =

@@ -7,8 +7,8 @@
 //! of them old at once. The monotonic clock never jumps, but it starts with the process and knows only records since
 //! then.
 
-use super::partition_key::PartitionKey;
 use super::record::GroupRecord;
+use super::topic_id_partition::TopicIdPartition;
 use grower_protocol::ids::{GroupId, Timestamp};
 use grower_protocol::message::CommitTime;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ struct LastActivity {
     newest: Option<Timestamp>,
     /// The same by the monotonic clock; none if the group has written nothing since the start.
     newest_monotonic: Option<Timestamp>,
-    commits: BTreeMap<PartitionKey, Timestamp>,
+    commits: BTreeMap<TopicIdPartition, Timestamp>,
 }
 
 impl GroupActivity {
@@ -112,7 +112,8 @@ mod tests {
     fn each_partition_keeps_the_time_of_its_newest_commit() {
         use super::super::record::StoredOffset;
         use grower_protocol::ids::{Offset, PartitionId, TopicId};
-        let key = |number| PartitionKey { topic: TopicId::from_bytes([1; 16]), partition: PartitionId::new(number) };
+        let key =
+            |number| TopicIdPartition { topic: TopicId::from_bytes([1; 16]), partition: PartitionId::new(number) };
         let commit = |number, there: bool| GroupRecord::Offset {
             group: GroupId::new("g").unwrap(),
             partition: key(number),

@@ -25,8 +25,8 @@ impl Catalog for BTreeMap<TopicName, CatalogTopic> {
 }
 
 impl CatalogTopic {
-    pub(super) fn partitions(self) -> impl Iterator<Item = super::PartitionKey> {
+    pub(super) fn partitions(self) -> impl Iterator<Item = super::TopicIdPartition> {
         (0..self.partitions)
-            .map(move |number| super::PartitionKey { topic: self.topic, partition: PartitionId::new(number) })
+            .map(move |number| super::TopicIdPartition { topic: self.topic, partition: PartitionId::new(number) })
     }
 }

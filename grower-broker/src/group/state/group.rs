@@ -3,7 +3,7 @@
 use super::GroupRefusal;
 use super::commit::GroupCommit;
 use super::limits::GroupLimits;
-use super::membership::GroupMembership;
+use super::membership::MembershipState;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
@@ -12,7 +12,7 @@ use grower_protocol::message::{CommittedPosition, CommitterIdentity, Failure, Gr
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
-    pub(super) members: GroupMembership,
+    pub(super) members: MembershipState,
     pub(super) offsets: Offsets,
     /// Memory of the members, and of the whole group, as last counted.
     pub(super) members_bytes: usize,
@@ -22,7 +22,7 @@ pub(super) struct Group {
 impl Group {
     /// A group whose epochs start above `minimum_epoch`.
     pub(super) fn after(minimum_epoch: u32) -> Self {
-        Self { members: GroupMembership::after(minimum_epoch), ..Self::default() }
+        Self { members: MembershipState::after(minimum_epoch), ..Self::default() }
     }
 
     /// Counts the group's memory again; that of members only if they may have changed.

@@ -2,40 +2,40 @@
 
 use super::group::Group;
 use super::limits::GroupLimits;
-use super::membership::GroupMembership;
-use super::partition_key::PartitionKey;
+use super::membership::MembershipState;
 use super::record::{GroupRecord, StoredGroup, StoredMember, StoredOffset};
 use super::shard::GroupShard;
+use super::topic_id_partition::TopicIdPartition;
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Builds a shard from all records of its log, in order.
 #[derive(Debug, Default)]
 pub struct ShardLoader {
-    groups: BTreeMap<GroupId, Parts>,
+    groups: BTreeMap<GroupId, LoadedGroup>,
     minimum_epoch: u32,
 }
 
 #[derive(Debug, Default)]
-struct Parts {
+struct LoadedGroup {
     state: Option<StoredGroup>,
     members: BTreeMap<MemberId, StoredMember>,
-    offsets: BTreeMap<PartitionKey, StoredOffset>,
+    offsets: BTreeMap<TopicIdPartition, StoredOffset>,
 }
 
 impl ShardLoader {
     /// Takes in the next record of the log.
     pub fn push(&mut self, record: GroupRecord) {
         match record {
-            GroupRecord::Group { group, state: Some(state) } => self.parts(group).state = Some(state),
+            GroupRecord::Group { group, state: Some(state) } => self.group(group).state = Some(state),
             GroupRecord::Group { group, state: None } => drop(self.groups.remove(&group)),
-            GroupRecord::Member { group, member, state } => set(&mut self.parts(group).members, member, state),
-            GroupRecord::Offset { group, partition, state } => set(&mut self.parts(group).offsets, partition, state),
+            GroupRecord::Member { group, member, state } => set(&mut self.group(group).members, member, state),
+            GroupRecord::Offset { group, partition, state } => set(&mut self.group(group).offsets, partition, state),
             GroupRecord::MinimumEpoch { epoch } => self.minimum_epoch = self.minimum_epoch.max(epoch),
         }
     }
 
-    fn parts(&mut self, group: GroupId) -> &mut Parts {
+    fn group(&mut self, group: GroupId) -> &mut LoadedGroup {
         self.groups.entry(group).or_default()
     }
 
@@ -43,18 +43,18 @@ impl ShardLoader {
     /// back.
     pub fn finish(self, at: Timestamp, limits: GroupLimits) -> GroupShard {
         // A late tombstone of a member or offset must not bring back a deleted group.
-        let there = self.groups.into_iter().filter(|(_, parts)| !parts.is_bare());
-        GroupShard::restored(there.map(|(id, parts)| (id, parts.build(at))).collect(), self.minimum_epoch, limits)
+        let there = self.groups.into_iter().filter(|(_, group)| !group.is_bare());
+        GroupShard::restored(there.map(|(id, group)| (id, group.build(at))).collect(), self.minimum_epoch, limits)
     }
 }
 
-impl Parts {
+impl LoadedGroup {
     fn is_bare(&self) -> bool {
         self.state.is_none() && self.members.is_empty() && self.offsets.is_empty()
     }
 
     fn build(self, at: Timestamp) -> Group {
-        let mut group = Group { members: GroupMembership::restored(self.state, self.members, at), ..Group::default() };
+        let mut group = Group { members: MembershipState::restored(self.state, self.members, at), ..Group::default() };
         for (partition, state) in self.offsets {
             group.offsets.set(partition, Some(state));
         }

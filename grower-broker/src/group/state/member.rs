@@ -3,8 +3,8 @@
 use super::heartbeat_context::{HeartbeatContext, LastContact};
 use super::limits;
 use super::owners::PartitionOwners;
-use super::partition_key::{self, PartitionKey, PartitionSet};
 use super::record::StoredMember;
+use super::topic_id_partition::{self, PartitionSet, TopicIdPartition};
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
 use grower_protocol::message::{Heartbeat, Holding, MemberDescription, instance_lease};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// Invariant: while the member is neither detached nor replaced, `assignment` is a part of `granted`.
 #[derive(Clone, Debug)]
-pub(super) struct GroupMember {
+pub(super) struct MemberState {
     /// Its position in the order of joining.
     pub(super) join_order: u64,
     /// The epoch of the newest answer.
@@ -37,7 +37,7 @@ pub(super) struct GroupMember {
     /// The end of its session, unless it sends a heartbeat before.
     pub(super) expires: Timestamp,
     /// Partitions to give up, each with its deadline.
-    pub(super) pending_revocations: BTreeMap<PartitionKey, Timestamp>,
+    pub(super) pending_revocations: BTreeMap<TopicIdPartition, Timestamp>,
     /// The member that took over its instance name. This one gets only refusals until it leaves or expires; until then
     /// it may still be reading.
     pub(super) replaced_by: Option<MemberId>,
@@ -55,7 +55,7 @@ pub(super) enum HeartbeatChange {
     Subscription,
 }
 
-impl GroupMember {
+impl MemberState {
     pub(super) fn joining(join_order: u64) -> Self {
         Self {
             join_order,
@@ -80,7 +80,7 @@ impl GroupMember {
 
     /// A member from before the coordinator's restart, with a full session to come back.
     pub(super) fn restored(state: StoredMember, at: Timestamp) -> Self {
-        let granted: PartitionSet = partition_key::from_message(&state.granted).collect();
+        let granted: PartitionSet = topic_id_partition::from_message(&state.granted).collect();
         let mut member = Self {
             epoch: state.epoch,
             previous: state.previous,
@@ -106,7 +106,7 @@ impl GroupMember {
             epoch: self.epoch,
             previous: self.previous,
             topics: self.topics.iter().cloned().collect(),
-            granted: partition_key::to_message(&self.granted),
+            granted: topic_id_partition::to_message(&self.granted),
             session_timeout_ms: self.session_timeout_ms,
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             instance: self.instance.clone(),
@@ -186,7 +186,7 @@ impl GroupMember {
     /// Sets a deadline for each partition that it has to give up. After a missed answer the time starts now.
     pub(super) fn watch_revocations(&mut self, at: Timestamp, missed_an_answer: bool) {
         let by = after(at, limits::timeout(self.rebalance_timeout_ms));
-        let deadline = |partition: &PartitionKey| {
+        let deadline = |partition: &TopicIdPartition| {
             if missed_an_answer { by } else { self.pending_revocations.get(partition).copied().unwrap_or(by) }
         };
         self.pending_revocations =
@@ -200,7 +200,7 @@ impl GroupMember {
     }
 
     pub(super) fn describe(&self, member: &MemberId, owners: &PartitionOwners, at: Timestamp) -> MemberDescription {
-        let holding = |partition: &PartitionKey| Holding {
+        let holding = |partition: &TopicIdPartition| Holding {
             topic: partition.topic,
             partition: partition.partition,
             since: owners.since(*partition),
@@ -210,15 +210,15 @@ impl GroupMember {
             member: member.clone(),
             epoch: self.epoch,
             topics: self.topics.iter().cloned().collect(),
-            owned: partition_key::to_message(&self.owned),
-            target: partition_key::to_message(&self.target),
+            owned: topic_id_partition::to_message(&self.owned),
+            target: topic_id_partition::to_message(&self.target),
             instance: self.instance.clone(),
             client: self.last_contact.client.clone(),
             address: self.last_contact.address.clone(),
             session_timeout_ms: self.session_timeout_ms,
             silent_ms: at.millis_since(self.last_contact.at),
             holds: self.granted.iter().map(holding).collect(),
-            awaits: partition_key::to_message(&self.target.difference(&self.granted).copied().collect()),
+            awaits: topic_id_partition::to_message(&self.target.difference(&self.granted).copied().collect()),
             replaced_by: self.replaced_by.clone(),
             away: self.detached,
         }

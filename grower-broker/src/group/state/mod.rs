@@ -51,11 +51,11 @@ mod member;
 mod membership;
 mod offsets;
 mod owners;
-mod partition_key;
 mod record;
 mod refusal;
 mod shard;
 mod size;
+mod topic_id_partition;
 mod unanswered;
 
 pub use activity::GroupActivity;
@@ -68,10 +68,10 @@ pub use limits::GroupLimits;
 pub use loader::ShardLoader;
 pub use membership::is_assignment_change;
 pub use offsets::LogEnds;
-pub use partition_key::PartitionKey;
 pub use record::{GroupRecord, GroupRecordError, StoredGroup, StoredMember, StoredOffset};
 pub use refusal::GroupRefusal;
 pub use shard::GroupShard;
+pub use topic_id_partition::TopicIdPartition;
 pub use unanswered::UnansweredHeartbeat;
 
 use grower_protocol::batch::crc32c;

@@ -2,9 +2,9 @@
 
 use super::GroupRefusal;
 use super::limits::GroupLimits;
-use super::partition_key::PartitionKey;
 use super::record::{GroupRecord, StoredOffset};
 use super::size;
+use super::topic_id_partition::TopicIdPartition;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
 use grower_protocol::message::{CommittedOffset, CommittedPosition, PositionToCommit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Invariant: `bytes` is the sum of the entries' estimates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offsets {
-    by_partition: BTreeMap<PartitionKey, StoredOffset>,
+    by_partition: BTreeMap<TopicIdPartition, StoredOffset>,
     /// Estimated memory of all entries.
     bytes: usize,
 }
@@ -27,7 +27,7 @@ pub(super) struct IsNew(pub(super) bool);
 pub type LogEnds<'a> = dyn Fn(TopicId, PartitionId) -> Option<Offset> + 'a;
 
 impl Offsets {
-    pub(super) fn set(&mut self, partition: PartitionKey, state: Option<StoredOffset>) {
+    pub(super) fn set(&mut self, partition: TopicIdPartition, state: Option<StoredOffset>) {
         self.bytes += state.as_ref().map_or(0, offset_bytes);
         let before = match state {
             Some(state) => self.by_partition.insert(partition, state),
@@ -43,7 +43,7 @@ impl Offsets {
 
     /// Bytes of the metadata text of a partition's offset; none without an offset.
     pub(super) fn text_length(&self, request: &PositionToCommit) -> Option<usize> {
-        let partition = PartitionKey { topic: request.topic, partition: request.partition };
+        let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
         self.by_partition.get(&partition).map(|state| state.metadata.len())
     }
 
@@ -69,11 +69,11 @@ impl Offsets {
     fn known(
         &self,
         partitions: Option<&[(TopicId, PartitionId)]>,
-    ) -> impl Iterator<Item = (PartitionKey, &StoredOffset)> {
+    ) -> impl Iterator<Item = (TopicIdPartition, &StoredOffset)> {
         let wanted = partitions.map(|wanted| {
             wanted
                 .iter()
-                .map(|(topic, partition)| PartitionKey { topic: *topic, partition: *partition })
+                .map(|(topic, partition)| TopicIdPartition { topic: *topic, partition: *partition })
                 .collect::<BTreeSet<_>>()
         });
         let all = wanted.is_none().then(|| self.by_partition.iter().map(|(partition, state)| (*partition, state)));
@@ -88,11 +88,11 @@ impl Offsets {
         &self,
         starts: &[PositionToCommit],
         log_ends: &LogEnds<'_>,
-    ) -> Result<BTreeMap<PartitionKey, (StoredOffset, IsNew)>, GroupRefusal> {
+    ) -> Result<BTreeMap<TopicIdPartition, (StoredOffset, IsNew)>, GroupRefusal> {
         let known: BTreeSet<TopicId> = self.by_partition.keys().map(|partition| partition.topic).collect();
         let mut positions = BTreeMap::new();
         for request in starts {
-            let partition = PartitionKey { topic: request.topic, partition: request.partition };
+            let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
             let log_end = log_ends(request.topic, request.partition).ok_or(GroupRefusal::UnknownPartition)?;
             let state = match self.by_partition.get(&partition) {
                 Some(state) => (state.clone(), IsNew(false)),
@@ -119,11 +119,11 @@ pub(super) fn check_commit(
     positions: &[PositionToCommit],
     limits: &GroupLimits,
     log_ends: &LogEnds<'_>,
-    owned: impl Fn(PartitionKey) -> Result<(), GroupRefusal>,
-) -> Vec<Result<(PartitionKey, StoredOffset), GroupRefusal>> {
+    owned: impl Fn(TopicIdPartition) -> Result<(), GroupRefusal>,
+) -> Vec<Result<(TopicIdPartition, StoredOffset), GroupRefusal>> {
     let mut named = BTreeSet::new();
     let check = |request: &PositionToCommit| {
-        let partition = PartitionKey { topic: request.topic, partition: request.partition };
+        let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
         if !named.insert(partition) {
             return Err(GroupRefusal::NamedTwice);
         }
@@ -145,7 +145,7 @@ fn state_of(request: &PositionToCommit) -> StoredOffset {
     StoredOffset { offset: request.offset, leader_epoch: request.leader_epoch, metadata: request.metadata.clone() }
 }
 
-pub(super) fn record(group: &GroupId, partition: PartitionKey, state: Option<StoredOffset>) -> GroupRecord {
+pub(super) fn record(group: &GroupId, partition: TopicIdPartition, state: Option<StoredOffset>) -> GroupRecord {
     GroupRecord::Offset { group: group.clone(), partition, state }
 }
 
@@ -153,7 +153,7 @@ fn offset_bytes(state: &StoredOffset) -> usize {
     size::OFFSET + state.metadata.len()
 }
 
-fn committed(partition: PartitionKey, state: &StoredOffset) -> CommittedOffset {
+fn committed(partition: TopicIdPartition, state: &StoredOffset) -> CommittedOffset {
     CommittedOffset {
         topic: partition.topic,
         partition: partition.partition,
@@ -163,7 +163,7 @@ fn committed(partition: PartitionKey, state: &StoredOffset) -> CommittedOffset {
 }
 
 /// A position as clients see it. The shell fills in `lost_from`, since it knows the logs.
-pub(super) fn position(partition: PartitionKey, state: &StoredOffset) -> CommittedPosition {
+pub(super) fn position(partition: TopicIdPartition, state: &StoredOffset) -> CommittedPosition {
     CommittedPosition {
         topic: partition.topic,
         partition: partition.partition,

@@ -1,34 +1,34 @@
 //! The owner of each partition, and the time when it was granted: the union of all members' `granted`.
 
-use super::partition_key::PartitionKey;
+use super::topic_id_partition::TopicIdPartition;
 use grower_protocol::ids::{MemberId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Owners by partition. A partition has at most one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PartitionOwners(BTreeMap<PartitionKey, PartitionOwner>);
+pub(super) struct PartitionOwners(BTreeMap<TopicIdPartition, Ownership>);
 
 #[derive(Clone, Debug)]
-pub(super) struct PartitionOwner {
+pub(super) struct Ownership {
     pub(super) member: MemberId,
     /// Wall-clock time.
     pub(super) since: Timestamp,
 }
 
 impl PartitionOwners {
-    pub(super) fn is_free(&self, partition: PartitionKey) -> bool {
+    pub(super) fn is_free(&self, partition: TopicIdPartition) -> bool {
         !self.0.contains_key(&partition)
     }
 
-    pub(super) fn grant(&mut self, partition: PartitionKey, member: &MemberId, since: Timestamp) {
-        self.0.insert(partition, PartitionOwner { member: member.clone(), since });
+    pub(super) fn grant(&mut self, partition: TopicIdPartition, member: &MemberId, since: Timestamp) {
+        self.0.insert(partition, Ownership { member: member.clone(), since });
     }
 
-    pub(super) fn free(&mut self, partition: PartitionKey) {
+    pub(super) fn free(&mut self, partition: TopicIdPartition) {
         self.0.remove(&partition);
     }
 
-    pub(super) fn since(&self, partition: PartitionKey) -> Timestamp {
+    pub(super) fn since(&self, partition: TopicIdPartition) -> Timestamp {
         self.0.get(&partition).map(|owner| owner.since).unwrap_or_default()
     }
 
@@ -36,7 +36,7 @@ impl PartitionOwners {
         self.0.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionKey, &MemberId)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TopicIdPartition, &MemberId)> {
         self.0.iter().map(|(partition, owner)| (*partition, &owner.member))
     }
 }

@@ -3,7 +3,7 @@
 //! A key names a group, member or offset. Its newest record counts, and one without a value is a tombstone. Keys and
 //! values are positional and versioned: a released variant never changes, a change is a new variant at the end.
 
-use super::PartitionKey;
+use super::TopicIdPartition;
 use bytes::Bytes;
 use grower_protocol::batch::{Record, RecordView};
 use grower_protocol::ids::{
@@ -38,7 +38,7 @@ pub enum GroupRecord {
         /// The group.
         group: GroupId,
         /// The partition.
-        partition: PartitionKey,
+        partition: TopicIdPartition,
         /// The offset.
         state: Option<StoredOffset>,
     },
@@ -95,7 +95,7 @@ pub struct StoredOffset {
 }
 
 #[derive(Serialize, Deserialize)]
-enum RecordKey {
+enum GroupRecordKey {
     Group(GroupId),
     Member(GroupId, MemberId),
     Offset(GroupId, TopicId, PartitionId),
@@ -170,17 +170,17 @@ impl GroupRecord {
     pub fn to_record(&self, at: Timestamp) -> Record {
         let (key, value) = match self.clone() {
             Self::Group { group, state } => {
-                (RecordKey::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
+                (GroupRecordKey::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
             }
             Self::Member { group, member, state } => {
-                (RecordKey::Member(group, member), state.map(|state| wire::encode(&MemberValue::V2(state))))
+                (GroupRecordKey::Member(group, member), state.map(|state| wire::encode(&MemberValue::V2(state))))
             }
             Self::Offset { group, partition, state } => {
-                let key = RecordKey::Offset(group, partition.topic, partition.partition);
+                let key = GroupRecordKey::Offset(group, partition.topic, partition.partition);
                 (key, state.map(|state| wire::encode(&OffsetValue::V2(state))))
             }
             Self::MinimumEpoch { epoch } => {
-                (RecordKey::MinimumEpoch, Some(wire::encode(&MinimumEpochValue::V1(epoch))))
+                (GroupRecordKey::MinimumEpoch, Some(wire::encode(&MinimumEpochValue::V1(epoch))))
             }
         };
         let key = Some(Bytes::from(wire::encode(&key)));
@@ -206,19 +206,19 @@ impl GroupRecord {
 
     fn decode(key: &[u8], value: Option<&[u8]>, appended: Timestamp) -> Result<Self, DecodeError> {
         Ok(match wire::decode(key)? {
-            RecordKey::Group(group) => {
+            GroupRecordKey::Group(group) => {
                 let state = read(value)?.map(|GroupValue::V1(state)| state);
                 Self::Group { group, state }
             }
-            RecordKey::Member(group, member) => {
+            GroupRecordKey::Member(group, member) => {
                 let state = read(value)?.map(|value: MemberValue| value.newest(appended));
                 Self::Member { group, member, state }
             }
-            RecordKey::Offset(group, topic, partition) => {
+            GroupRecordKey::Offset(group, topic, partition) => {
                 let state = read(value)?.map(OffsetValue::newest);
-                Self::Offset { group, partition: PartitionKey { topic, partition }, state }
+                Self::Offset { group, partition: TopicIdPartition { topic, partition }, state }
             }
-            RecordKey::MinimumEpoch => {
+            GroupRecordKey::MinimumEpoch => {
                 let epoch = read(value)?.map_or(0, |MinimumEpochValue::V1(epoch)| epoch);
                 Self::MinimumEpoch { epoch }
             }

@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use super::group::Group;
-use super::membership::GroupMembership;
+use super::membership::MembershipState;
 use grower_protocol::ids::TopicName;
 use grower_protocol::message::{Heartbeat, PositionToCommit};
 
@@ -48,7 +48,7 @@ pub(super) fn growth_by_commit(group: Option<&Group>, positions: &[PositionToCom
     positions.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// The largest growth of the members once a topic has this many partitions.
     pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
         let before = match self.known(name) {

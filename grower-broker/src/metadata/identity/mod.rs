@@ -29,7 +29,7 @@ const COMMENT: &str =
 
 /// The cluster and the node that a data directory belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct NodeIdentity {
     /// The cluster.
     pub cluster: Uuid,
     /// The node's number.
@@ -115,7 +115,7 @@ struct IdentityFile {
     uuid: String,
 }
 
-impl Identity {
+impl NodeIdentity {
     /// Opens the identity of a directory. A new directory goes to `node` of a new cluster; `uuid` makes random
     /// identities.
     ///

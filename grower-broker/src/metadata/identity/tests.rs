@@ -24,8 +24,8 @@ fn random() -> impl FnMut() -> Uuid {
     }
 }
 
-fn open(disk: &dyn Disk, node: NodeId) -> Result<Identity, IdentityError> {
-    Identity::open(disk, dir(), node, random())
+fn open(disk: &dyn Disk, node: NodeId) -> Result<NodeIdentity, IdentityError> {
+    NodeIdentity::open(disk, dir(), node, random())
 }
 
 fn text(disk: &dyn Disk) -> String {
@@ -52,7 +52,7 @@ fn an_identity_is_created_once() {
     let identity = open(&disk, NODE).unwrap();
     disk.crash();
     let mut other = || Uuid::from_random([9; 16]);
-    assert_eq!(Identity::open(&disk, dir(), NODE, &mut other).unwrap(), identity);
+    assert_eq!(NodeIdentity::open(&disk, dir(), NODE, &mut other).unwrap(), identity);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn metadata_of_another_directory_is_refused() {
     image.apply(Command::RegisterBroker { node: NODE, uuid: identity.uuid, address }).unwrap();
     identity.check(dir(), &image).unwrap();
     let other = Uuid::from_random([9; 16]);
-    assert_snapshot!(Identity { uuid: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says node 09090909-0909-4909-8909-090909090909, its metadata 02020202-0202-4202-8202-020202020202: parts of two directories were mixed");
-    assert_snapshot!(Identity { cluster: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says cluster 09090909-0909-4909-8909-090909090909, its metadata 01010101-0101-4101-8101-010101010101: parts of two directories were mixed");
+    assert_snapshot!(NodeIdentity { uuid: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says node 09090909-0909-4909-8909-090909090909, its metadata 02020202-0202-4202-8202-020202020202: parts of two directories were mixed");
+    assert_snapshot!(NodeIdentity { cluster: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says cluster 09090909-0909-4909-8909-090909090909, its metadata 01010101-0101-4101-8101-010101010101: parts of two directories were mixed");
 }
 
 /// A program of the future: from 1 to 2 a file moves, from 2 to 3 one is written.
@@ -148,8 +148,8 @@ fn first() -> MemDisk {
     disk
 }
 
-fn open_later(disk: &dyn Disk) -> Result<Identity, IdentityError> {
-    Identity::open_knowing(&LATER, disk, dir(), NODE, random())
+fn open_later(disk: &dyn Disk) -> Result<NodeIdentity, IdentityError> {
+    NodeIdentity::open_knowing(&LATER, disk, dir(), NODE, random())
 }
 
 #[test]
@@ -191,5 +191,5 @@ fn a_format_without_an_upgrade_is_named() {
     identity.store(&disk, dir(), 0).unwrap();
     assert_snapshot!(open(&disk, NODE).unwrap_err(), @"/data/meta has format 0, which this program cannot upgrade: start an earlier Grower on it first");
     let bytes = whole_file::read(&disk, &dir().join("meta")).unwrap().unwrap();
-    assert_snapshot!(Identity::parse(&dir().join("meta"), &bytes).unwrap_err(), @"/data/meta has format 0, this program writes 1: start a broker on it once, which upgrades it");
+    assert_snapshot!(NodeIdentity::parse(&dir().join("meta"), &bytes).unwrap_err(), @"/data/meta has format 0, this program writes 1: start a broker on it once, which upgrades it");
 }

@@ -5,7 +5,7 @@ use super::input_reader::{InputReader, encode_chunks};
 use super::message;
 use crate::Target;
 use bytes::BytesMut;
-use grower_broker::metadata::{Command, Identity, MemMetadataStore, MetadataStore, Uuid};
+use grower_broker::metadata::{Command, MemMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Acks, Heartbeat, Produce, ProducePartition, Request, Response};
@@ -116,7 +116,7 @@ async fn start() -> Broker {
     let disk = Arc::new(MemDisk::default());
     let uuid = Uuid::from_random([5; 16]);
     disk.create_dir_all(Path::new(DIR)).expect("memory can be written");
-    Identity::open(&*disk, Path::new(DIR), node, || uuid).expect("a new directory is taken");
+    NodeIdentity::open(&*disk, Path::new(DIR), node, || uuid).expect("a new directory is taken");
     let register = Command::RegisterBroker { node, uuid, address: String::new() };
     let config = BrokerConfig {
         frame_bytes_max: FRAME_BYTES_MAX,

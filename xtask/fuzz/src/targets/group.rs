@@ -4,7 +4,7 @@ use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use bytes::Bytes;
 use grower_broker::group::state::{
-    CatalogTopic, GroupLimits, GroupRecord, PartitionKey, ShardLoader, StoredGroup, StoredMember, StoredOffset,
+    CatalogTopic, GroupLimits, GroupRecord, ShardLoader, StoredGroup, StoredMember, StoredOffset, TopicIdPartition,
 };
 use grower_protocol::batch::RecordView;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -98,7 +98,7 @@ fn newest_versions() -> Vec<u8> {
         since: vec![Timestamp::from_millis(1)],
         detached: true,
     };
-    let partition = PartitionKey { topic: TOPIC, partition: PartitionId::new(1) };
+    let partition = TopicIdPartition { topic: TOPIC, partition: PartitionId::new(1) };
     let records = [
         GroupRecord::Group {
             group: group.clone(),

@@ -3,7 +3,7 @@
 use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use grower_broker::SystemClock;
-use grower_broker::metadata::{Command, Identity, Image, LogMetadataStore, MetadataStore, Uuid};
+use grower_broker::metadata::{Command, Image, LogMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::wire::{decode, encode};
 use grower_storage::disk::{Disk, MemDisk};
@@ -73,7 +73,7 @@ fn identity(input: &[u8]) {
     let signed = format!("{text}crc32 = \"{:08x}\"\n", crc32fast::hash(text.as_bytes()));
     let disk = MemDisk::default();
     write(&disk, "", "meta", signed.as_bytes());
-    let _ = Identity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID);
+    let _ = NodeIdentity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID);
 }
 
 /// Every kind of command once, in an order that applies each.
@@ -123,7 +123,7 @@ fn written_snapshot() -> Vec<u8> {
 fn written_identity() -> Vec<u8> {
     let disk = MemDisk::default();
     disk.create_dir_all(Path::new(DIR)).expect("memory can be written");
-    Identity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID).expect("a new directory is taken");
+    NodeIdentity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID).expect("a new directory is taken");
     let text = disk.map(&Path::new(DIR).join("meta")).expect("it was written");
     let text = String::from_utf8_lossy(text.as_ref()).into_owned();
     text.split("crc32").next().unwrap_or_default().as_bytes().to_vec()

@@ -5,7 +5,7 @@ mod round_robin;
 mod sticky;
 
 use super::catalog::CatalogTopic;
-use super::partition_key::{PartitionKey, PartitionSet};
+use super::topic_id_partition::{PartitionSet, TopicIdPartition};
 use grower_protocol::ids::{MemberId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub(super) struct Assignment<'a> {
     pub(super) subscribers: Vec<Subscriber<'a>>,
     pub(super) topics: &'a BTreeMap<TopicName, CatalogTopic>,
     /// The owners until now; only the sticky assignor uses them.
-    pub(super) before: BTreeMap<PartitionKey, &'a MemberId>,
+    pub(super) before: BTreeMap<TopicIdPartition, &'a MemberId>,
 }
 
 impl Assignor {

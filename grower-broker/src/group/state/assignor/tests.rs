@@ -5,7 +5,7 @@ use proptest::prelude::*;
 struct Case {
     members: Vec<(MemberId, BTreeSet<TopicName>)>,
     topics: BTreeMap<TopicName, CatalogTopic>,
-    before: BTreeMap<PartitionKey, MemberId>,
+    before: BTreeMap<TopicIdPartition, MemberId>,
 }
 
 fn topic(number: usize) -> TopicName {
@@ -98,7 +98,7 @@ proptest! {
     fn every_subscribed_partition_has_one_subscribing_owner((partitions, members, before) in cases()) {
         let subscriptions: Vec<&[usize]> = members.iter().map(Vec::as_slice).collect();
         let mut case = Case::new(&partitions, &subscriptions);
-        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let keys: Vec<TopicIdPartition> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
         let owners = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone())));
         case.before = owners.collect();
         let wanted: PartitionSet = case.topics.iter()
@@ -125,7 +125,7 @@ proptest! {
         let topics: Vec<usize> = (0..partitions.len()).collect();
         let all: Vec<&[usize]> = vec![&topics; members];
         let mut case = Case::new(&partitions, &all);
-        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let keys: Vec<TopicIdPartition> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
         case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let spread = |loads: Vec<usize>| loads.iter().max().unwrap() - loads.iter().min().unwrap();
         for assignor in [Assignor::RoundRobin, Assignor::Sticky] {
@@ -149,7 +149,7 @@ proptest! {
     ) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);
-        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let keys: Vec<TopicIdPartition> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
         case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let mut had: Vec<usize> = case.members.iter().map(|(id, _)| case.before.values().filter(|owner| *owner == id).count()).collect();
         let kept: usize = case.members.iter().zip(case.assign(Assignor::Sticky)).map(|((id, _), share)| {
@@ -166,7 +166,7 @@ proptest! {
     fn sticky_is_balanced_and_stable(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);
-        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let keys: Vec<TopicIdPartition> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
         case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let shares = case.assign(Assignor::Sticky);
         let loads: Vec<usize> = shares.iter().map(BTreeSet::len).collect();

@@ -1,11 +1,11 @@
 //! Admission of heartbeats: joins, returns, and fencing.
 
-use super::{GroupMembership, unknown};
+use super::{MembershipState, unknown};
 use crate::group::state::assignor::Assignor;
 use crate::group::state::limits::GroupLimits;
-use crate::group::state::member::GroupMember;
-use crate::group::state::partition_key::PartitionKey;
-use crate::group::state::{GroupRefusal, partition_key};
+use crate::group::state::member::MemberState;
+use crate::group::state::topic_id_partition::TopicIdPartition;
+use crate::group::state::{GroupRefusal, topic_id_partition};
 use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX, Timestamp};
 use grower_protocol::message::Heartbeat;
 
@@ -28,7 +28,7 @@ pub(super) enum Admission<'a> {
     },
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// Checks everything in a heartbeat that does not depend on the group's members.
     pub(in crate::group::state) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
         if limits.topics < beat.topics.len() {
@@ -40,7 +40,7 @@ impl GroupMembership {
         assignor_of(beat)?;
         // Otherwise partitions that it still reads would count as free.
         let joins_owning =
-            beat.epoch == MemberEpoch::default() && partition_key::from_message(&beat.owned).next().is_some();
+            beat.epoch == MemberEpoch::default() && topic_id_partition::from_message(&beat.owned).next().is_some();
         if joins_owning { Err(GroupRefusal::JoinsOwning) } else { Ok(()) }
     }
 
@@ -106,23 +106,23 @@ impl GroupMembership {
         let successor = instance.and_then(|instance| self.succeed(&beat.member, instance, date));
         let member = successor.unwrap_or_else(|| self.new_member());
         let instance = instance.map(str::to_owned);
-        self.members.insert(beat.member.clone(), GroupMember { instance, ..member });
+        self.members.insert(beat.member.clone(), MemberState { instance, ..member });
         self.unsaved.changed(&beat.member);
         Ok(())
     }
 
     /// A new member, last in the order of joining.
-    fn new_member(&mut self) -> GroupMember {
+    fn new_member(&mut self) -> MemberState {
         self.stale = true;
         self.next_join_order = self.next_join_order.saturating_add(1);
-        GroupMember::joining(self.next_join_order)
+        MemberState::joining(self.next_join_order)
     }
 
     /// Checks that the member still holds the partition it commits for.
     pub(in crate::group::state) fn check_owner(
         &self,
         id: &MemberId,
-        partition: PartitionKey,
+        partition: TopicIdPartition,
     ) -> Result<(), GroupRefusal> {
         let holds = self.members.get(id).is_some_and(|member| member.granted.contains(&partition));
         if holds { Ok(()) } else { Err(GroupRefusal::NotAssigned { member: id.clone() }) }
@@ -169,12 +169,12 @@ fn assignor_of(beat: &Heartbeat) -> Result<Assignor, GroupRefusal> {
 }
 
 /// Refuses delayed requests of replaced and detached members.
-pub(super) fn check_present(id: &MemberId, member: &GroupMember) -> Result<(), GroupRefusal> {
+pub(super) fn check_present(id: &MemberId, member: &MemberState) -> Result<(), GroupRefusal> {
     check_not_replaced(member)?;
     if member.detached { Err(unknown(id)) } else { Ok(()) }
 }
 
-fn check_not_replaced(member: &GroupMember) -> Result<(), GroupRefusal> {
+fn check_not_replaced(member: &MemberState) -> Result<(), GroupRefusal> {
     match (&member.replaced_by, &member.instance) {
         (Some(holder), Some(instance)) => {
             Err(GroupRefusal::InstanceTaken { instance: instance.clone(), holder: holder.clone() })
@@ -183,6 +183,6 @@ fn check_not_replaced(member: &GroupMember) -> Result<(), GroupRefusal> {
     }
 }
 
-pub(super) fn fenced(id: &MemberId, member: &GroupMember, claimed: MemberEpoch) -> GroupRefusal {
+pub(super) fn fenced(id: &MemberId, member: &MemberState, claimed: MemberEpoch) -> GroupRefusal {
     GroupRefusal::FencedMember { member: id.clone(), current: member.epoch, claimed }
 }

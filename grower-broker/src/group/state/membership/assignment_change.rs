@@ -1,22 +1,22 @@
 //! Changes that a member with a waiting heartbeat should learn at once.
 
 use super::admit::{self, KnownAnswer};
-use super::{GroupMembership, unknown};
+use super::{MembershipState, unknown};
 use crate::group::state::GroupRefusal;
 use crate::group::state::catalog::Catalog;
 use crate::group::state::heartbeat_context::HeartbeatContext;
-use crate::group::state::partition_key::{self, PartitionSet};
+use crate::group::state::topic_id_partition::{self, PartitionSet};
 use grower_protocol::ids::{MemberEpoch, MemberId};
 use grower_protocol::message::{Heartbeat, HeartbeatAnswer};
 
 /// Whether an answer is urgent: the member has a new epoch, or lists a partition that it may not read.
 pub fn is_assignment_change(beat: &Heartbeat, answer: &HeartbeatAnswer) -> bool {
-    let assigned: PartitionSet = partition_key::from_message(&answer.assignment).collect();
+    let assigned: PartitionSet = topic_id_partition::from_message(&answer.assignment).collect();
     beat.epoch != answer.epoch
-        || partition_key::from_message(&beat.owned).any(|partition| !assigned.contains(&partition))
+        || topic_id_partition::from_message(&beat.owned).any(|partition| !assigned.contains(&partition))
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// Answers a heartbeat that was held back, if the member's assignment changed since.
     ///
     /// Waiting proves nothing about the sender: its session counts from the arrival of the heartbeat.

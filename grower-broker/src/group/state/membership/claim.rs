@@ -8,7 +8,7 @@
 //! A takeover ends all claims to the name. So a member only loses its name to a process that was alive when the member
 //! had it already, in whatever order messages arrive. Of several claimants the last to confirm wins.
 
-use super::GroupMembership;
+use super::MembershipState;
 use crate::group::state::limits;
 use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
@@ -59,7 +59,7 @@ impl InstanceClaims {
     }
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// Whether a member that is not detached has the name.
     pub(super) fn is_name_taken(&self, instance: &str) -> bool {
         self.members.values().any(|member| !member.detached && member.holds(instance))

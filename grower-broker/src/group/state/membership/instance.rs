@@ -7,13 +7,13 @@
 //!
 //! [`instance_lease`]: grower_protocol::message::instance_lease
 
-use super::{GroupMembership, unknown};
+use super::{MembershipState, unknown};
 use crate::group::state::GroupRefusal;
-use crate::group::state::member::GroupMember;
+use crate::group::state::member::MemberState;
 use grower_protocol::ids::{MemberId, Timestamp};
 use grower_protocol::message::Heartbeat;
 
-impl GroupMembership {
+impl MembershipState {
     /// Detaches a member: it stopped reading, and may come back as another process with its instance name.
     pub(in crate::group::state) fn detach(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
         if self.claims.withdraw(id) {
@@ -44,12 +44,12 @@ impl GroupMembership {
     /// Whether the sender is counted already: it is a claimant, or returns under the name of a detached member.
     pub(super) fn expects(&self, beat: &Heartbeat) -> bool {
         let waits =
-            |member: &GroupMember| member.detached && beat.instance.as_deref().is_some_and(|name| member.holds(name));
+            |member: &MemberState| member.detached && beat.instance.as_deref().is_some_and(|name| member.holds(name));
         self.claims.contains(&beat.member) || self.members.values().any(waits)
     }
 
     /// The new member in the place of the last holder of the instance name; none if the name is free.
-    pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<GroupMember> {
+    pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<MemberState> {
         self.claims.end(instance);
         let holder = self.members.iter().find(|(_, member)| member.holds(instance)).map(|(id, _)| id.clone())?;
         let member = self.members.get_mut(&holder)?;
@@ -57,7 +57,7 @@ impl GroupMembership {
             member.replace(id.clone());
             let join_order = member.join_order;
             (self.stale, self.assignment_changed) = (true, true);
-            return Some(GroupMember::joining(join_order));
+            return Some(MemberState::joining(join_order));
         }
         let successor = member.inherit();
         self.members.remove(&holder);

@@ -19,9 +19,9 @@ use super::assignor::{Assignment, Assignor, Subscriber};
 use super::catalog::{Catalog, CatalogTopic};
 use super::heartbeat_context::HeartbeatContext;
 use super::limits::{self, GroupLimits};
-use super::member::{GroupMember, HeartbeatChange};
+use super::member::{HeartbeatChange, MemberState};
 use super::owners::PartitionOwners;
-use super::partition_key::{self, PartitionKey, PartitionSet};
+use super::topic_id_partition::{self, PartitionSet, TopicIdPartition};
 use admit::{Admission, KnownAnswer};
 pub use assignment_change::is_assignment_change;
 use claim::InstanceClaims;
@@ -31,13 +31,13 @@ use saving::UnsavedChanges;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct GroupMembership {
+pub(super) struct MembershipState {
     /// Counts every change. Members' epochs are taken from it, so no two are equal.
     epoch: u32,
     /// The epoch of the newest target assignment.
     target_epoch: u32,
     assignor: Assignor,
-    members: BTreeMap<MemberId, GroupMember>,
+    members: BTreeMap<MemberId, MemberState>,
     claims: InstanceClaims,
     owners: PartitionOwners,
     next_join_order: u64,
@@ -50,7 +50,7 @@ pub(super) struct GroupMembership {
     unsaved: UnsavedChanges,
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// A group whose epochs start above `minimum_epoch`.
     pub(super) fn after(minimum_epoch: u32) -> Self {
         let mut members = Self { epoch: minimum_epoch, ..Self::default() };
@@ -116,12 +116,13 @@ impl GroupMembership {
     /// Frees the partitions that the member gave up, if it knows the newest answer.
     fn note_owned(&mut self, beat: &Heartbeat, known: KnownAnswer) {
         let Some(member) = self.members.get_mut(&beat.member) else { return };
-        let owned: PartitionSet =
-            partition_key::from_message(&beat.owned).filter(|partition| member.granted.contains(partition)).collect();
+        let owned: PartitionSet = topic_id_partition::from_message(&beat.owned)
+            .filter(|partition| member.granted.contains(partition))
+            .collect();
         if known == KnownAnswer::Newest {
             member.previous = None; // The member knows the newer epoch now.
             let given_up =
-                |partition: &&PartitionKey| !member.assignment.contains(partition) && !owned.contains(partition);
+                |partition: &&TopicIdPartition| !member.assignment.contains(partition) && !owned.contains(partition);
             for partition in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
                 member.granted.remove(&partition);
                 self.owners.free(partition);
@@ -215,7 +216,7 @@ impl GroupMembership {
         Some(HeartbeatAnswer {
             epoch: member.epoch,
             interval_ms: limits::interval_ms(member.session_timeout_ms, member.is_reconciling()),
-            assignment: partition_key::to_message(&member.assignment),
+            assignment: topic_id_partition::to_message(&member.assignment),
         })
     }
 
@@ -242,12 +243,12 @@ impl GroupMembership {
 
     /// Subscribed topics of all members; a member counts as at least one.
     pub(super) fn subscriptions(&self) -> usize {
-        self.members.values().map(GroupMember::subscriptions).sum()
+        self.members.values().map(MemberState::subscriptions).sum()
     }
 
     /// The same of one member; 0 if it is unknown.
     pub(super) fn subscriptions_of(&self, member: &MemberId) -> usize {
-        self.members.get(member).map_or(0, GroupMember::subscriptions)
+        self.members.get(member).map_or(0, MemberState::subscriptions)
     }
 
     /// The topics of each member.
@@ -289,7 +290,7 @@ impl GroupMembership {
     }
 
     pub(super) fn state(&self) -> GroupState {
-        let reconciling = self.stale || self.members.values().any(GroupMember::is_reconciling);
+        let reconciling = self.stale || self.members.values().any(MemberState::is_reconciling);
         match (self.members.is_empty(), reconciling) {
             (true, _) => GroupState::Empty,
             (false, true) => GroupState::Reconciling,

@@ -3,9 +3,9 @@
 //! The log holds the newest state of each member. After a restart members keep their epochs, no partition that one of
 //! them may be reading is granted to another, and a member that does not come back expires.
 
-use super::GroupMembership;
+use super::MembershipState;
 use crate::group::state::assignor::Assignor;
-use crate::group::state::member::GroupMember;
+use crate::group::state::member::MemberState;
 use crate::group::state::record::{GroupRecord, StoredGroup, StoredMember};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ impl UnsavedChanges {
     }
 }
 
-impl GroupMembership {
+impl MembershipState {
     /// Records for every change that is not in the log yet.
     pub(in crate::group::state) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
         let mut records = Vec::new();
@@ -77,7 +77,7 @@ impl GroupMembership {
         let mut restored = Self {
             epoch: newest.max(saved_epoch),
             assignor: group.and_then(|group| Assignor::named(&group.assignor)).unwrap_or_default(),
-            members: members.into_iter().map(|(id, state)| (id, GroupMember::restored(state, at))).collect(),
+            members: members.into_iter().map(|(id, state)| (id, MemberState::restored(state, at))).collect(),
             stale: true,
             ..Self::default()
         };

@@ -1,6 +1,6 @@
 //! Sessions: a member that is silent for its session timeout is removed.
 
-use super::GroupMembership;
+use super::MembershipState;
 use crate::group::state::limits;
 use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Members with an unanswered heartbeat, if there are any.
 type Unanswered<'a> = Option<&'a BTreeMap<MemberId, u32>>;
 
-impl GroupMembership {
+impl MembershipState {
     /// Removes members whose sessions ended, and claims that were not confirmed. A member with an unanswered heartbeat
     /// is not silent.
     pub(in crate::group::state) fn expire(&mut self, at: Timestamp, unanswered: Unanswered<'_>) {
@@ -20,7 +20,7 @@ impl GroupMembership {
         }
     }
 
-    /// The next time at which [`GroupMembership::expire`] has something to do, unless heartbeats arrive.
+    /// The next time at which [`MembershipState::expire`] has something to do, unless heartbeats arrive.
     pub(in crate::group::state) fn next_expiry(&self, unanswered: Unanswered<'_>) -> Option<Timestamp> {
         let silent = self.members.iter().filter(|(id, _)| !waits(unanswered, id));
         silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()

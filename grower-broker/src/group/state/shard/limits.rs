@@ -3,7 +3,7 @@
 use super::GroupShard;
 use crate::group::state::catalog::Catalog;
 use crate::group::state::group::Group;
-use crate::group::state::membership::GroupMembership;
+use crate::group::state::membership::MembershipState;
 use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{MemberEpoch, TopicName};
 use grower_protocol::message::Heartbeat;
@@ -13,7 +13,7 @@ impl GroupShard {
         if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
             return Ok(());
         }
-        GroupMembership::check(beat, &self.limits)?;
+        MembershipState::check(beat, &self.limits)?;
         self.check_group_limit()?;
         self.groups.insert(beat.group.clone(), Group::after(self.minimum_epoch));
         Ok(())

@@ -20,7 +20,7 @@ fn a_delayed_join_of_a_dead_process_takes_nothing_from_a_living_member() {
         coordinator.heartbeat(&dead).unwrap();
         coordinator.wait(1_000);
         living.beat(coordinator);
-        coordinator.commit(Some(living), partition_key(RAINBOW, 0), 1).unwrap().unwrap();
+        coordinator.commit(Some(living), topic_id_partition(RAINBOW, 0), 1).unwrap().unwrap();
     }
     assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], told));
     let described = coordinator.describe().unwrap();
@@ -40,7 +40,7 @@ fn a_takeover_needs_one_more_heartbeat_that_is_due_at_once() {
     assert!(is_assignment_change(&new.says(), &answer), "it is not held back");
     assert_eq!((answer.interval_ms, answer.assignment.len()), (0, 0));
     new.hears(&answer);
-    assert_eq!(code(coordinator.commit(Some(&new), partition_key(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
+    assert_eq!(code(coordinator.commit(Some(&new), topic_id_partition(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
     living.beat(coordinator);
     new.beat(coordinator);
     assert_eq!(code(coordinator.heartbeat(&living.says())), ErrorCode::FencedInstance);

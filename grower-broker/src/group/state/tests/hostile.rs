@@ -15,8 +15,8 @@ fn refusal(beat: Heartbeat) -> String {
 
 #[test]
 fn an_invalid_join_is_refused() {
-    let partitions = BTreeSet::from([partition_key(RAINBOW, 0)]);
-    let owning = Heartbeat { owned: super::super::partition_key::to_message(&partitions), ..join() };
+    let partitions = BTreeSet::from([topic_id_partition(RAINBOW, 0)]);
+    let owning = Heartbeat { owned: super::super::topic_id_partition::to_message(&partitions), ..join() };
     insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns no partitions: give up all partitions first");
     let topics = (0..5).map(|n| name(&format!("t{n}"))).collect();
     insta::assert_snapshot!(refusal(Heartbeat { topics, ..join() }), @"LimitReached: limit reached: at most 4 topics of one member");
@@ -93,7 +93,7 @@ fn listing_a_foreign_partition_as_owned_gains_nothing() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    s2.reading = (0..3).map(|partition| partition_key(RAINBOW, partition)).collect();
+    s2.reading = (0..3).map(|partition| topic_id_partition(RAINBOW, partition)).collect();
     s2.beat(coordinator);
     assert_eq!(s2.reads(RAINBOW), [2]);
     s1.beat(coordinator);
@@ -122,7 +122,7 @@ fn one_refused_offset_does_not_affect_the_others() {
 #[test]
 fn an_offset_in_a_deleted_topic_is_refused() {
     let coordinator = &mut Coordinator::new();
-    let unknown = partition_key(TopicId::from_bytes([7; 16]), 0);
+    let unknown = topic_id_partition(TopicId::from_bytes([7; 16]), 0);
     assert_eq!(code(coordinator.commit(None, unknown, 0).unwrap()), ErrorCode::UnknownPartition);
     assert_eq!(coordinator.shard.list(), [], "nothing was committed, so there is no group");
 }

@@ -20,7 +20,7 @@ fn a_restarted_process_takes_the_place_of_its_instance_name() {
     new.beat(coordinator); // It heard the answer, so it lives.
     // The old process may still be reading: its partitions wait until its lease ends.
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
-    assert_eq!(code(coordinator.commit(Some(&old), partition_key(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
+    assert_eq!(code(coordinator.commit(Some(&old), topic_id_partition(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
     old.epoch = MemberEpoch::default();
     old.reading.clear();
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
@@ -46,7 +46,7 @@ fn a_detached_member_is_succeeded_at_once_without_a_rebalance() {
         coordinator.wait(u64::from(SESSION_MS) - 1);
         other.beat(coordinator);
         assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::UnknownMember);
-        assert_eq!(code(coordinator.commit(Some(&old), partition_key(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
+        assert_eq!(code(coordinator.commit(Some(&old), topic_id_partition(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
         new.beat(coordinator);
         assert_eq!(new.reads(RAINBOW), had, "{assignor}");
         quiet(coordinator, &mut [&mut new, &mut other]);

@@ -41,11 +41,11 @@ fn name(topic: &str) -> TopicName {
     TopicName::new(topic).unwrap()
 }
 
-fn partition_key(topic: TopicId, partition: u32) -> PartitionKey {
-    PartitionKey { topic, partition: PartitionId::new(partition) }
+fn topic_id_partition(topic: TopicId, partition: u32) -> TopicIdPartition {
+    TopicIdPartition { topic, partition: PartitionId::new(partition) }
 }
 
-fn position(partition: PartitionKey, offset: u64) -> PositionToCommit {
+fn position(partition: TopicIdPartition, offset: u64) -> PositionToCommit {
     let (offset, metadata) = (Offset::new(offset), String::new());
     PositionToCommit { topic: partition.topic, partition: partition.partition, offset, leader_epoch: None, metadata }
 }
@@ -170,7 +170,12 @@ impl Coordinator {
         self.log.extend(after);
     }
 
-    fn commit(&mut self, member: Option<&Member>, partition: PartitionKey, offset: u64) -> Result<Part<()>, Failure> {
+    fn commit(
+        &mut self,
+        member: Option<&Member>,
+        partition: TopicIdPartition,
+        offset: u64,
+    ) -> Result<Part<()>, Failure> {
         let committer = member.map(|member| CommitterIdentity::Member(member.id.clone(), member.epoch));
         let (sequence, positions) = (member.map_or(0, |member| member.commits), vec![position(partition, offset)]);
         self.commit_all(GroupCommit { group: group(), committer, sequence, positions })
@@ -186,7 +191,7 @@ impl Coordinator {
     fn start(
         &mut self,
         member: &Member,
-        partitions: &[PartitionKey],
+        partitions: &[TopicIdPartition],
         offset: u64,
     ) -> Result<Vec<CommittedPosition>, Failure> {
         let starts = partitions.iter().map(|partition| position(*partition, offset)).collect();
@@ -197,11 +202,11 @@ impl Coordinator {
         self.settle(step)
     }
 
-    fn committed(&self, partition: PartitionKey) -> Option<u64> {
+    fn committed(&self, partition: TopicIdPartition) -> Option<u64> {
         self.committed_by(&group(), partition)
     }
 
-    fn committed_by(&self, group: &GroupId, partition: PartitionKey) -> Option<u64> {
+    fn committed_by(&self, group: &GroupId, partition: TopicIdPartition) -> Option<u64> {
         let offsets = self.shard.fetch_offsets(group, Some(&[(partition.topic, partition.partition)]));
         offsets.first().map(|found| found.offset.value())
     }
@@ -213,7 +218,7 @@ struct Member {
     id: MemberId,
     epoch: MemberEpoch,
     topics: Vec<TopicName>,
-    reading: BTreeSet<PartitionKey>,
+    reading: BTreeSet<TopicIdPartition>,
     interval_ms: u32,
     assignor: Option<String>,
     instance: Option<String>,
@@ -241,7 +246,7 @@ impl Member {
             member: self.id.clone(),
             epoch: self.epoch,
             topics: self.topics.clone(),
-            owned: super::partition_key::to_message(&self.reading),
+            owned: super::topic_id_partition::to_message(&self.reading),
             session_timeout_ms: SESSION_MS,
             rebalance_timeout_ms: SESSION_MS,
             assignor: self.assignor.clone(),
@@ -253,7 +258,7 @@ impl Member {
     fn hears(&mut self, answer: &HeartbeatAnswer) {
         self.epoch = answer.epoch;
         self.interval_ms = answer.interval_ms;
-        self.reading = super::partition_key::from_message(&answer.assignment).collect();
+        self.reading = super::topic_id_partition::from_message(&answer.assignment).collect();
     }
 
     /// Sends one heartbeat and takes its answer.

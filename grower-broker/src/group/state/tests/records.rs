@@ -26,7 +26,7 @@ fn records() -> Vec<GroupRecord> {
         GroupRecord::Group { group: group(), state: Some(StoredGroup { epoch: 5, assignor: "range".to_owned() }) },
         GroupRecord::Group { group: group(), state: None },
         GroupRecord::Member { group: group(), member, state: Some(state) },
-        GroupRecord::Offset { group: group(), partition: partition_key(RAINBOW, 2), state: Some(offset) },
+        GroupRecord::Offset { group: group(), partition: topic_id_partition(RAINBOW, 2), state: Some(offset) },
         GroupRecord::MinimumEpoch { epoch: 6 },
     ]
 }

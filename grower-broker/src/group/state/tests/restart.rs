@@ -47,7 +47,7 @@ fn epochs_never_go_back() {
     for round in 0..5 {
         let mut member = Member::new(&format!("S{round}"), &["rainbow"]);
         member.beat(coordinator);
-        coordinator.commit(None, partition_key(RAINBOW, 0), 1).unwrap_err(); // It has a member.
+        coordinator.commit(None, topic_id_partition(RAINBOW, 0), 1).unwrap_err(); // It has a member.
         epochs.push(member.epoch);
         coordinator.wait(SESSION_MS.into());
         coordinator.restart();
@@ -60,7 +60,7 @@ fn a_compacted_log_restores_the_same_groups() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    coordinator.commit(Some(&s2), partition_key(RAINBOW, 2), 17).unwrap().unwrap();
+    coordinator.commit(Some(&s2), topic_id_partition(RAINBOW, 2), 17).unwrap().unwrap();
     let before = coordinator.describe().unwrap();
     let all = coordinator.log.len();
     coordinator.sync();

@@ -23,8 +23,8 @@ fn memory_of_members_and_offsets_is_counted_until_they_are_gone() {
     assert!(GROUP + 2 * MEMBER <= coordinator.shard.bytes(), "also after a restart");
     coordinator.wait(u64::from(SESSION_MS) + 1);
     assert_eq!(coordinator.shard.bytes(), 0, "an empty group without offsets goes away");
-    coordinator.commit(None, partition_key(RAINBOW, 0), 1).unwrap().unwrap();
-    coordinator.commit(None, partition_key(RAINBOW, 0), 2).unwrap().unwrap();
+    coordinator.commit(None, topic_id_partition(RAINBOW, 0), 1).unwrap().unwrap();
+    coordinator.commit(None, topic_id_partition(RAINBOW, 0), 2).unwrap().unwrap();
     assert!((GROUP + OFFSET..GROUP + OFFSET + 100).contains(&coordinator.shard.bytes()));
     let step = coordinator.shard.delete(&group());
     coordinator.settle(step).unwrap();
@@ -68,12 +68,12 @@ fn a_request_for_more_memory_than_is_left_is_refused_and_others_are_served() {
     member.beat(coordinator);
     let wider = Heartbeat { topics: vec![name("rainbow"), name("sandbox")], ..member.says() };
     assert_eq!(code(coordinator.heartbeat(&wider)), ErrorCode::MemoryFull);
-    assert_eq!(code(coordinator.commit(Some(&member), partition_key(RAINBOW, 0), 1)), ErrorCode::MemoryFull);
+    assert_eq!(code(coordinator.commit(Some(&member), topic_id_partition(RAINBOW, 0), 1)), ErrorCode::MemoryFull);
     assert_eq!(coordinator.shard.bytes(), before, "nothing of what was refused is kept");
     coordinator.shard.set_memory_left(10_000);
-    coordinator.commit(Some(&member), partition_key(RAINBOW, 0), 1).unwrap().unwrap();
+    coordinator.commit(Some(&member), topic_id_partition(RAINBOW, 0), 1).unwrap().unwrap();
     coordinator.shard.set_memory_left(0);
-    coordinator.commit(Some(&member), partition_key(RAINBOW, 0), 2).unwrap().unwrap(); // Takes no more than before.
+    coordinator.commit(Some(&member), topic_id_partition(RAINBOW, 0), 2).unwrap().unwrap(); // Takes no more than before.
     coordinator.shard.set_memory_left(10_000);
     assert!(coordinator.heartbeat(&wider).is_ok());
     assert!(ErrorCode::MemoryFull.is_retriable());

@@ -64,7 +64,7 @@ fn a_deleted_topic_is_revoked_and_its_name_may_return_as_another_topic() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["sandbox"]);
     quiet(coordinator, &mut [&mut s1]);
-    coordinator.commit(Some(&s1), partition_key(SANDBOX, 1), 7).unwrap().unwrap();
+    coordinator.commit(Some(&s1), topic_id_partition(SANDBOX, 1), 7).unwrap().unwrap();
     coordinator.topics.remove(&name("sandbox"));
     coordinator.topics_changed();
     coordinator.topic_deleted(SANDBOX);

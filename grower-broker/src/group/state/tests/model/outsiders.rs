@@ -15,7 +15,7 @@ pub(super) struct Outsiders {
     /// Abandoned commits under way.
     late: Vec<Sent>,
     /// The newest acknowledged commit of each partition.
-    commits: BTreeMap<PartitionKey, u64>,
+    commits: BTreeMap<TopicIdPartition, u64>,
 }
 
 impl Outsiders {
@@ -49,7 +49,7 @@ impl Outsiders {
 
     fn deliver(&mut self, (who, sequence, offset): Sent, coordinator: &mut Coordinator) {
         let (id, partition) =
-            (CommitterId::new(&format!("outsider {who}")).unwrap(), partition_key(HAYLOFT, who as u32));
+            (CommitterId::new(&format!("outsider {who}")).unwrap(), topic_id_partition(HAYLOFT, who as u32));
         let (committer, positions) = (Some(CommitterIdentity::Outside(id)), vec![position(partition, offset)]);
         let committed = coordinator.commit_all(GroupCommit { group: hay(), committer, sequence, positions });
         coordinator.sync();

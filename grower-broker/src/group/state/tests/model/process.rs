@@ -9,7 +9,7 @@ const SESSION: u64 = SESSION_MS as u64;
 pub(super) struct Process {
     pub(super) member: Member,
     /// The time when it learned that it must give up a partition.
-    told: BTreeMap<PartitionKey, u64>,
+    told: BTreeMap<TopicIdPartition, u64>,
     /// The time when it sent its last answered heartbeat, by the world's clock.
     heard: u64,
     /// A waiting heartbeat, its answer at the timeout, and the time when it was sent.
@@ -17,7 +17,7 @@ pub(super) struct Process {
     /// Its waiting heartbeat should look again.
     pub(super) woken: bool,
     /// Its positions.
-    pub(super) positions: BTreeMap<PartitionKey, u64>,
+    pub(super) positions: BTreeMap<TopicIdPartition, u64>,
 }
 
 impl Process {
@@ -26,7 +26,7 @@ impl Process {
     }
 
     /// The partitions that it may hand to its application now.
-    pub(super) fn reads(&self, clock: u64) -> BTreeSet<PartitionKey> {
+    pub(super) fn reads(&self, clock: u64) -> BTreeSet<TopicIdPartition> {
         let lease = instance_lease(Duration::from_millis(SESSION)).as_millis() as u64;
         let pauses = self.member.instance.is_some() && self.heard + lease <= clock;
         if pauses { BTreeSet::new() } else { self.member.reading.clone() }
@@ -35,7 +35,7 @@ impl Process {
     /// Gives up revoked partitions at their deadline, and everything after a session without an answer.
     pub(super) fn watch(&mut self, clock: u64) {
         let too_late =
-            |partition: &PartitionKey| self.told.get(partition).is_some_and(|since| since + SESSION <= clock);
+            |partition: &TopicIdPartition| self.told.get(partition).is_some_and(|since| since + SESSION <= clock);
         self.member.reading.retain(|partition| self.heard + SESSION > clock && !too_late(partition));
     }
 
@@ -44,7 +44,7 @@ impl Process {
         assert!(self.member.epoch <= answer.epoch, "a member's epoch went back");
         let before = std::mem::take(&mut self.member.reading);
         self.member.hears(answer);
-        let excess: Vec<PartitionKey> = before.difference(&self.member.reading).copied().collect();
+        let excess: Vec<TopicIdPartition> = before.difference(&self.member.reading).copied().collect();
         self.told.retain(|partition, _| excess.contains(partition));
         if keeps_reading {
             for partition in &excess {

@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Reads another record of a partition, from the committed offset on. None if the start position is refused.
-    fn advance(&mut self, seat: usize, partition: PartitionKey) -> Option<u64> {
+    fn advance(&mut self, seat: usize, partition: TopicIdPartition) -> Option<u64> {
         if !self.commits.contains_key(&partition) {
             let (member, partitions) = self.start_of(seat)?;
             self.start_as(&member, &partitions);
@@ -66,7 +66,7 @@ impl World {
         Some(*position)
     }
 
-    pub(super) fn commit_as(&mut self, member: &Member, partition: PartitionKey, offset: u64) {
+    pub(super) fn commit_as(&mut self, member: &Member, partition: TopicIdPartition, offset: u64) {
         use ErrorCode::{FencedInstance, FencedMember, InvalidRequest, NotAssigned, UnknownMember, UnknownPartition};
         let committed = self.coordinator.commit(Some(member), partition, offset);
         self.coordinator.sync();

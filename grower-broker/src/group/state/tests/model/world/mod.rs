@@ -21,13 +21,13 @@ pub(super) struct World {
     names: usize,
     assignor: Assignor,
     /// The newest acknowledged commit of each partition.
-    commits: BTreeMap<PartitionKey, u64>,
+    commits: BTreeMap<TopicIdPartition, u64>,
     /// Commits under way, abandoned or repeated over another connection.
-    late: Vec<(Member, PartitionKey, u64)>,
+    late: Vec<(Member, TopicIdPartition, u64)>,
     /// Abandoned heartbeats under way.
     late_beats: Vec<Heartbeat>,
     /// Requests for start positions under way.
-    late_starts: Vec<(Member, Vec<PartitionKey>)>,
+    late_starts: Vec<(Member, Vec<TopicIdPartition>)>,
     outsiders: Outsiders,
     epoch: u32,
     lives: Lives,
@@ -269,11 +269,11 @@ impl World {
     /// Checks that an answered member has every free partition of its target.
     fn check_given(&self, id: &MemberId) {
         let Ok(seen) = self.coordinator.describe() else { return };
-        let holds = |partition: PartitionKey| {
+        let holds = |partition: TopicIdPartition| {
             move |held: &Holding| (held.topic, held.partition) == (partition.topic, partition.partition)
         };
         for member in seen.members.iter().filter(|member| member.member == *id) {
-            for partition in partition_key::from_message(&member.awaits) {
+            for partition in topic_id_partition::from_message(&member.awaits) {
                 let held = seen.members.iter().any(|member| member.holds.iter().any(holds(partition)));
                 assert!(held, "{id} was answered, and nobody reads {partition:?}");
             }
@@ -346,8 +346,8 @@ impl World {
         }
         assert_eq!(self.coordinator.describe().unwrap().state, GroupState::Stable);
         let wanted = self.coordinator.topics.iter().filter(|(name, _)| alive.iter().any(|m| m.topics.contains(name)));
-        let wanted: BTreeSet<PartitionKey> = wanted.flat_map(|(_, topic)| topic.partitions()).collect();
-        let read: BTreeSet<PartitionKey> = alive.iter().flat_map(|member| &member.reading).copied().collect();
+        let wanted: BTreeSet<TopicIdPartition> = wanted.flat_map(|(_, topic)| topic.partitions()).collect();
+        let read: BTreeSet<TopicIdPartition> = alive.iter().flat_map(|member| &member.reading).copied().collect();
         assert_eq!(read, wanted);
         // A quiet group writes nothing.
         let (log, epochs) = (self.coordinator.log.len(), self.epochs());

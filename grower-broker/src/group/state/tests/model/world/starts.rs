@@ -7,14 +7,14 @@ const BEGIN: u64 = 40;
 
 impl World {
     /// The request of a member: all partitions of its topics.
-    pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<PartitionKey>)> {
+    pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<TopicIdPartition>)> {
         let member = self.processes[seat].as_ref()?.member.clone();
         let topics = self.coordinator.topics.iter().filter(|(name, _)| member.topics.contains(name));
-        let partitions: Vec<PartitionKey> = topics.flat_map(|(_, topic)| topic.partitions()).collect();
+        let partitions: Vec<TopicIdPartition> = topics.flat_map(|(_, topic)| topic.partitions()).collect();
         (!partitions.is_empty()).then_some((member, partitions))
     }
 
-    pub(super) fn start_as(&mut self, member: &Member, partitions: &[PartitionKey]) {
+    pub(super) fn start_as(&mut self, member: &Member, partitions: &[TopicIdPartition]) {
         use ErrorCode::{FencedInstance, FencedMember, UnknownMember, UnknownPartition};
         let started = self.coordinator.start(member, partitions, BEGIN);
         self.coordinator.sync();
@@ -29,9 +29,9 @@ impl World {
             }
         };
         let begun: BTreeSet<TopicId> = self.commits.keys().map(|partition| partition.topic).collect();
-        let told: BTreeMap<PartitionKey, u64> = positions
+        let told: BTreeMap<TopicIdPartition, u64> = positions
             .iter()
-            .map(|at| (PartitionKey { topic: at.topic, partition: at.partition }, at.offset.value()))
+            .map(|at| (TopicIdPartition { topic: at.topic, partition: at.partition }, at.offset.value()))
             .collect();
         assert!(told.keys().eq(&partitions.iter().copied().collect::<BTreeSet<_>>()), "each partition has a position");
         for (partition, offset) in told {

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 
 /// A partition by its topic's id: a topic that is created again under the same name is another topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionKey {
+pub struct TopicIdPartition {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
 }
 
-pub(super) type PartitionSet = BTreeSet<PartitionKey>;
+pub(super) type PartitionSet = BTreeSet<TopicIdPartition>;
 
 pub(super) fn to_message(partitions: &PartitionSet) -> Vec<TopicPartitions> {
     let mut topics: Vec<TopicPartitions> = Vec::new();
@@ -26,10 +26,10 @@ pub(super) fn to_message(partitions: &PartitionSet) -> Vec<TopicPartitions> {
     topics
 }
 
-pub(super) fn from_message(topics: &[TopicPartitions]) -> impl Iterator<Item = PartitionKey> {
+pub(super) fn from_message(topics: &[TopicPartitions]) -> impl Iterator<Item = TopicIdPartition> {
     let partitions = |one: &TopicPartitions| {
         let topic = one.topic;
-        one.partitions.clone().into_iter().map(move |partition| PartitionKey { topic, partition })
+        one.partitions.clone().into_iter().map(move |partition| TopicIdPartition { topic, partition })
     };
     topics.iter().flat_map(partitions)
 }
