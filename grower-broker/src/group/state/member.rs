@@ -86,7 +86,8 @@ impl MemberState {
             previous: state.previous,
             topics: state.topics.into_iter().collect(),
             assignment: granted.clone(),
-            owned: granted.clone(),
+            // A detached member stopped reading before it was written so.
+            owned: if state.detached { PartitionSet::new() } else { granted.clone() },
             granted,
             session_timeout_ms: state.session_timeout_ms,
             rebalance_timeout_ms: state.rebalance_timeout_ms,

@@ -143,3 +143,14 @@ fn a_sticky_group_keeps_a_replaced_members_partitions_for_its_successor() {
     quiet(coordinator, &mut [&mut new, &mut other]);
     assert_eq!((new.reads(RAINBOW), other.epoch), (had, told));
 }
+
+#[test]
+fn a_detached_member_reads_nothing_after_a_restart_either() {
+    let coordinator = &mut Coordinator::new();
+    let mut old = named("old");
+    quiet(coordinator, &mut [&mut old]);
+    detach(coordinator, &old);
+    coordinator.restart();
+    let described = coordinator.shard.describe(&group(), coordinator.now).unwrap();
+    assert!(described.members[0].owned.is_empty(), "{described:?}");
+}
