@@ -18,6 +18,7 @@ mod running;
 mod series;
 mod service;
 mod snapshot;
+mod state;
 mod stopped;
 mod sums;
 mod unfinished;

@@ -46,7 +46,15 @@ impl BackupRun {
 
     /// Notes the result.
     pub(crate) fn end(&self, made: Result<BackedUp, BackupError>) {
-        self.backups.end(made);
+        match &made {
+            Ok(made) => {
+                let (path, bytes, new_bytes) = (made.path.display(), made.bytes, made.new_bytes);
+                tracing::info!(%path, bytes, new_bytes, "a backup was made");
+            }
+            Err(BackupError::Stopped) => {}
+            Err(error) => tracing::warn!(dir = %self.dir.display(), %error, "no backup was made"),
+        }
+        self.backups.end(self.number, made);
     }
 
     /// Runs work on the backup's file system, on its own thread.

@@ -4,13 +4,14 @@
 //! changes; the client names a path below it.
 
 use super::run::BackupRun;
+use super::state::LatestBackup;
 use super::{BackedUp, BackupError, series};
 use crate::background;
 use crate::health::Health;
 use crate::metadata::NodeIdentity;
 use crate::placement;
 use grower_protocol::ids::Timestamp;
-use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
+use grower_protocol::message::{BackupDescription, ErrorCode, Failure};
 use grower_storage::disk::{Disk, FileDisk};
 use parking_lot::Mutex;
 use std::io;
@@ -28,14 +29,14 @@ pub(crate) const SEARCH_THREAD: &str = "grower-backups";
 /// The most threads of abandoned backups that may still wait for their file systems.
 const ABANDONED_MAX: usize = 4;
 
-/// The current or last backup of this broker.
+/// Requested backups of this broker.
 pub(crate) struct Backups {
     pub(crate) data_dir: PathBuf,
     /// The directory for backups; without one every backup is refused.
     root: Option<PathBuf>,
     /// The broker's disk, if it is not a real one.
     disk: Option<Arc<dyn Disk>>,
-    latest: Mutex<LatestBackup>,
+    current: Mutex<CurrentBackup>,
     /// One reference for each thread that works on a backup's file system.
     pub(super) threads: Arc<()>,
     /// The time when the newest finished backup began, of this process or an earlier one; none while unknown.
@@ -43,16 +44,16 @@ pub(crate) struct Backups {
 }
 
 #[derive(Default)]
-struct LatestBackup {
-    description: Option<BackupDescription>,
-    cancelled: bool,
+struct CurrentBackup {
+    latest: LatestBackup,
+    /// Stops it.
     stop: CancellationToken,
 }
 
 impl Backups {
     pub(crate) fn new(data_dir: PathBuf, root: Option<PathBuf>, disk: Option<Arc<dyn Disk>>) -> Self {
-        let (latest, newest) = (Mutex::default(), Mutex::default());
-        Self { data_dir, root, disk, latest, threads: Arc::default(), newest }
+        let (current, newest) = (Mutex::default(), Mutex::default());
+        Self { data_dir, root, disk, current, threads: Arc::default(), newest }
     }
 
     /// Searches for the newest existing backup in the background.
@@ -91,74 +92,46 @@ impl Backups {
         stop: &CancellationToken,
     ) -> Result<(Arc<BackupRun>, BackupDescription), Failure> {
         let path = directory(self.root.as_deref(), dir)?;
-        let mut latest = self.latest.lock();
-        let number = match &latest.description {
-            Some(running) if running.state == BackupState::Running => {
-                let detail = format_args!("a backup in {:?} is being made: wait for it, or cancel it", running.dir);
-                return Err(Failure::new(ErrorCode::BackupFailed, detail));
-            }
-            earlier => earlier.as_ref().map_or(1, |earlier| earlier.number + 1),
-        };
         if ABANDONED_MAX < Arc::strong_count(&self.threads) {
             let why = "earlier backups still wait for a file system that does not answer: repair that first";
             return Err(Failure::new(ErrorCode::BackupFailed, why));
         }
-        let stop = stop.child_token();
-        let description =
-            BackupDescription { number, dir: dir.to_owned(), began: now, read_bytes: 0, state: BackupState::Running };
-        let described = Some(description.clone());
-        *latest = LatestBackup { description: described, cancelled: false, stop: stop.clone() };
+        let mut current = self.current.lock();
+        let description = current.latest.begin(dir, now)?;
+        current.stop = stop.child_token();
+        let (number, stop) = (description.number, current.stop.clone());
         let run = BackupRun { backups: self.clone(), dir: path, number, stop, steps: AtomicU64::new(0) };
         Ok((Arc::new(run), description))
     }
 
     /// Notes the progress of a backup, unless it was abandoned.
     pub(super) fn note(&self, number: u64, read_bytes: u64) {
-        let mut latest = self.latest.lock();
-        let running = latest.description.iter_mut().find(|latest| latest.number == number);
-        running.into_iter().for_each(|running| running.read_bytes = read_bytes);
+        self.current.lock().latest.progress(number, read_bytes);
     }
 
     /// Notes the result of the current backup.
-    pub(super) fn end(&self, made: Result<BackedUp, BackupError>) {
-        let mut latest = self.latest.lock();
-        let cancelled = latest.cancelled;
-        let Some(description) = &mut latest.description else { return };
-        description.state = match made {
-            Ok(made) => {
-                *self.newest.lock() = Some(description.began);
-                tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made");
-                BackupState::Made(description_of(made))
-            }
-            Err(BackupError::Stopped) => {
-                let why = if cancelled { "the backup was cancelled" } else { "the broker is stopping" };
-                BackupState::Failed(Failure::new(ErrorCode::BackupFailed, why))
-            }
-            Err(error) => {
-                tracing::warn!(dir = description.dir, %error, "no backup was made");
-                BackupState::Failed(Failure::new(ErrorCode::BackupFailed, error))
-            }
-        };
+    pub(super) fn end(&self, number: u64, made: Result<BackedUp, BackupError>) {
+        let is_made = made.is_ok();
+        let ended = self.current.lock().latest.end(number, made);
+        if is_made {
+            *self.newest.lock() = Some(ended.began);
+        }
     }
 
     pub(crate) fn cancel(&self) {
-        let mut latest = self.latest.lock();
-        latest.cancelled = true;
-        latest.stop.cancel();
+        let mut current = self.current.lock();
+        current.latest.cancel();
+        current.stop.cancel();
     }
 
     pub(crate) fn describe(&self) -> Option<BackupDescription> {
-        self.latest.lock().description.clone()
+        self.current.lock().latest.describe()
     }
 
     /// A disk for files below `dir`, for one backup: its failed sync must not stop the broker.
     pub(crate) fn disk(&self, dir: &Path) -> Arc<dyn Disk> {
         self.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::new(dir)))
     }
-}
-
-fn description_of(BackedUp { path, files, bytes, new_bytes, copied_bytes }: BackedUp) -> BackupMade {
-    BackupMade { path: path.display().to_string(), files, bytes, new_bytes, copied_bytes }
 }
 
 /// The directory of a request: below the root, and not a backup itself.
