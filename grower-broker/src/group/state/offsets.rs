@@ -34,6 +34,7 @@ impl Offsets {
             None => self.by_partition.remove(&partition),
         };
         self.bytes -= before.as_ref().map_or(0, offset_bytes);
+        debug_assert!(!self.by_partition.is_empty() || self.bytes == 0, "no offsets take no memory");
     }
 
     /// Estimated memory of all entries.

@@ -20,12 +20,26 @@ impl PartitionOwners {
         !self.0.contains_key(&partition)
     }
 
-    pub(super) fn grant(&mut self, partition: TopicIdPartition, member: &MemberId, since: Timestamp) {
-        self.0.insert(partition, Ownership { member: member.clone(), since });
+    pub(super) fn owner_of(&self, partition: TopicIdPartition) -> Option<&MemberId> {
+        self.0.get(&partition).map(|owner| &owner.member)
     }
 
-    pub(super) fn free(&mut self, partition: TopicIdPartition) {
-        self.0.remove(&partition);
+    /// Grants a free partition.
+    pub(super) fn grant(&mut self, partition: TopicIdPartition, member: &MemberId, since: Timestamp) {
+        let before = self.0.insert(partition, Ownership { member: member.clone(), since });
+        debug_assert!(before.is_none(), "a granted partition was free");
+    }
+
+    /// Moves a partition from a member that does not read it to its successor.
+    pub(super) fn transfer(&mut self, partition: TopicIdPartition, from: &MemberId, to: &MemberId, since: Timestamp) {
+        let before = self.0.insert(partition, Ownership { member: to.clone(), since });
+        debug_assert!(before.is_some_and(|owner| owner.member == *from), "the predecessor owned the partition");
+    }
+
+    /// Frees a partition of its owner.
+    pub(super) fn free(&mut self, partition: TopicIdPartition, owner: &MemberId) {
+        let before = self.0.remove(&partition);
+        debug_assert!(before.is_some_and(|before| before.member == *owner), "only the owner frees a partition");
     }
 
     pub(super) fn since(&self, partition: TopicIdPartition) -> Timestamp {

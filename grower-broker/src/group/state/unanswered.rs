@@ -41,7 +41,9 @@ impl UnansweredHeartbeats {
     }
 
     pub(super) fn end(&mut self, heartbeat: &UnansweredHeartbeat) {
-        let Some(members) = self.0.get_mut(&heartbeat.group) else { return };
+        let members = self.0.get_mut(&heartbeat.group);
+        debug_assert!(members.is_some(), "an unanswered heartbeat is counted until it ends");
+        let Some(members) = members else { return };
         let Some(count) = members.get_mut(&heartbeat.member) else { return };
         *count -= 1;
         if 0 < *count {

@@ -36,6 +36,7 @@ impl Image {
     /// Applies a command, or refuses it and changes only the version. The same commands in the same order lead to
     /// equal images.
     pub fn apply(&mut self, command: Command) -> Result<Applied, MetadataRefusal> {
+        let next_producer = self.next_producer;
         let applied = match command {
             Command::FormatCluster { cluster } => self.format(cluster),
             Command::RegisterBroker { node, uuid, address } => {
@@ -66,6 +67,7 @@ impl Image {
                 Ok(Applied::Done)
             }
         };
+        debug_assert!(next_producer <= self.next_producer, "producer ids only rise");
         // A refused command counts as well: the version is a position in the command log.
         self.version = self.version.saturating_add(1);
         applied

@@ -68,8 +68,10 @@ impl TopicTable {
     pub(super) fn change(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) -> Option<Arc<Topic>> {
         let topic = self.by_name.get_mut(self.names.get(&id)?)?;
         self.partitions -= u64::from(topic.partition_count());
+        let before = cfg!(debug_assertions).then(|| Topic::clone(topic));
         let changed = Arc::make_mut(topic);
         change(changed);
+        check_change(before.as_ref(), changed);
         self.partitions += u64::from(changed.partition_count());
         debug_assert_eq!(self.names.get(&changed.id), Some(&changed.name), "a topic keeps its name");
         Some(topic.clone())
@@ -82,7 +84,23 @@ impl TopicTable {
         mut change: impl FnMut(&mut super::PartitionRegistration),
     ) {
         for topic in self.by_name.values_mut().filter(|topic| has(topic)) {
-            Arc::make_mut(topic).partitions.iter_mut().for_each(&mut change);
+            let before = cfg!(debug_assertions).then(|| Topic::clone(topic));
+            let changed = Arc::make_mut(topic);
+            changed.partitions.iter_mut().for_each(&mut change);
+            check_change(before.as_ref(), changed);
         }
     }
+}
+
+/// Asserts what no command may do: remove partitions, lower a leader epoch, or let a replica lead that is not in sync.
+fn check_change(before: Option<&Topic>, after: &Topic) {
+    let Some(before) = before else { return }; // Only debug builds keep it.
+    debug_assert!(before.partitions.len() <= after.partitions.len(), "partitions are only added");
+    let mut epochs = before.partitions.iter().zip(&after.partitions);
+    debug_assert!(epochs.all(|(before, after)| before.leader_epoch <= after.leader_epoch), "leader epochs only rise");
+    let is_sound = |partition: &super::PartitionRegistration| {
+        partition.leader.is_none_or(|leader| partition.in_sync.contains(&leader))
+            && partition.in_sync.iter().all(|replica| partition.replicas.contains(replica))
+    };
+    debug_assert!(after.partitions.iter().all(is_sound), "a leader is in sync, and an in-sync replica is a replica");
 }

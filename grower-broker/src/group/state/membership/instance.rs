@@ -34,7 +34,7 @@ impl MembershipState {
         for (id, member) in self.members.iter_mut().filter(|(_, member)| member.detached) {
             for partition in member.granted.difference(&member.target).copied().collect::<Vec<_>>() {
                 member.granted.remove(&partition);
-                self.owners.free(partition);
+                self.owners.free(partition, id);
                 self.assignment_changed = true;
                 self.unsaved.changed(id);
             }
@@ -63,7 +63,7 @@ impl MembershipState {
         self.members.remove(&holder);
         self.unsaved.changed(&holder);
         for partition in &successor.granted {
-            self.owners.grant(*partition, id, date);
+            self.owners.transfer(*partition, &holder, id, date);
         }
         Some(successor)
     }

@@ -11,6 +11,7 @@ mod admit;
 mod assignment_change;
 mod claim;
 mod instance;
+mod invariants;
 mod saving;
 mod sessions;
 
@@ -103,7 +104,7 @@ impl MembershipState {
     fn remove(&mut self, id: &MemberId) -> bool {
         let Some(member) = self.members.remove(id) else { return false };
         for partition in &member.granted {
-            self.owners.free(*partition);
+            self.owners.free(*partition, id);
         }
         // A replaced member had no share: its successor waits for these very partitions.
         self.stale |= member.replaced_by.is_none();
@@ -125,7 +126,7 @@ impl MembershipState {
                 |partition: &&TopicIdPartition| !member.assignment.contains(partition) && !owned.contains(partition);
             for partition in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
                 member.granted.remove(&partition);
-                self.owners.free(partition);
+                self.owners.free(partition, &beat.member);
                 self.assignment_changed = true;
                 self.unsaved.changed(&beat.member);
             }
@@ -205,6 +206,7 @@ impl MembershipState {
         let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
         let member = self.members.get_mut(id)?;
         if let Some(next) = next {
+            debug_assert!(member.epoch < next, "epochs only rise");
             // The epoch that the member sends until this answer reaches it. A join may be an old request (see `join`).
             let sent = if joins_fresh { member.epoch } else { said };
             member.previous = Some(sent).filter(|epoch| *epoch != MemberEpoch::default());

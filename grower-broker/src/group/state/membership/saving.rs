@@ -55,6 +55,8 @@ impl MembershipState {
 
     /// Notes that the group's record is in the log.
     pub(in crate::group::state) fn saved_group(&mut self, state: &StoredGroup) {
+        debug_assert!(state.epoch <= self.epoch, "the log is never ahead of memory");
+        debug_assert!(self.unsaved.saved_epoch <= state.epoch, "epochs only rise");
         self.unsaved.group = false;
         self.unsaved.saved_epoch = state.epoch;
     }
@@ -100,6 +102,8 @@ impl MembershipState {
                     self.owners.grant(partition, id, since);
                 } else {
                     member.granted.remove(&partition);
+                    member.assignment.remove(&partition);
+                    member.owned.remove(&partition);
                 }
             }
         }

@@ -210,9 +210,13 @@ impl GroupShard {
     }
 
     fn decide<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> GroupDecision<T> {
+        let is_refused = answer.is_err();
         let mut decision = answer.map_or_else(GroupDecision::refused, GroupDecision::of);
         if let Some(group) = self.groups.get_mut(id) {
             decision.collect_changes(id, group);
+            if !is_refused {
+                group.members.check_invariants();
+            }
         }
         self.count(id, false);
         decision
@@ -225,6 +229,13 @@ impl GroupShard {
             group.count(members_too);
             self.bytes += group.counted;
         }
+        self.check_bytes();
+    }
+
+    /// Asserts that `bytes` is the sum over all groups; with many groups that would cost too much.
+    fn check_bytes(&self) {
+        let few = cfg!(debug_assertions) && self.groups.len() <= 16;
+        debug_assert!(!few || self.bytes == self.groups.values().map(|group| group.counted).sum::<usize>());
     }
 
     /// Notes that records of a [decision](GroupDecision::take_records) are in the log.
@@ -248,7 +259,10 @@ impl GroupShard {
                 GroupRecord::Offset { group, partition, state } => {
                     self.groups.entry(group).and_modify(|group| group.offsets.set(partition, state));
                 }
-                GroupRecord::MinimumEpoch { epoch } => self.minimum_epoch = self.minimum_epoch.max(epoch),
+                GroupRecord::MinimumEpoch { epoch } => {
+                    debug_assert!(self.minimum_epoch <= epoch, "each minimum epoch in the log is the largest so far");
+                    self.minimum_epoch = epoch;
+                }
             }
         }
         changed.into_iter().for_each(|(group, members)| self.count(&group, members));
