@@ -1,8 +1,8 @@
-//! Backups of a broker under load: what was acknowledged before one began is in it, and producers hardly notice.
+//! Backups of a broker under load: a backup has everything acknowledged before it began, and hardly slows producers.
 
 mod support {
-    pub(crate) mod crowd;
     pub(crate) mod ledger;
+    pub(crate) mod workload;
 }
 
 use grower_broker::offline::{self, backups};
@@ -13,8 +13,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::crowd::{Crowd, Door, GROUP};
 use support::ledger::{Audit, Ledger};
+use support::workload::{BrokerAddress, GROUP, Workload};
 
 async fn start(dir: &Path, backup_dir: &Path) -> Broker {
     let config = BrokerConfig {
@@ -46,21 +46,21 @@ async fn every_record_acknowledged_before_a_backup_is_in_it_and_no_group_points_
     let dir = tempfile::tempdir().unwrap();
     let (data, root) = (dir.path().join("data"), dir.path().join("backups"));
     let broker = start(&data, &root).await;
-    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 4));
     door.open(broker.listen_address().unwrap());
-    let mut crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
-    churn(&crowd.client).await;
+    let mut workload = Workload::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
+    churn(&workload.client).await;
     let mut promised = Vec::new();
     for round in 1..=3 {
-        crowd.begin_passing_writer();
+        workload.begin_passing_writer();
         ledger.wait_for(ledger.acks() + 1_000).await;
         let now = ledger.as_of_now();
-        promised.push((back_up(&crowd.client).await, now));
+        promised.push((back_up(&workload.client).await, now));
         assert_eq!(promised.len(), round);
-        crowd.check();
+        workload.check();
     }
     // The broker goes on as if nothing had been.
-    let client = crowd.finish().await;
+    let client = workload.finish().await;
     let mut all = Audit::default();
     all.run(&client, &ledger).await;
     all.is_complete(&ledger);
@@ -97,7 +97,7 @@ async fn churn(client: &Client) {
 
 async fn check(restored: &Path, root: &Path, promised: &Ledger) {
     let broker = start(restored, root).await;
-    let door = Door::default();
+    let door = BrokerAddress::default();
     door.open(broker.listen_address().unwrap());
     let client = door.client().await;
     let read = Audit::default().run(&client, promised).await;
@@ -118,10 +118,10 @@ async fn check(restored: &Path, root: &Path, promised: &Ledger) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_can_be_cancelled_and_a_stop_ends_it() {
+async fn a_backup_can_be_cancelled_and_ends_with_the_broker() {
     let dir = tempfile::tempdir().unwrap();
     let broker = start(&dir.path().join("data"), &dir.path().join("backups")).await;
-    let door = Door::default();
+    let door = BrokerAddress::default();
     door.open(broker.listen_address().unwrap());
     let client = door.client().await;
     let admin = client.admin();

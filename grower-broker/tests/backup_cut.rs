@@ -1,7 +1,7 @@
-//! One cut: whatever happens between two steps of a backup, what is restored fits together.
+//! Consistency of backups: a restored backup is consistent, whatever happens between its steps.
 //!
-//! Before each partition is held, a record is written by a producer whose id is from a fresh block, and its offset is
-//! committed. Held in another order, the group would point past its log, or an id would be handed out twice.
+//! Before each partition is held, a producer with an id of a new block writes a record, and its offset is committed.
+//! In another order of steps the group would point past its log, or an id would be allocated twice.
 
 mod support {
     pub mod raw;
@@ -116,7 +116,7 @@ async fn backed_up(data: &Path, root: &Path) -> (BackupMade, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_between_two_steps_of_a_backup_what_is_restored_fits_together() {
+async fn a_restored_backup_is_consistent_whatever_happens_between_its_steps() {
     let dir = tempfile::tempdir().unwrap();
     let (root, restored) = (dir.path().join("backups"), dir.path().join("restored"));
     let (made, steps) = backed_up(&dir.path().join("data"), &root).await;

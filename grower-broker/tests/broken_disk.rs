@@ -1,10 +1,10 @@
-//! A disk that takes no more writes ends the broker; its next start, on a disk that does, goes on where it was.
+//! A disk that takes no more writes ends the broker. The next start, on a working disk, continues there.
 #![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
+    pub(crate) mod workload;
 }
 #[path = "../../grower-storage/tests/support/power_cut.rs"]
 mod rig;
@@ -12,15 +12,15 @@ mod rig;
 use grower_client::{Record, TopicSpec};
 use rig::PowerRig;
 use std::path::Path;
-use support::crowd::Door;
 use support::daemon::{Daemon, Ended};
 use support::ledger::{Audit, Ledger, Line};
+use support::workload::BrokerAddress;
 use tokio::task::spawn_blocking;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_breaks_down_ends_the_broker_and_nothing_acknowledged() {
+async fn a_disk_that_breaks_down_ends_the_broker_and_loses_nothing_acknowledged() {
     let Some(mut rig) = PowerRig::with_mib(256).unwrap() else { return };
-    let (door, ledger) = (Door::default(), Ledger::new("events", 1));
+    let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 1));
     let daemon = start(rig.path(), &door);
     let client = door.client().await;
     client.admin().create_topic(ledger.topic, TopicSpec::partitions(1)).await.unwrap();
@@ -46,7 +46,7 @@ async fn a_disk_that_breaks_down_ends_the_broker_and_nothing_acknowledged() {
     assert_eq!(Audit::default().run(&client, &ledger).await, 101);
 }
 
-fn start(dir: &Path, door: &Door) -> Daemon {
+fn start(dir: &Path, door: &BrokerAddress) -> Daemon {
     let daemon = Daemon::start(dir, &[]);
     door.open(daemon.listen);
     daemon

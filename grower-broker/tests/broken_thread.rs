@@ -1,4 +1,4 @@
-//! A thread of the broker that breaks does not leave it half alive.
+//! A panic in a thread of the broker ends the whole broker.
 
 mod support {
     pub mod raw;

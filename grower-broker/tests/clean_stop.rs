@@ -1,11 +1,11 @@
-//! SIGTERM under load: requests in work are answered or their connections closed, and what was acknowledged stays.
+//! SIGTERM under load: pending requests are answered or their connections closed, and acknowledged records stay.
 
 mod support {
     pub(crate) mod chance;
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
     pub(crate) mod raw;
+    pub(crate) mod workload;
 }
 
 use grower_client::{Client, Record, TopicSpec};
@@ -13,10 +13,10 @@ use grower_protocol::message::{Acks, Produce, ProducePartition, Request, Respons
 use rustix::process::Signal;
 use std::path::Path;
 use support::chance::Chance;
-use support::crowd::{Crowd, Door};
 use support::daemon::{Daemon, Ended};
 use support::ledger::{Audit, Ledger};
 use support::raw::{PARTITION, Raw, batch, values};
+use support::workload::{BrokerAddress, Workload};
 use tokio::net::TcpStream;
 
 const CYCLES: u32 = 10;
@@ -24,22 +24,22 @@ const CYCLES: u32 = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clean_stops_under_load_lose_and_repeat_nothing() {
     let (dir, mut chance) = (tempfile::tempdir().unwrap(), Chance::new());
-    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 4));
     let mut daemon = Daemon::start(dir.path(), &[]);
     door.open(daemon.listen);
-    let mut crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
+    let mut workload = Workload::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
     let mut audit = Audit::default();
     for _ in 0..CYCLES {
-        crowd.begin_passing_writer();
+        workload.begin_passing_writer();
         ledger.wait_for(ledger.acks() + chance.within(1..600)).await;
         assert_ends_well(daemon.terminate());
         daemon = Daemon::start(dir.path(), &[]);
         door.open(daemon.listen);
-        audit.run(&crowd.client, &ledger).await;
-        crowd.check_commits().await;
-        crowd.check();
+        audit.run(&workload.client, &ledger).await;
+        workload.check_commits().await;
+        workload.check();
     }
-    let client = crowd.finish().await;
+    let client = workload.finish().await;
     let mut all = Audit::default();
     all.run(&client, &ledger).await;
     all.is_complete(&ledger);
@@ -51,7 +51,7 @@ fn assert_ends_well(ended: Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_in_work_are_answered_before_the_connection_ends() {
+async fn pending_requests_are_answered_before_the_connection_ends() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
     let mut raw = Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await;

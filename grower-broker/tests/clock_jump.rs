@@ -1,4 +1,4 @@
-//! A wall clock that somebody sets deletes nothing before its time and refuses no record.
+//! A jump of the wall clock deletes nothing early and refuses no record.
 
 mod support {
     pub mod raw;

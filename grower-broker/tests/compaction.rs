@@ -110,7 +110,7 @@ async fn readers_see_the_last_value_of_each_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_while_it_compacts_lose_nothing_and_bring_nothing_back() {
+async fn kills_during_compaction_lose_nothing_and_restore_nothing() {
     let (dir, mut chance) = (tempfile::tempdir().unwrap(), Chance::new());
     let mut acked = Newest::new();
     for cycle in 0..12 {

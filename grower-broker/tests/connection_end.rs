@@ -1,4 +1,4 @@
-//! A client that leaves takes nothing from others any longer than its last answer is due.
+//! Resources of a client that left are freed when its last answer is due.
 
 mod support {
     pub mod raw;
@@ -81,7 +81,7 @@ fn held_heartbeat(number: usize, epoch: MemberEpoch) -> Request {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_a_client_that_left_ends_with_its_connection() {
+async fn requests_of_a_client_that_left_end_with_its_connection() {
     let broker = in_memory_with(config()).start().await.unwrap();
     let address = broker.listen_address().unwrap();
     let mut first = connect(address).await;
@@ -105,7 +105,7 @@ async fn what_waits_for_a_client_that_left_ends_with_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_connection_counts_until_its_last_answer_is_gone() {
+async fn a_closed_connection_counts_until_its_last_answer_is_gone() {
     let disk = Arc::new(FaultDisk::new(MemDisk::default()));
     let faults = disk.faults();
     let broker = Broker::builder(config()).disk(disk).start().await.unwrap();

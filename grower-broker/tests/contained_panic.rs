@@ -1,4 +1,4 @@
-//! A panic in one request costs one connection; one that leaves shared state half changed ends the broker.
+//! A panic in one request closes one connection; a panic that leaves shared state half changed ends the broker.
 
 mod support {
     pub mod raw;
@@ -91,7 +91,7 @@ async fn a_panic_in_a_fetch_that_waited_closes_its_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_a_request_wrote_before_it_panicked_is_synced() {
+async fn records_written_before_a_panic_are_synced() {
     let world = World::new().await;
     let mut client = world.client().await;
     let records = batch(&["written"]);

@@ -1,4 +1,4 @@
-//! Many topics in one request: they share syncs, each has its own answer, and a crash takes none that was answered.
+//! Many topics in one request: they share syncs, each has its own answer, and a crash loses no acknowledged one.
 
 mod support {
     pub(crate) mod raw;
@@ -77,7 +77,7 @@ async fn a_thousand_topics_take_a_few_syncs_and_each_has_its_answer() {
 }
 
 #[tokio::test]
-async fn a_crash_at_any_step_takes_no_topic_that_was_answered() {
+async fn a_crash_at_any_step_loses_no_acknowledged_topic() {
     let whole = {
         let disk = MemDisk::default();
         let (_broker, mut client, faults) = start(&disk).await;

@@ -1,4 +1,4 @@
-//! The process `grower-broker`: what it says, when it is ready, and how it ends.
+//! The process `grower-broker`: its output, its ready line, and its exit.
 
 #[path = "support/daemon.rs"]
 mod daemon;
@@ -35,7 +35,7 @@ fn ask(daemon: &Daemon, path: &str) -> String {
 }
 
 #[test]
-fn it_serves_from_its_ready_line_on_and_stops_cleanly_when_asked_to() {
+fn the_daemon_serves_after_its_ready_line_and_stops_cleanly_on_sigterm() {
     let dir = dir();
     for signal in [Signal::TERM, Signal::INT] {
         let daemon = Daemon::start(dir.path(), &[]);
@@ -50,7 +50,7 @@ fn it_serves_from_its_ready_line_on_and_stops_cleanly_when_asked_to() {
 }
 
 #[test]
-fn a_signal_that_a_wrapper_passes_on_as_well_is_no_second_request() {
+fn a_signal_that_a_wrapper_repeats_does_not_force_the_stop() {
     let dir = dir();
     let pairs = [
         (Signal::TERM, Signal::INT),
@@ -68,7 +68,7 @@ fn a_signal_that_a_wrapper_passes_on_as_well_is_no_second_request() {
 }
 
 #[test]
-fn signals_that_ask_for_nothing_are_logged_and_end_nothing() {
+fn signals_without_a_meaning_are_logged_and_ignored() {
     let dir = dir();
     let mut daemon = Daemon::start(dir.path(), &[]);
     for (signal, told) in [
@@ -85,7 +85,7 @@ fn signals_that_ask_for_nothing_are_logged_and_end_nothing() {
 }
 
 #[test]
-fn a_log_filter_that_is_meant_for_other_programs_is_passed_over_with_a_warning() {
+fn an_invalid_rust_log_is_ignored_with_a_warning() {
     let dir = dir();
     let ended = Daemon::start_command(command(dir.path()).env("RUST_LOG", "a=b=c")).terminate();
     assert_eq!(ended.status.code(), Some(0));
@@ -93,7 +93,7 @@ fn a_log_filter_that_is_meant_for_other_programs_is_passed_over_with_a_warning()
 }
 
 #[test]
-fn the_ready_line_names_what_is_served() {
+fn the_ready_line_names_the_served_addresses() {
     let dir = dir();
     let daemon = Daemon::start_command(command(dir.path()).args(["--http", "off"]));
     assert_eq!(daemon.http, None);
@@ -105,7 +105,7 @@ fn the_ready_line_names_what_is_served() {
 }
 
 #[test]
-fn killed_it_starts_again_on_the_same_directory() {
+fn a_killed_daemon_starts_again_on_the_same_directory() {
     let dir = dir();
     for _ in 0..3 {
         let daemon = Daemon::start(dir.path(), &[]);
@@ -161,7 +161,7 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_is_refused() {
+fn an_impossible_data_directory_is_refused() {
     let dir = dir();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -173,7 +173,7 @@ fn a_data_directory_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn without_a_data_directory_it_says_how_to_name_one() {
+fn without_a_data_directory_the_error_says_how_to_name_one() {
     let refused = refusal(&mut bare_command());
     insta::assert_snapshot!(refused, @"no data directory is set: name one with --data-dir DIR");
 }
@@ -192,7 +192,7 @@ fn a_bad_config_is_refused_with_file_line_and_key() {
 }
 
 #[test]
-fn what_cannot_be_set_is_refused_whatever_sets_it() {
+fn an_invalid_setting_is_refused_from_every_source() {
     let dir = dir();
     let refused = |flags: &[&str], variables: &[(&str, &str)]| {
         refusal(bare_command().arg("--data-dir").arg(dir.path()).args(flags).envs(variables.iter().copied()))
@@ -242,7 +242,7 @@ fn the_printed_config_can_be_started_from() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_warned_of_once() {
+fn a_reachable_address_is_warned_of_once() {
     let dir = dir();
     let mut open = bare_command();
     open.arg("--data-dir").arg(dir.path()).args(["--listen", "0.0.0.0:0", "--http", "0.0.0.0:0"]);
@@ -254,7 +254,7 @@ fn an_address_that_others_can_reach_is_warned_of_once() {
 }
 
 #[test] // Hostile input 55.
-fn a_file_system_where_records_do_not_stay_is_warned_of() {
+fn a_temporary_file_system_is_warned_of() {
     let warning = |dir: &Path| {
         let Ended { stderr, .. } = stop_when_ready(&mut command(dir));
         stderr.into_iter().find(|line| line.contains("file_system="))
@@ -280,7 +280,7 @@ fn log_lines_can_be_json() {
 }
 
 #[test]
-fn it_lives_on_when_nobody_reads_its_log_any_more() {
+fn a_closed_log_pipe_does_not_end_the_daemon() {
     let dir = dir();
     let daemon = Daemon::start_unheard(command(dir.path()).env("GROWER_LOG", "trace"));
     for _ in 0..3 {
@@ -294,7 +294,7 @@ fn it_lives_on_when_nobody_reads_its_log_any_more() {
 }
 
 #[test]
-fn it_serves_on_while_its_log_is_not_read_and_says_how_many_lines_are_missing() {
+fn an_unread_log_delays_no_request_and_counts_its_missing_lines() {
     let dir = dir();
     let (daemon, mut lines) = Daemon::start_unread(command(dir.path()).env("GROWER_LOG", "trace"));
     for _ in 0..6000 {
@@ -317,7 +317,7 @@ fn it_serves_on_while_its_log_is_not_read_and_says_how_many_lines_are_missing() 
 }
 
 #[test]
-fn it_stops_when_asked_to_also_while_its_log_is_not_read() {
+fn an_unread_log_does_not_delay_the_stop() {
     let dir = dir();
     let (daemon, _lines) = Daemon::start_unread(command(dir.path()).env("GROWER_LOG", "trace"));
     for _ in 0..1000 {
@@ -327,7 +327,7 @@ fn it_stops_when_asked_to_also_while_its_log_is_not_read() {
 }
 
 #[tokio::test]
-async fn what_it_logs_changes_while_it_runs_and_stays_changed() {
+async fn a_changed_log_level_applies_at_once_and_survives_a_restart() {
     let dir = dir();
     let mut daemon = Daemon::start_command(command(dir.path()).env("GROWER_LOG", "warn"));
     let client = Client::connect(daemon.listen.to_string()).await.unwrap();

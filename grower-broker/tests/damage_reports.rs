@@ -1,4 +1,4 @@
-//! What reports of damage set off, however many there are and whatever they name.
+//! Damage reports of clients: their cost is bounded, whatever they name.
 
 mod support {
     pub mod raw;

@@ -1,12 +1,12 @@
-//! A full disk refuses writes and does nothing worse: reads and changes of metadata go on, and once there is room again writes do
-//! too, without a restart. Writers, a reader and a group go on through several such times, and nothing acknowledged is lost.
+//! A full disk only refuses writes: reads and changes of metadata work, and writes resume without a restart once there
+//! is space. Writers, a reader and a group run through several full disks, and nothing acknowledged is lost.
 #![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
     pub(crate) mod raw;
+    pub(crate) mod workload;
 }
 #[path = "../../grower-storage/tests/support/power_cut.rs"]
 mod rig;
@@ -20,10 +20,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use support::crowd::{Crowd, Door};
 use support::daemon::{Daemon, command};
 use support::ledger::{Audit, Ledger};
 use support::raw::{Raw, batch};
+use support::workload::{BrokerAddress, Workload};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
@@ -97,9 +97,9 @@ impl Room {
 struct Test {
     data: PathBuf,
     daemon: Daemon,
-    door: Door,
+    door: BrokerAddress,
     ledger: Arc<Ledger>,
-    crowd: Crowd,
+    workload: Workload,
 }
 
 impl Test {
@@ -107,16 +107,16 @@ impl Test {
         let mut command = command(&data);
         command.env("GROWER__DISK__RESERVE_BYTES", reserve.to_string()).env("GROWER__DISK__RETENTION_CHECK", "100ms");
         let daemon = Daemon::start_command(&mut command);
-        let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+        let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 4));
         door.open(daemon.listen);
-        let crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "500")]).await;
+        let workload = Workload::start(&door, ledger.clone(), &[("segment.messages", "500")]).await;
         ledger.wait_for(300).await;
-        Self { data, daemon, door, ledger, crowd }
+        Self { data, daemon, door, ledger, workload }
     }
 
     async fn create_bulk(&self, room: Room) -> TopicId {
         let spec = TopicSpec::partitions(1).config("segment.bytes", "1MiB");
-        self.crowd.client.admin().create_topic(room.topic(), spec).await.unwrap()
+        self.workload.client.admin().create_topic(room.topic(), spec).await.unwrap()
     }
 
     /// Writes until that is refused, then checks how. A client would try again; here every refusal counts.
@@ -138,7 +138,7 @@ impl Test {
         self.wait_until(|readiness| readiness.contains("disk full")).await;
         assert!(self.ask("/healthz").starts_with("HTTP/1.1 200 "));
         self.check_reads().await;
-        let admin = self.crowd.client.admin();
+        let admin = self.workload.client.admin();
         let name = format!("made-while-full-{room:?}");
         admin.create_topic(&name, TopicSpec::partitions(2)).await.unwrap();
         admin.alter_topic(&name, [("retention.ms", Some("1h".to_owned()))]).await.unwrap();
@@ -147,11 +147,11 @@ impl Test {
     }
 
     async fn check_reads(&self) {
-        Audit::default().run(&self.crowd.client, &self.ledger).await;
+        Audit::default().run(&self.workload.client, &self.ledger).await;
     }
 
     async fn make_room(&self, room: Room, hog: Option<Hog>) {
-        let admin = self.crowd.client.admin();
+        let admin = self.workload.client.admin();
         match room {
             Room::FromOthers => drop(hog),
             Room::ByDeleting => admin.delete_topic(room.topic()).await.unwrap(),
@@ -166,7 +166,7 @@ impl Test {
     async fn check_has_room(&mut self) {
         self.wait_until(|readiness| readiness.starts_with("HTTP/1.1 200 ")).await;
         self.ledger.wait_for(self.ledger.acks() + 300).await;
-        self.crowd.check();
+        self.workload.check();
     }
 
     /// Asks for the readiness again and again: files of deleted topics go in their own time.
@@ -189,7 +189,7 @@ impl Test {
 
     /// All is there, also after a crash.
     async fn finish(self) {
-        let client = self.crowd.finish().await;
+        let client = self.workload.finish().await;
         let mut before = Audit::default();
         before.run(&client, &self.ledger).await;
         before.is_complete(&self.ledger);

@@ -1,4 +1,4 @@
-//! A connection that ends takes along what only waits for it, and is counted until its last answer is gone.
+//! The end of a connection ends its waiting requests. It counts until its last answer is gone.
 
 mod support {
     pub mod raw;
@@ -112,7 +112,7 @@ async fn clients_that_leave_while_the_broker_waits_for_them_keep_no_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_place_stays_taken_until_the_last_answer_is_gone() {
+async fn a_connection_counts_until_its_last_answer_is_sent() {
     let disk = FaultDisk::new(MemDisk::default());
     let faults = disk.faults();
     let broker = Broker::builder(config()).disk(Arc::new(disk)).start().await.unwrap();

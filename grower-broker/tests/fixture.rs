@@ -1,4 +1,4 @@
-//! Data directories that earlier versions wrote: every later version opens them and finds the same in them.
+//! Data directories of earlier versions: every later version opens them and finds the same data.
 //!
 //! In `data-v1` topic `events` has two records of each codec in partition 0 (three records a segment) and one in partition
 //! 1; topic `gone` was deleted; group `readers` has read everything. What `data-v1-full-life` holds says `full_life`, which
@@ -29,7 +29,7 @@ fn copied(name: &str) -> TempDir {
 }
 
 #[tokio::test]
-async fn what_the_first_version_wrote_is_still_there() {
+async fn data_of_the_first_version_is_still_readable() {
     let dir = copied("data-v1");
     let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
@@ -51,7 +51,7 @@ async fn what_the_first_version_wrote_is_still_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_full_life_left_is_still_there() {
+async fn data_of_a_full_life_is_still_readable() {
     holds_a_full_life(copied("data-v1-full-life").path()).await;
 }
 

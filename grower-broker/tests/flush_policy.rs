@@ -1,4 +1,4 @@
-//! What acks say and what a power cut leaves, while the flush policy of a topic changes.
+//! Acks keep their promise over a power cut, while the flush policy of a topic changes.
 
 mod support {
     pub mod raw;
@@ -94,7 +94,7 @@ async fn a_retry_that_is_told_fsynced_after_the_policy_changed_survives_a_power_
 }
 
 #[tokio::test]
-async fn what_readers_saw_before_the_policy_changed_survives_a_power_cut_after_it() {
+async fn records_read_before_a_change_of_policy_survive_a_power_cut_after_it() {
     let world = World::start(MemDisk::default(), NEVER).await;
     let mut client = world.client().await;
     let topic = client.create_topic("events", 1, &[("flush", "os")]).await;
@@ -159,7 +159,7 @@ async fn flush_config(client: &mut Raw<DuplexStream>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_policy_is_answered_after_the_disk_and_holds_up_no_reader() {
+async fn a_change_of_policy_is_answered_after_a_sync_and_delays_no_reader() {
     let world = World::start(MemDisk::default(), NEVER).await;
     let mut client = world.client().await;
     let topic = client.create_topic("events", 1, &[("flush", "os")]).await;
@@ -193,7 +193,7 @@ async fn a_change_of_policy_is_answered_after_the_disk_and_holds_up_no_reader() 
 }
 
 #[tokio::test]
-async fn a_flush_delay_that_is_made_shorter_counts_for_what_waits_already() {
+async fn a_shorter_flush_delay_applies_to_waiting_records() {
     let world = World::start(MemDisk::default(), NEVER).await;
     let mut client = world.client().await;
     let topic = client.create_topic("events", 1, &[]).await;

@@ -1,5 +1,5 @@
-//! State that goes back in time: a restored backup, an older copy of the metadata, a data directory that was rolled back.
-//! Clients still hold producer ids and leader epochs of the time that is lost, so none of them is given out again.
+//! State that goes back in time: a restored backup, an older copy of the metadata, a rolled-back data directory.
+//! Clients still hold producer ids and leader epochs of the lost time, so none of them is used again.
 
 mod support {
     pub(crate) mod raw;
@@ -48,7 +48,7 @@ async fn leader_epochs(client: &mut Raw<DuplexStream>) -> Vec<LeaderEpoch> {
 }
 
 #[tokio::test]
-async fn a_producer_that_outlives_a_restore_shares_its_id_with_no_later_one() {
+async fn no_later_producer_gets_the_id_of_one_that_outlives_a_restore() {
     let root = tempfile::tempdir().unwrap();
     let (data, saved, restored) = (root.path().join("data"), root.path().join("backups"), root.path().join("restored"));
     let topic = with_topic(&data).await;
@@ -74,7 +74,7 @@ async fn a_producer_that_outlives_a_restore_shares_its_id_with_no_later_one() {
 }
 
 #[tokio::test]
-async fn two_restores_of_one_backup_give_out_different_numbers() {
+async fn two_restores_of_one_backup_use_different_numbers() {
     let root = tempfile::tempdir().unwrap();
     let (data, saved) = (root.path().join("data"), root.path().join("backups"));
     with_topic(&data).await;
@@ -98,7 +98,7 @@ async fn two_restores_of_one_backup_give_out_different_numbers() {
 }
 
 #[tokio::test]
-async fn a_partition_that_a_restore_forgot_begins_anew_under_a_later_epoch() {
+async fn a_partition_missing_from_a_backup_starts_under_a_later_epoch() {
     let root = tempfile::tempdir().unwrap();
     let (data, saved, restored) = (root.path().join("data"), root.path().join("backups"), root.path().join("restored"));
     let topic = with_topic(&data).await;
@@ -117,7 +117,7 @@ async fn a_partition_that_a_restore_forgot_begins_anew_under_a_later_epoch() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_rolled_back_gives_no_producer_id_twice() {
+async fn a_rolled_back_directory_allocates_no_producer_id_twice() {
     let root = tempfile::tempdir().unwrap();
     let (data, copied) = (root.path().join("data"), root.path().join("copied"));
     with_topic(&data).await;
@@ -132,7 +132,7 @@ async fn a_directory_that_was_rolled_back_gives_no_producer_id_twice() {
 }
 
 #[tokio::test]
-async fn older_metadata_gives_out_numbers_above_those_of_the_logs_and_fences_no_reader() {
+async fn older_metadata_uses_numbers_above_those_of_the_logs_and_fences_no_reader() {
     let root = tempfile::tempdir().unwrap();
     let (data, saved) = (root.path().join("data"), root.path().join("saved"));
     let topic = with_topic(&data).await;

@@ -1,4 +1,4 @@
-//! A sync that fails ends the broker: nothing is acknowledged by it or after it, and everything acknowledged before it stays.
+//! A failed sync ends the broker: nothing is acknowledged by it or after it, and everything acknowledged before stays.
 //!
 //! The daemon runs on a libc whose fdatasync fails when told to, and then loses what it should have made durable, as a
 //! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a reader
@@ -6,26 +6,26 @@
 #![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
+    pub(crate) mod workload;
 }
 
 use grower_client::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::crowd::{Crowd, Door};
 use support::daemon::{Daemon, command};
 use support::ledger::{Audit, Ledger};
+use support::workload::{BrokerAddress, Workload};
 use tokio::task::spawn_blocking;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_ack_relies_on_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
     let Some(rig) = Rig::build(dir.path(), "/topics/") else { return };
-    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 4));
     let mut daemon = rig.start(&door, 1);
-    let mut crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
+    let mut workload = Workload::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
     let mut audit = Audit::default();
     // The very first sync after the trigger, and later ones, of rounds as well as of segments that roll.
     for next in [2, 3, 5, 8, 40, 1] {
@@ -33,11 +33,11 @@ async fn no_ack_relies_on_a_sync_that_failed() {
         rig.arm();
         rig.check_end(daemon).await;
         daemon = rig.start(&door, next);
-        audit.run(&crowd.client, &ledger).await;
-        crowd.check_commits().await;
-        crowd.check();
+        audit.run(&workload.client, &ledger).await;
+        workload.check_commits().await;
+        workload.check();
     }
-    let client = crowd.finish().await;
+    let client = workload.finish().await;
     let mut all = Audit::default();
     all.run(&client, &ledger).await;
     all.is_complete(&ledger);
@@ -48,7 +48,7 @@ async fn a_change_of_metadata_is_not_confirmed_by_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
     // Of the log and its index, which are synced at the same time, the log. No partition has one here.
     let Some(rig) = Rig::build(dir.path(), ".growerlog") else { return };
-    let (door, topic) = (Door::default(), "kept");
+    let (door, topic) = (BrokerAddress::default(), "kept");
     let daemon = rig.start(&door, 1);
     let admin = door.client().await.admin();
     admin.create_topic(topic, grower_client::TopicSpec::partitions(1)).await.unwrap();
@@ -90,7 +90,7 @@ impl Rig {
     }
 
     /// Starts a daemon; once armed, its `failing`th sync from then on fails.
-    fn start(&self, door: &Door, failing: u32) -> Daemon {
+    fn start(&self, door: &BrokerAddress, failing: u32) -> Daemon {
         let _ = std::fs::remove_file(&self.trigger);
         let _ = std::fs::remove_file(self.lost());
         let mut command = command(&self.data);

@@ -1,4 +1,4 @@
-//! A budget that is used up by those who wait: whoever comes gets on all the same.
+//! A memory budget that waiting requests have used up does not block new requests.
 
 mod support {
     pub mod raw;
@@ -104,7 +104,7 @@ async fn get(broker: &Broker, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_metrics_are_told_however_full_the_budget_is() {
+async fn health_and_metrics_are_served_however_full_the_budget_is() {
     let (broker, address) = started().await;
     let crowd = crowd(address).await;
     let told = async {
@@ -126,7 +126,7 @@ async fn health_and_metrics_are_told_however_full_the_budget_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn long_polls_give_way_to_who_waits_for_memory() {
+async fn long_polls_release_memory_to_waiting_requests() {
     let (broker, address) = started().await;
     let mut client = connect(address).await;
     let topic = client.create_topic("silent", 1, &[]).await;

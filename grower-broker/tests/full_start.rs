@@ -1,4 +1,4 @@
-//! A start on a disk that others filled to the last byte: the broker serves reads and takes the deletions that make room.
+//! A start on a disk that other programs filled: the broker serves reads, and accepts deletions that free space.
 
 mod support {
     pub(crate) mod raw;
@@ -58,7 +58,7 @@ async fn a_broker_starts_serves_and_deletes_on_a_file_system_without_a_free_inod
 }
 
 #[tokio::test]
-async fn a_start_for_which_no_inode_is_left_says_so() {
+async fn a_start_without_a_free_inode_names_the_reason() {
     let disk = MemDisk::default();
     let (broker, client) = start(&disk).await;
     drop(client);

@@ -135,7 +135,7 @@ async fn prepared(address: SocketAddr, group: &GroupId) -> (Raw<TcpStream>, Topi
 }
 
 #[test]
-fn a_commit_waits_for_no_roll_of_the_partition_that_it_is_about() {
+fn a_commit_does_not_wait_for_a_roll_of_its_partition() {
     with_broker(async |address, faults| {
         let (first, second) = neighbours();
         let (mut producer, topic) = prepared(address, &second).await;
@@ -157,12 +157,12 @@ fn a_commit_waits_for_no_roll_of_the_partition_that_it_is_about() {
 }
 
 #[test]
-fn a_group_without_news_waits_for_no_sync_of_another() {
+fn an_idle_group_does_not_wait_for_a_sync_of_another() {
     another_is_held_up_by(Call::Sync);
 }
 
 #[test]
-fn a_group_without_news_waits_for_no_write_of_another() {
+fn an_idle_group_does_not_wait_for_a_write_of_another() {
     another_is_held_up_by(Call::Write);
 }
 
@@ -190,7 +190,7 @@ fn another_is_held_up_by(call: Call) {
 }
 
 #[test]
-fn a_member_that_spoke_in_time_stays_while_the_disk_holds_its_answer() {
+fn a_member_does_not_expire_while_the_disk_delays_its_answer() {
     with_broker(async |address, faults| {
         let (group, _) = neighbours();
         let (mut client, _) = prepared(address, &group).await;
@@ -210,7 +210,7 @@ fn a_member_that_spoke_in_time_stays_while_the_disk_holds_its_answer() {
 }
 
 #[test]
-fn of_two_commits_of_one_connection_the_later_one_counts() {
+fn the_later_of_two_commits_of_one_connection_wins() {
     with_broker(async |address, _| {
         let (group, _) = neighbours();
         let (mut client, topic) = prepared(address, &group).await;
@@ -236,7 +236,7 @@ fn of_two_commits_of_one_connection_the_later_one_counts() {
 }
 
 #[test]
-fn a_member_is_told_of_only_once_it_is_in_the_log() {
+fn a_member_is_listed_only_once_it_is_in_the_log() {
     for request in [
         |group: &GroupId| Request::DescribeGroup(group.clone()),
         |_: &GroupId| Request::ListGroups { after: None, most: 9 },

@@ -1,4 +1,4 @@
-//! Lists of all groups, whatever clients made of them: in pages, of which none is too long.
+//! Lists of all groups come in pages of bounded size, whatever clients wrote into them.
 
 mod support {
     pub mod raw;
@@ -100,7 +100,7 @@ async fn a_huge_group(client: &mut Client, id: &str, members: usize) {
 }
 
 #[tokio::test]
-async fn a_group_that_no_answer_holds_hides_no_other() {
+async fn a_group_too_large_for_an_answer_hides_no_other() {
     let broker: Broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 4_500, &[]).await;

@@ -102,7 +102,7 @@ async fn two_members_share_and_the_survivor_takes_over() {
 }
 
 #[tokio::test]
-async fn a_member_commits_only_what_it_owns_and_only_what_is_there() {
+async fn a_member_commits_only_existing_offsets_of_its_partitions() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[]).await;
@@ -122,7 +122,7 @@ async fn a_member_commits_only_what_it_owns_and_only_what_is_there() {
 }
 
 #[tokio::test]
-async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
+async fn committed_offsets_and_members_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut member = Member::new("first");
     let topic;
@@ -162,7 +162,7 @@ async fn a_description_names_the_program_and_address_of_a_member() {
 }
 
 #[tokio::test]
-async fn news_comes_with_the_answer_that_was_held_back() {
+async fn an_assignment_change_is_sent_with_the_waiting_answer() {
     for _ in 0..10 {
         if news_came_in_time().await {
             return;
@@ -193,7 +193,7 @@ async fn news_came_in_time() -> bool {
 }
 
 #[tokio::test]
-async fn a_heartbeat_without_news_is_answered_in_the_end() {
+async fn a_waiting_heartbeat_is_answered_at_its_timeout() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     client.create_topic("events", 2, &[]).await;
@@ -219,7 +219,7 @@ async fn a_group_picks_up_partitions_that_are_added() {
 }
 
 #[tokio::test]
-async fn a_deleted_topics_offsets_are_forgotten() {
+async fn offsets_of_a_deleted_topic_are_deleted() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[]).await;
@@ -232,7 +232,7 @@ async fn a_deleted_topics_offsets_are_forgotten() {
 }
 
 #[tokio::test] // Hostile input 40.
-async fn members_without_end_meet_the_limit_not_the_end_of_memory() {
+async fn endless_joins_meet_the_limit_before_memory_ends() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     client.create_topic("events", 1, &[]).await;
@@ -260,7 +260,7 @@ async fn members_without_end_meet_the_limit_not_the_end_of_memory() {
 }
 
 #[tokio::test]
-async fn members_by_the_hundred_wait_on_one_connection_and_keep_nobody_from_being_served() {
+async fn hundreds_of_waiting_heartbeats_on_one_connection_block_no_request() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     client.create_topic("events", 1, &[]).await;
@@ -289,7 +289,7 @@ async fn members_by_the_hundred_wait_on_one_connection_and_keep_nobody_from_bein
 }
 
 #[tokio::test]
-async fn a_topic_does_not_grow_beyond_what_its_groups_may_remember() {
+async fn a_topic_does_not_grow_beyond_the_memory_of_its_groups() {
     let broker =
         in_memory_with(BrokerConfig { memory: 16 << 20, ..BrokerConfig::at("/grower") }).start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;

@@ -1,5 +1,5 @@
-//! Directories that refuse what is asked of them: read-only, closed to this user, or without room for one more name. The
-//! broker does not start and says which one, or serves what it can; when the reason is gone, everything is there.
+//! Directories that are read-only, forbidden, or out of inodes. The broker names the directory and does not start, or
+//! serves what it can. Once the reason is gone, everything is served.
 
 mod support {
     pub(crate) mod daemon;
@@ -105,7 +105,7 @@ impl Theirs {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 63.
-async fn a_directory_nobody_may_enter_costs_no_more_than_itself() {
+async fn an_unreadable_directory_costs_only_its_own_partition() {
     let Some(theirs) = Theirs::new() else { return };
     let daemon = Daemon::start_command(&mut theirs.command());
     let at = client(&daemon).await;
@@ -162,7 +162,7 @@ fn use_up_inodes(dir: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 63.
-async fn without_room_for_one_more_file_writes_wait_and_all_else_goes_on() {
+async fn without_a_free_inode_writes_wait_and_everything_else_works() {
     let Some(rig) = PowerRig::with_mib(16).unwrap() else { return };
     let (data, hog) = (rig.path().join("data"), rig.path().join("hog"));
     let mut daemon = Daemon::start(&data, &[]);

@@ -1,5 +1,5 @@
-//! Data directories as no clean run leaves them: the broker serves all that is undamaged and says exactly what is not,
-//! or does not start and says why. It deletes nothing.
+//! Damaged data directories: the broker serves everything undamaged and reports the exact damage, or names the reason
+//! and does not start. It deletes nothing.
 
 mod support {
     pub(crate) mod raw;
@@ -69,14 +69,14 @@ async fn a_missing_segment_costs_its_own_records_only() {
 }
 
 #[tokio::test] // Hostile input 57.
-async fn the_last_segment_cut_short_below_its_durable_end_gives_no_offset_twice() {
+async fn a_last_segment_shorter_than_its_durable_end_reuses_no_offset() {
     let world = Tampered::new().await;
     edit(&world.log(8), |bytes| bytes.truncate(bytes.len() - 10));
     check(&world, all_but(9..10)).await;
 }
 
 #[tokio::test] // Hostile input 57.
-async fn the_last_segment_of_zero_length_gives_no_offset_twice() {
+async fn an_empty_last_segment_reuses_no_offset() {
     let world = Tampered::new().await;
     edit(&world.log(8), Vec::clear);
     check(&world, all_but(8..10)).await;
@@ -182,7 +182,7 @@ async fn damaged_metadata_is_refused_and_no_topic_is_moved_or_deleted() {
 }
 
 #[tokio::test] // Hostile input 59.
-async fn a_block_from_elsewhere_in_the_log_is_told_as_damage() {
+async fn a_block_from_elsewhere_in_the_log_is_reported_as_damage() {
     let world = Tampered::new().await;
     let (from, to) = (world.batch(4), world.batch(5));
     edit(&world.log(4), |bytes| bytes.copy_within(from, to.start));
@@ -191,7 +191,7 @@ async fn a_block_from_elsewhere_in_the_log_is_told_as_damage() {
 }
 
 #[tokio::test] // Hostile input 59.
-async fn a_block_of_another_partition_in_just_this_place_is_known_by_the_witness() {
+async fn a_block_of_another_partition_fails_the_header_checksum() {
     let world = Tampered::new().await;
     let other = fs::read(world.path("topics/events/1/00000000000000000004.growerlog")).unwrap();
     let place = world.batch(5);
@@ -203,7 +203,7 @@ async fn a_block_of_another_partition_in_just_this_place_is_known_by_the_witness
 }
 
 #[tokio::test] // Hostile input 59.
-async fn a_whole_segment_of_another_partition_is_known_by_the_witness() {
+async fn a_segment_of_another_partition_fails_the_header_checksum() {
     let world = Tampered::new().await;
     fs::copy(world.path("topics/events/1/00000000000000000004.growerlog"), world.log(4)).unwrap();
     let served = world.served().await;
@@ -221,7 +221,7 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 #[tokio::test] // Hostile input 62.
-async fn leftovers_under_temporary_names_disturb_nobody() {
+async fn leftover_temporary_files_are_harmless() {
     let world = Tampered::new().await;
     let places = ["", "topics/events/0/", "metadata/"];
     for name in ["checkpoint.tmp", "producers.snapshot.tmp", "meta.tmp", "snapshot.tmp"] {
@@ -257,7 +257,7 @@ async fn a_directory_in_place_of_a_segment_file_costs_that_segment_only() {
 }
 
 #[tokio::test] // Hostile input 62.
-async fn a_topic_directory_that_no_topic_owns_is_set_aside_whole() {
+async fn a_directory_of_an_unknown_topic_is_moved_to_quarantine() {
     let world = Tampered::new().await;
     fs::create_dir(world.path("topics/stranger")).unwrap();
     copy_dir(&world.path("topics/events/1"), &world.path("topics/stranger/0"));
@@ -279,7 +279,7 @@ fn files_under(dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test] // Hostile input 58.
-async fn rot_in_a_record_while_the_broker_runs_is_told_for_exactly_that_record() {
+async fn corruption_of_a_record_at_run_time_is_reported_for_exactly_that_record() {
     let world = Tampered::new().await;
     let served = world.served().await;
     let place = world.batch(5);
@@ -289,7 +289,7 @@ async fn rot_in_a_record_while_the_broker_runs_is_told_for_exactly_that_record()
 }
 
 #[tokio::test] // Hostile input 58.
-async fn rot_in_a_header_while_the_broker_runs_is_told_for_exactly_that_batch() {
+async fn corruption_of_a_header_at_run_time_is_reported_for_exactly_that_batch() {
     for (field, at) in [("length", 10), ("magic", 16), ("base offset", 7), ("last offset delta", 26)] {
         let world = Tampered::new().await;
         let served = world.served().await;
@@ -299,7 +299,7 @@ async fn rot_in_a_header_while_the_broker_runs_is_told_for_exactly_that_batch() 
 }
 
 #[tokio::test] // Hostile input 58.
-async fn reported_rot_is_told_to_every_reader_from_then_on() {
+async fn reported_corruption_is_reported_to_every_later_reader() {
     let world = Tampered::new().await;
     let served = world.served().await;
     edit_in_place(&world.log(0), world.batch(2).start + 80, 0x01);

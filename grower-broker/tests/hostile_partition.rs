@@ -1,4 +1,4 @@
-//! A partition whose files cannot be opened is shut: its files stay, requests learn why, and all else is served.
+//! A partition with unusable files is offline: its files stay, requests get the reason, and all others are served.
 
 mod support {
     pub(crate) mod raw;
@@ -50,7 +50,7 @@ async fn refusals(served: &Served) -> Vec<Failure> {
 }
 
 #[tokio::test] // Hostile input 62.
-async fn a_partition_with_a_file_of_a_newer_format_is_shut_and_the_rest_serves() {
+async fn a_partition_with_a_file_of_a_newer_format_is_offline_and_the_rest_is_served() {
     for name in SMALL_FILES {
         let world = Tampered::with(name).await;
         let path = world.path(&format!("topics/events/0/{name}"));
@@ -66,7 +66,7 @@ async fn a_partition_with_a_file_of_a_newer_format_is_shut_and_the_rest_serves()
 }
 
 #[tokio::test] // Hostile input 59.
-async fn the_directory_of_another_partition_is_shut_and_the_rest_serves() {
+async fn a_directory_of_another_partition_is_offline_and_the_rest_is_served() {
     let world = Tampered::new().await;
     let (dir, elsewhere) = (world.path("topics/events/0"), world.path("elsewhere"));
     fs::rename(&dir, &elsewhere).unwrap();
@@ -79,7 +79,7 @@ async fn the_directory_of_another_partition_is_shut_and_the_rest_serves() {
 }
 
 #[tokio::test] // Hostile input 63.
-async fn a_file_in_place_of_a_partitions_directory_shuts_that_partition_only() {
+async fn a_file_in_place_of_a_partitions_directory_takes_only_that_partition_offline() {
     let world = Tampered::new().await;
     let (dir, elsewhere) = (world.path("topics/events/0"), world.path("elsewhere"));
     fs::rename(&dir, &elsewhere).unwrap();
@@ -92,7 +92,7 @@ async fn a_file_in_place_of_a_partitions_directory_shuts_that_partition_only() {
 }
 
 #[tokio::test] // Hostile input 63.
-async fn a_directory_in_place_of_a_small_file_shuts_that_partition_only() {
+async fn a_directory_in_place_of_a_small_file_takes_only_that_partition_offline() {
     for name in SMALL_FILES {
         let world = Tampered::with(name).await;
         let path = world.path(&format!("topics/events/0/{name}"));
@@ -108,7 +108,7 @@ async fn a_directory_in_place_of_a_small_file_shuts_that_partition_only() {
 }
 
 #[tokio::test]
-async fn a_topic_with_a_shut_partition_can_be_deleted_and_its_strange_files_stay() {
+async fn a_topic_with_an_offline_partition_can_be_deleted_and_its_foreign_files_stay() {
     let world = Tampered::new().await;
     let dir = world.path("topics/events/0");
     fs::rename(&dir, world.path("elsewhere")).unwrap();
@@ -122,7 +122,7 @@ async fn a_topic_with_a_shut_partition_can_be_deleted_and_its_strange_files_stay
 }
 
 #[tokio::test]
-async fn a_partition_of_the_brokers_own_that_cannot_be_opened_keeps_no_other_from_being_served() {
+async fn an_offline_internal_partition_does_not_affect_the_others() {
     let world = Tampered::new().await;
     let topics = world.path("topics/__consumer_offsets");
     let dir = fs::read_dir(&topics).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();

@@ -1,4 +1,4 @@
-//! Requests that are well formed and mean harm. Each gets a typed answer, and the broker serves on.
+//! Well-formed hostile requests. Each gets a typed answer, and the broker keeps serving.
 //!
 //! # Where each hostile input is tested
 //!
@@ -7,32 +7,32 @@
 //! | frame length -1, 0, the largest, limit + 1 | `hostile_wire`: `impossible_frame_lengths_close_the_connection` |
 //! | a length, then silence; a byte at a time | `hostile_wire`: `a_length_followed_by_silence_is_given_up`; here: `a_frame_that_trickles_in_is_given_up` |
 //! | half-close within a frame | `hostile_wire`: `a_half_closed_frame_ends_the_connection` |
-//! | TLS or HTTP on the data port | here: `a_tls_client_is_turned_away`; `hostile_wire`: `a_browser_on_the_data_port_is_told_where_to_go` |
+//! | TLS or HTTP on the data port | here: `a_tls_client_is_turned_away`; `hostile_wire`: `a_browser_on_the_data_port_is_told_the_http_port` |
 //! | unknown request or version | `hostile_wire`: `a_message_that_cannot_be_decoded_closes_the_connection`, `a_client_of_another_age_learns_which_versions_there_are` |
 //! | correlation id used again | `hostile_wire`: `a_correlation_id_may_be_used_again` |
-//! | array count 2^60; millions of tiny items | `hostile_wire`: `a_message_that_cannot_be_decoded_closes_the_connection`; here: `half_a_million_names_in_one_request_harm_nobody` |
-//! | varints too long, or longer than needed; lengths below 0, beyond the end; NUL; not UTF-8 | `grower-protocol`: `varint.rs`, `no_forged_content_makes_a_walk_panic`; here: `texts_that_are_none_close_the_connection` |
+//! | array count 2^60; millions of tiny items | `hostile_wire`: `a_message_that_cannot_be_decoded_closes_the_connection`; here: `half_a_million_names_in_one_request_are_harmless` |
+//! | varints too long, or longer than needed; lengths below 0, beyond the end; NUL; not UTF-8 | `grower-protocol`: `varint.rs`, `no_forged_content_makes_a_walk_panic`; here: `invalid_texts_close_the_connection` |
 //! | the same topic or partition twice | `hostile_wire`: `a_partition_named_twice_in_one_request_stores_nothing`; here: `a_partition_named_twice_is_read_twice_and_committed_once`; `metadata/tests.rs` |
-//! | 10,000 requests, no answer read | `slow_peers`: `ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection` |
-//! | answers taken a byte now and then | `slow_peers`: `a_peer_that_takes_a_little_now_and_then_is_closed_and_one_that_goes_on_reading_is_not`; `listener/outbox/tests.rs` |
-//! | batch: CRC, length, count, magic, codec, control bit, bomb | `hostile_wire`: `a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored` |
+//! | 10,000 requests, no answer read | `slow_peers`: `ten_thousand_unread_answers_cost_one_connection` |
+//! | answers taken a byte now and then | `slow_peers`: `a_peer_that_reads_too_slowly_is_closed_and_one_that_keeps_reading_is_not`; `listener/outbox/tests.rs` |
+//! | batch: CRC, length, count, magic, codec, control bit, bomb | `hostile_wire`: `an_invalid_batch_is_refused_with_its_reason_and_stores_nothing` |
 //! | a compressed stream that ends early | here: `a_compressed_stream_that_ends_early_is_refused_or_lacks_no_record` |
 //! | batch: overlapping deltas, a million headers that are not there | `grower-protocol/src/batch/tests.rs` |
-//! | timestamps at the ends of time | here: `timestamps_at_the_ends_of_time_neither_hide_nor_keep_records`, `a_record_from_the_future_stays_as_much_longer_as_it_may_and_one_from_the_past_takes_none_along` |
+//! | timestamps at the ends of time | here: `timestamps_at_the_ends_of_time_neither_hide_nor_keep_records`, `a_record_from_the_future_is_kept_within_the_limit_and_one_from_the_past_drops_no_other` |
 //! | a compressed stream within another | here: `a_stream_within_a_stream_is_not_unpacked_twice` |
-//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`, `nobody_takes_the_id_of_a_producer_to_come`; `grower-storage/src/producers/tests.rs` |
+//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`, `an_unallocated_producer_id_is_refused`; `grower-storage/src/producers/tests.rs` |
 //! | many headers, an empty key, no value | here: `odd_but_sound_records_come_back_as_they_are` |
 //! | batch over the limit; a batch each for very many partitions | `hostile_wire`: `a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not`; here: `one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit` |
 //! | fetch offsets outside the log, extreme limits, endless waits, epochs | `hostile_wire`: `offsets_outside_the_log_are_refused_with_its_bounds` and the three after it |
-//! | offsets by an impossible time | here: `times_that_never_were_find_the_nearest_record` |
-//! | a crowd joins; large metadata; fenced, foreign, static members; offsets past the end | `group/tests/hostile.rs`, `group/tests/offsets.rs`, `groups`: `members_without_end_meet_the_limit_not_the_end_of_memory` |
+//! | offsets by an impossible time | here: `impossible_times_find_the_nearest_record` |
+//! | a crowd joins; large metadata; fenced, foreign, static members; offsets past the end | `group/tests/hostile.rs`, `group/tests/offsets.rs`, `groups`: `endless_joins_meet_the_limit_before_memory_ends` |
 //! | a text beyond the limit with an offset | here: `a_text_too_long_for_an_offset_is_refused_and_one_of_a_hundred_mebibytes_closes_the_connection` |
-//! | members that join and leave without end | here: `a_storm_of_joins_and_leaves_takes_nothing_from_who_stays` |
-//! | names, partition counts, configs that cannot be | `hostile_wire`: `topics_that_cannot_be_are_refused_with_the_reason`; `grower-protocol/src/ids/names.rs` |
+//! | members that join and leave without end | here: `a_storm_of_joins_and_leaves_takes_nothing_from_other_members` |
+//! | names, partition counts, configs that cannot be | `hostile_wire`: `invalid_topics_are_refused_with_the_reason`; `grower-protocol/src/ids/names.rs` |
 //! | config file: unknown, wrong, twice, mark, link, endless | `config/settings/tests.rs` |
 //! | port taken, directory locked, impossible, or another's | `daemon` |
 //! | a read-only file system, a directory nobody may enter, no room for one more file | `hostile_directory` |
-//! | a file system of a network, or in memory | `grower-storage/src/disk/file_system.rs`, `daemon`: `a_file_system_where_records_do_not_stay_is_warned_of` |
+//! | a file system of a network, or in memory | `grower-storage/src/disk/file_system.rs`, `daemon`: `a_temporary_file_system_is_warned_of` |
 //! | command line: closed input and output, endless lines, escapes in names | `grower-cli/tests/lines.rs`, `grower-cli/src/output/escape.rs` |
 //! | files: any length, bit or place wrong; leftovers | `hostile_disk`, `grower-storage/tests/corruption`, `grower-storage/tests/recovery.rs` |
 //! | a partition of another format, owner or kind | `hostile_partition` |
@@ -95,7 +95,7 @@ async fn a_tls_client_is_turned_away() {
 }
 
 #[tokio::test] // Hostile input 11.
-async fn half_a_million_names_in_one_request_harm_nobody() {
+async fn half_a_million_names_in_one_request_are_harmless() {
     let broker = started().await;
     let topics = Some(vec![TopicName::new("a").unwrap(); 500_000]);
     for request in [
@@ -111,7 +111,7 @@ async fn half_a_million_names_in_one_request_harm_nobody() {
 }
 
 #[tokio::test] // Hostile input 13.
-async fn texts_that_are_none_close_the_connection() {
+async fn invalid_texts_close_the_connection() {
     let broker = started().await;
     // Requests to delete a topic: a name of 200 bytes that are not there, one that is not UTF-8, one with a path.
     for message in [vec![14, 200, b'a'], vec![14, 2, 0xc3, 0x28], vec![14, 4, b'.', b'.', b'/', b'x']] {
@@ -209,7 +209,7 @@ impl Clock for Hands {
 const MINUTE: i64 = 60_000;
 
 #[tokio::test] // Hostile input 25.
-async fn a_record_from_the_future_stays_as_much_longer_as_it_may_and_one_from_the_past_takes_none_along() {
+async fn a_record_from_the_future_is_kept_within_the_limit_and_one_from_the_past_drops_no_other() {
     let clock = Arc::new(Hands(AtomicI64::new(START)));
     let config = BrokerConfig { retention_check: Duration::from_millis(10), ..BrokerConfig::at("/grower") };
     let broker = in_memory_with(config).clock(clock.clone()).start().await.unwrap();
@@ -252,7 +252,7 @@ async fn until_begins_at(client: &mut Raw<DuplexStream>, topic: TopicId, offset:
 }
 
 #[tokio::test] // Hostile input 39.
-async fn times_that_never_were_find_the_nearest_record() {
+async fn impossible_times_find_the_nearest_record() {
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[]).await;
@@ -352,7 +352,7 @@ fn beat(member: &str, epoch: MemberEpoch, owned: Vec<TopicPartitions>) -> Reques
 }
 
 #[tokio::test] // Hostile input 49.
-async fn a_storm_of_joins_and_leaves_takes_nothing_from_who_stays() {
+async fn a_storm_of_joins_and_leaves_takes_nothing_from_other_members() {
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;
     client.create_topic("events", 3, &[]).await;

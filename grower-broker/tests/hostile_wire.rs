@@ -1,4 +1,4 @@
-//! Bytes that no friend sends. After each the broker still serves everybody else.
+//! Hostile bytes on the wire. The broker keeps serving all other clients.
 
 mod support {
     pub mod raw;
@@ -86,7 +86,7 @@ async fn a_half_closed_frame_ends_the_connection() {
 }
 
 #[tokio::test] // Hostile input 7.
-async fn a_browser_on_the_data_port_is_told_where_to_go() {
+async fn a_browser_on_the_data_port_is_told_the_http_port() {
     let broker = started().await;
     let mut stream = broker.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -125,7 +125,7 @@ async fn a_message_that_cannot_be_decoded_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn what_came_before_garbage_is_synced_and_can_be_read() {
+async fn records_before_garbage_are_synced_and_readable() {
     let broker = started().await;
     let (mut client, topic) = topic_of(&broker).await;
     let records = batch(&["before the garbage"]);
@@ -186,7 +186,7 @@ async fn lengths_that_are_not_those_of_the_attachment_store_nothing() {
 }
 
 #[tokio::test] // Hostile inputs 21 to 24, 26, 29 and 30.
-async fn a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored() {
+async fn an_invalid_batch_is_refused_with_its_reason_and_stores_nothing() {
     let broker = started().await;
     let (mut client, topic) = topic_of(&broker).await;
     let forged = |at: usize, bytes: &[u8]| {
@@ -265,7 +265,7 @@ async fn sequences_out_of_order_and_old_epochs_are_refused() {
 }
 
 #[tokio::test] // Hostile input 31.
-async fn nobody_takes_the_id_of_a_producer_to_come() {
+async fn an_unallocated_producer_id_is_refused() {
     let broker = started().await;
     let (mut client, topic) = topic_of(&broker).await;
     let first_of = |id| {
@@ -282,7 +282,7 @@ async fn nobody_takes_the_id_of_a_producer_to_come() {
 }
 
 #[tokio::test] // Hostile input 50.
-async fn nobody_but_the_broker_writes_internal_topics() {
+async fn only_the_broker_writes_internal_topics() {
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;
     let internal = NewTopic {
@@ -389,7 +389,7 @@ async fn unknown_topics_and_partitions_are_told_apart() {
 }
 
 #[tokio::test] // Hostile inputs 50 to 52.
-async fn topics_that_cannot_be_are_refused_with_the_reason() {
+async fn invalid_topics_are_refused_with_the_reason() {
     let broker = started().await;
     let (mut client, _) = topic_of(&broker).await;
     let wish = |name: &str, partitions, replication_factor, config: Option<(&str, &str)>| NewTopic {

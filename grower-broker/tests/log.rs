@@ -1,4 +1,4 @@
-//! Produce, fetch and look up, said byte by byte over a connection inside the process.
+//! Produce, fetch and lookups, byte by byte over an in-process connection.
 
 mod support {
     pub mod raw;
@@ -20,7 +20,7 @@ async fn started() -> (Broker, Raw<DuplexStream>) {
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_can_be_read_at_its_offset() {
+async fn an_acknowledged_record_can_be_read_at_its_offset() {
     let (_broker, mut client) = started().await;
     let topic = client.create_topic("events", 1, &[]).await;
     for (acks, durability) in [(Acks::All, Durability::Fsynced), (Acks::Leader, Durability::Written)] {
@@ -39,7 +39,7 @@ async fn what_is_acknowledged_can_be_read_at_its_offset() {
 }
 
 #[tokio::test]
-async fn a_topic_that_leaves_syncing_to_the_system_says_so_in_every_ack() {
+async fn every_ack_under_flush_os_says_so() {
     let (_broker, mut client) = started().await;
     let topic = client.create_topic("events", 1, &[("flush", "os")]).await;
     let produced = client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
@@ -175,7 +175,7 @@ async fn records_are_the_same_however_they_get_into_the_socket() {
 }
 
 #[tokio::test]
-async fn a_quiet_partition_writes_down_how_far_it_is_durable() {
+async fn a_quiet_partition_writes_its_durable_end() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;

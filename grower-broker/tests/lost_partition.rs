@@ -1,4 +1,4 @@
-//! A partition that has had records and lost its files is not served as an empty one: its offsets were given out.
+//! A begun partition that lost its files is not served as an empty one, since its offsets were used.
 
 mod support {
     pub(crate) mod raw;
@@ -79,7 +79,7 @@ async fn a_partition_that_lost_its_files_is_offline_and_a_check_says_so() {
 }
 
 #[tokio::test]
-async fn a_partition_whose_files_come_back_is_served_again() {
+async fn a_partition_with_returned_files_is_served_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (events, others) = with_records(dir.path()).await;
     let away = dir.path().join("away");
@@ -94,7 +94,7 @@ async fn a_partition_whose_files_come_back_is_served_again() {
 }
 
 #[tokio::test]
-async fn a_partition_whose_files_come_back_while_the_broker_runs_is_served_again() {
+async fn a_partition_with_returned_files_is_served_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (events, _) = with_records(dir.path()).await;
     let away = dir.path().join("away");
@@ -118,7 +118,7 @@ async fn a_partition_whose_files_come_back_while_the_broker_runs_is_served_again
 }
 
 #[tokio::test]
-async fn a_directory_of_an_earlier_version_learns_which_partitions_have_records() {
+async fn a_directory_of_an_earlier_version_gets_a_list_of_begun_partitions() {
     let dir = tempfile::tempdir().unwrap();
     let (events, others) = with_records(dir.path()).await;
     fs::remove_file(dir.path().join("begun")).unwrap();
@@ -172,7 +172,7 @@ async fn a_record_is_not_called_fsynced_in_a_file_that_is_gone_and_the_rest_is_s
 }
 
 #[tokio::test]
-async fn a_partition_whose_files_are_moved_is_offline_although_nothing_is_written_to_it() {
+async fn a_partition_with_moved_files_goes_offline_without_a_write() {
     let dir = tempfile::tempdir().unwrap();
     let (events, _) = with_records(dir.path()).await;
     let config = BrokerConfig { retention_check: Duration::from_millis(20), ..config_at(dir.path()) };
@@ -219,7 +219,7 @@ async fn committed(client: &mut Raw<DuplexStream>, group: GroupId) -> Part<usize
 }
 
 #[tokio::test]
-async fn groups_whose_offsets_are_lost_are_told_so_and_all_others_are_served() {
+async fn groups_with_lost_offsets_are_refused_and_all_others_are_served() {
     let dir = tempfile::tempdir().unwrap();
     let (events, _) = with_records(dir.path()).await;
     let (broker, mut client) = start(dir.path()).await;
@@ -293,7 +293,7 @@ async fn a_backup_of_a_lost_partition_restores_no_empty_one() {
 }
 
 #[tokio::test]
-async fn a_lost_partition_that_was_given_up_begins_empty_and_its_loss_is_recorded() {
+async fn an_accepted_loss_of_a_partition_is_recorded_and_the_partition_starts_empty() {
     let dir = tempfile::tempdir().unwrap();
     let (events, _) = with_records(dir.path()).await;
     lose(dir.path(), "the partition");

@@ -1,10 +1,10 @@
-//! A log that lost its newest records: whoever had read them is told, and passes over none that took their offsets.
+//! A log that lost its newest records: their readers are told, and skip none of the records that reuse their offsets.
 
 mod support {
     pub(crate) mod chance;
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
+    pub(crate) mod workload;
 }
 
 use grower_client::ids::Offset;
@@ -15,16 +15,16 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::crowd::Door;
 use support::daemon::{Daemon, command};
+use support::workload::BrokerAddress;
 
 /// Longer than anything here takes; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn readers_and_groups_go_back_to_where_the_log_was_cut() {
+async fn readers_and_groups_resume_at_the_start_of_a_lost_tail() {
     let dir = tempfile::tempdir().unwrap();
-    let door = Door::default();
+    let door = BrokerAddress::default();
     let mut daemon = start(dir.path(), &door);
     let client = door.client().await;
     client.admin().create_topic("events", TopicSpec::partitions(1).config("flush", "os")).await.unwrap();
@@ -72,7 +72,7 @@ async fn readers_and_groups_go_back_to_where_the_log_was_cut() {
     daemon.kill9();
 }
 
-fn start(dir: &Path, door: &Door) -> Daemon {
+fn start(dir: &Path, door: &BrokerAddress) -> Daemon {
     // What is synced is no tail that a power cut takes.
     let daemon = Daemon::start_command(command(dir).env("GROWER__DISK__FLUSH_DELAY", "1m"));
     door.open(daemon.listen);

@@ -1,4 +1,4 @@
-//! The memory budget under a crowd: ten times of it is offered at once, and nobody is harmed, nothing is dropped.
+//! The memory budget under ten times its load: all requests are served, and nothing is dropped.
 
 mod support {
     pub(crate) mod daemon;
@@ -70,7 +70,7 @@ async fn read_late(address: SocketAddr, topic: TopicId, batches: u64, go: tokio:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_times_the_budget_at_once_stays_within_it_and_everybody_is_served() {
+async fn ten_times_the_budget_at_once_stays_within_it_and_all_are_served() {
     let dir = tempfile::tempdir().unwrap();
     let patient = [
         ("GROWER__NETWORK__WRITE_TIMEOUT", "1h"),

@@ -1,4 +1,4 @@
-//! The memory budget while compacted topics hold batches that inflate: what a pass decompresses is never in memory at once.
+//! The memory budget while batches with high compression are compacted: a pass never has all of its data in memory.
 
 mod support {
     pub(crate) mod daemon;

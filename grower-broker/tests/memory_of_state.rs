@@ -1,5 +1,5 @@
-//! What groups and producers are remembered by, offered far beyond the budget: it stays bounded, whoever is refused
-//! learns why, and all others get on.
+//! State of groups and producers far beyond the budget: it stays bounded, refusals give the reason, and all others are
+//! served.
 
 mod support {
     pub(crate) mod daemon;
@@ -101,7 +101,7 @@ async fn flood_with_groups(mut client: Client, topic: TopicId, flooder: u32) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_groups_is_refused_by_name_and_those_that_are_there_go_on() {
+async fn a_flood_of_groups_is_refused_and_existing_groups_are_served() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = start(&dir);
     let mut client = connect(&daemon).await;
@@ -149,7 +149,7 @@ fn stamp(id: ProducerId) -> ProducerStamp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_flood_of_producers_the_longest_silent_are_forgotten_and_nobody_is_refused() {
+async fn a_flood_of_producers_drops_the_longest_silent_and_refuses_none() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = start(&dir);
     let mut client = connect(&daemon).await;

@@ -1,4 +1,4 @@
-//! What `/metrics` says: valid to a strict reader, true to what happened, bounded, and listed in the documentation.
+//! The output of `/metrics`: valid for a strict parser, correct, bounded, and documented.
 
 mod support {
     pub(crate) mod openmetrics;
@@ -66,7 +66,7 @@ async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, off
 }
 
 #[tokio::test]
-async fn what_happened_is_what_is_told() {
+async fn metrics_agree_with_what_happened() {
     let (broker, mut client) = started().await;
     let topic = client.create_topic("events", 2, &[]).await;
     let three = batch(&["one", "two", "three"]);
@@ -107,7 +107,7 @@ async fn what_happened_is_what_is_told() {
 }
 
 #[tokio::test]
-async fn the_newest_backup_is_told_once_there_is_one() {
+async fn the_newest_backup_is_shown_once_there_is_one() {
     let (broker, mut client) = started().await;
     assert_eq!(scrape(&broker).await[NEWEST_BACKUP].value(&[]), Some(0.0), "there is none");
     let mut asked = client.ask(&Request::BeginBackup { dir: "nightly".to_owned(), full: false }).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::raw::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_whose_directory_was_moved_stops_and_writes_nothing_in_its_old_place() {
+async fn a_broker_with_a_moved_directory_stops_and_writes_nothing_at_the_old_path() {
     for replaced in [false, true] {
         let root = tempfile::tempdir().unwrap();
         let (data, moved) = (root.path().join("data"), root.path().join("moved"));

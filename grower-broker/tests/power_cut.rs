@@ -1,4 +1,4 @@
-//! Power cuts under load on a real file system: what was acknowledged, read or committed stays.
+//! Power cuts under load on a real file system: acknowledged, read and committed records stay.
 //!
 //! The data directory is on ext4 in an image that is shut down without a flush of its journal, at random moments, with
 //! segments so small that most moments are during a roll, soon after a start that followed a kill, and again while a start
@@ -6,9 +6,9 @@
 
 mod support {
     pub(crate) mod chance;
-    pub(crate) mod crowd;
     pub(crate) mod daemon;
     pub(crate) mod ledger;
+    pub(crate) mod workload;
 }
 #[path = "../../grower-storage/tests/support/power_cut.rs"]
 mod rig;
@@ -17,9 +17,9 @@ use rig::PowerRig;
 use std::path::Path;
 use std::process::Stdio;
 use support::chance::Chance;
-use support::crowd::{Crowd, Door};
 use support::daemon::{Daemon, command};
 use support::ledger::{Audit, Ledger};
+use support::workload::{BrokerAddress, Workload};
 
 const CYCLES: u32 = 20;
 /// Cycles between two looks at what was appended since; the reader looks all the time.
@@ -29,14 +29,14 @@ const AUDIT_EACH: u32 = 4;
 async fn power_cuts_under_load_lose_nothing_acknowledged_and_take_back_nothing_read() {
     let Some(mut rig) = PowerRig::with_mib(512).unwrap() else { return };
     let mut chance = Chance::new();
-    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let (door, ledger) = (BrokerAddress::default(), Ledger::new("events", 4));
     let mut daemon = start(rig.path(), &door);
     let configs = [("segment.messages", "20")];
-    let mut crowd = Crowd::start(&door, ledger.clone(), &configs).await;
+    let mut workload = Workload::start(&door, ledger.clone(), &configs).await;
     let mut audit = Audit::default();
     let mut cuts = 0;
     for cycle in 1..=CYCLES {
-        crowd.begin_passing_writer();
+        workload.begin_passing_writer();
         ledger.wait_for(ledger.acks() + chance.within(1..400)).await;
         if chance.one_in(2) {
             // What this start finds in the page cache, and serves, may never have reached the disk before.
@@ -52,14 +52,14 @@ async fn power_cuts_under_load_lose_nothing_acknowledged_and_take_back_nothing_r
         rig.remount().unwrap();
         cuts += 1 + cut_recoveries(&mut rig, &mut chance).await;
         daemon = start(rig.path(), &door);
-        crowd.check_commits().await;
-        crowd.check_topics().await;
+        workload.check_commits().await;
+        workload.check_topics().await;
         if cycle % AUDIT_EACH == 0 {
-            audit.run(&crowd.client, &ledger).await;
+            audit.run(&workload.client, &ledger).await;
         }
-        crowd.check();
+        workload.check();
     }
-    let client = crowd.finish().await;
+    let client = workload.finish().await;
     let mut all = Audit::default();
     let records = all.run(&client, &ledger).await;
     all.is_complete(&ledger);
@@ -67,7 +67,7 @@ async fn power_cuts_under_load_lose_nothing_acknowledged_and_take_back_nothing_r
     eprintln!("{cuts} cuts, {} acks, {records} records, {} read along the way", ledger.acks(), ledger.shown());
 }
 
-fn start(dir: &Path, door: &Door) -> Daemon {
+fn start(dir: &Path, door: &BrokerAddress) -> Daemon {
     let daemon = Daemon::start(&dir.join("data"), &[]);
     door.open(daemon.listen);
     daemon

@@ -1,5 +1,5 @@
-//! A broker that meets a limit of its process, file descriptors or the size of a file, refuses for a while what it cannot
-//! do, and loses nothing by it.
+//! Limits of the process, on descriptors or file sizes: the broker refuses what it cannot do for a while, and loses
+//! nothing.
 
 mod support {
     pub(crate) mod daemon;
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_append_without_descriptors_is_refused_for_now_and_done_later() {
+async fn a_first_append_without_descriptors_is_refused_and_succeeds_later() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
     let mut client = connect(&daemon).await;
@@ -121,7 +121,7 @@ async fn connections_do_not_take_the_descriptors_that_a_roll_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_is_told_while_silent_connections_hold_all_descriptors() {
+async fn health_is_served_while_silent_connections_hold_all_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command_with(dir.path(), 128);
     command.env("GROWER__NETWORK__HANDSHAKE_TIMEOUT", "1h"); // They stay.
@@ -150,7 +150,7 @@ async fn status(http: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_on_the_size_of_files_cuts_segments_earlier_and_kills_nobody() {
+async fn a_limit_on_file_sizes_rolls_segments_earlier_and_kills_no_process() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
     let mut client = connect(&daemon).await;
@@ -169,7 +169,7 @@ async fn a_limit_on_the_size_of_files_cuts_segments_earlier_and_kills_nobody() {
 }
 
 #[test]
-fn a_broker_that_may_open_next_to_no_files_says_so_and_does_not_start() {
+fn a_broker_with_too_few_descriptors_names_the_reason_and_does_not_start() {
     let dir = tempfile::tempdir().unwrap();
     let ended = run(&mut command_with(dir.path(), 24));
     assert_eq!(ended.status.code(), Some(1));

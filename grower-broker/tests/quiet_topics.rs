@@ -1,4 +1,4 @@
-//! Topics that nothing is appended to age all the same: their segments roll, and tombstones go when their time is over.
+//! Topics without appends age as well: their segments roll, and expired tombstones are dropped.
 
 mod support {
     pub(crate) mod raw;
@@ -109,7 +109,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_tombstone_of_a_quiet_compacted_topic_goes_when_its_time_is_over() {
+async fn a_tombstone_of_a_quiet_compacted_topic_is_dropped_in_time() {
     for restart in [false, true] {
         let mut world = World::start(MemDisk::default(), Arc::default()).await;
         let configs = [("cleanup.policy", "compact"), ("delete.retention.ms", "1h")];
@@ -133,7 +133,7 @@ async fn a_tombstone_of_a_quiet_compacted_topic_goes_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn the_segment_of_an_idle_partition_rolls_once_when_it_is_old() {
+async fn an_old_segment_of_an_idle_partition_rolls_once() {
     let mut world = World::start(MemDisk::default(), Arc::default()).await;
     let topic = world.client.create_topic("events", 1, &[("segment.ms", "1h"), ("retention.ms", "-1")]).await;
     world.put(topic, "a", Some("1")).await;

@@ -1,4 +1,4 @@
-//! What a command says and what disk and broker hold come to agree, whatever failed on the way.
+//! Commands, disk and broker come to agree, whatever failed.
 
 mod support {
     pub(crate) mod raw;
@@ -53,7 +53,7 @@ fn names(disk: &FaultyDisk, dir: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_deletion_whose_files_could_not_be_moved_is_finished_while_the_broker_runs() {
+async fn a_deletion_with_unmovable_files_is_finished_while_the_broker_runs() {
     let disk: FaultyDisk = Arc::new(FaultDisk::new(MemDisk::default()));
     let faults = disk.faults();
     let (broker, mut client) = start_on(&disk).await;
@@ -73,7 +73,7 @@ async fn a_deletion_whose_files_could_not_be_moved_is_finished_while_the_broker_
 }
 
 #[tokio::test]
-async fn a_deletion_that_a_start_cannot_finish_keeps_no_broker_from_starting() {
+async fn a_deletion_that_a_start_cannot_finish_does_not_stop_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (broker, mut client) = start_at(dir.path()).await;
     let topic = client.create_topic("events", 1, &[]).await;
@@ -126,7 +126,7 @@ async fn a_topic_that_could_not_be_opened_when_it_was_made_is_served_soon() {
 }
 
 #[tokio::test]
-async fn records_of_a_deleted_topic_whose_identity_rotted_stay_out_of_a_later_one() {
+async fn records_of_a_deleted_topic_with_a_damaged_identity_stay_out_of_a_later_topic() {
     let dir = tempfile::tempdir().unwrap();
     let (broker, mut client) = start_at(dir.path()).await;
     for damage in ["a bit", "the file"] {
@@ -150,7 +150,7 @@ async fn records_of_a_deleted_topic_whose_identity_rotted_stay_out_of_a_later_on
 }
 
 #[tokio::test]
-async fn records_that_no_topic_owns_give_way_to_a_topic_that_begins_in_their_place() {
+async fn records_of_an_unknown_topic_are_moved_away_for_a_new_topic() {
     let dir = tempfile::tempdir().unwrap();
     let (broker, mut client) = start_at(dir.path()).await;
     let other = client.create_topic("other", 1, &[]).await;
@@ -192,7 +192,7 @@ async fn a_deletion_leaves_no_file_of_a_partition_that_was_moved_and_linked() {
 }
 
 #[tokio::test]
-async fn what_earlier_deletions_left_behind_is_removed_and_a_strange_file_is_kept() {
+async fn leftovers_of_earlier_deletions_are_removed_and_a_foreign_file_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (broker, _) = start_at(dir.path()).await;
     broker.stop().await.unwrap();
@@ -208,7 +208,7 @@ async fn what_earlier_deletions_left_behind_is_removed_and_a_strange_file_is_kep
 }
 
 #[tokio::test]
-async fn what_waits_for_descriptors_after_its_command_is_durable_is_no_lasting_failure() {
+async fn a_lack_of_descriptors_after_a_durable_command_is_temporary() {
     let mut delayed = 0;
     for call in [Call::Open, Call::Read, Call::List] {
         let disk: FaultyDisk = Arc::new(FaultDisk::new(MemDisk::default()));

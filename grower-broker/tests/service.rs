@@ -1,4 +1,4 @@
-//! The daemon under a service manager: what it tells systemd, and the unit file that it comes with.
+//! The daemon under a service manager: its notifications to systemd, and its unit file.
 
 mod support {
     pub(crate) mod daemon;
@@ -47,7 +47,7 @@ fn systemd_learns_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn a_watchdog_is_fed_as_long_as_the_daemon_lives() {
+fn the_service_watchdog_is_notified_while_the_daemon_lives() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(&dir.path().join("data"));
     let manager = Manager::listen(command.env("WATCHDOG_USEC", "20000"), dir.path());

@@ -1,4 +1,4 @@
-//! Peers that are slow, silent or too many. Each costs what was set for it and nothing more; nobody else notices.
+//! Slow, silent and excessive peers. Each costs no more than its limit, and does not affect others.
 
 mod support {
     pub(crate) mod daemon;
@@ -92,7 +92,7 @@ async fn a_peer_that_never_reads_is_closed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_takes_a_little_now_and_then_is_closed_and_one_that_goes_on_reading_is_not() {
+async fn a_peer_that_reads_too_slowly_is_closed_and_one_that_keeps_reading_is_not() {
     let (_broker, address) = started(|config| config.write_timeout = Duration::from_secs(1)).await;
     let mut producer = connect(address).await;
     let topic = producer.create_topic("events", 1, &[]).await;
@@ -129,7 +129,7 @@ async fn a_peer_that_takes_a_little_now_and_then_is_closed_and_one_that_goes_on_
 const ASKED: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 16.
-async fn ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection() {
+async fn ten_thousand_unread_answers_cost_one_connection() {
     const BUDGET: usize = 16 << 20;
     const BESIDE: usize = 64 << 20;
     let dir = tempfile::tempdir().unwrap();
@@ -164,7 +164,7 @@ async fn ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection() 
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_told_so_and_has_a_place_once_another_closes() {
+async fn a_connection_over_the_limit_is_refused_until_another_closes() {
     let (_broker, address) = started(|config| config.max_connections = 1).await;
     let first = connect(address).await;
     let refused = Client::connect(address.to_string()).await.err().expect("there is no place");
@@ -176,7 +176,7 @@ async fn a_connection_too_many_is_told_so_and_has_a_place_once_another_closes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_descriptors_for_more_connections_those_that_are_there_are_served_and_later_ones_too() {
+async fn without_descriptors_open_connections_are_served_and_later_ones_after_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(dir.path(), &[]);
     let mut served = connect(daemon.listen).await;
@@ -200,7 +200,7 @@ async fn without_descriptors_for_more_connections_those_that_are_there_are_serve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_idle_connections_and_some_that_never_read_cost_little_and_are_left_alone() {
+async fn many_idle_connections_and_stalled_readers_cost_little() {
     const IDLE: usize = 400;
     const STUCK: usize = 40;
     let dir = tempfile::tempdir().unwrap();

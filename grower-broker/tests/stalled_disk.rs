@@ -1,4 +1,4 @@
-//! A disk that does not come back from a sync holds up those who wait for it, and nobody else.
+//! A sync that does not return delays only the requests that wait for it.
 
 mod support {
     pub mod raw;
@@ -58,13 +58,13 @@ async fn syncs_settle_at(faults: &Faults, begin: u64, syncs: u64, what: &str) {
 }
 
 #[test]
-fn who_does_not_wait_for_the_disk_is_served_while_producers_do() {
+fn requests_without_the_disk_are_served_while_producers_wait_for_it() {
     others_are_served_while(&[true; 4]);
 }
 
 /// A new partition's files take several syncs before the append, in the task of its producer.
 #[test]
-fn who_does_not_wait_for_the_disk_is_served_while_a_partition_is_created() {
+fn requests_without_the_disk_are_served_while_a_partition_is_created() {
     others_are_served_while(&[false]);
 }
 
@@ -75,7 +75,7 @@ fn others_are_served_while_as_many_partitions_are_created_as_the_network_has_thr
 
 /// What may look at a partition whose writer is at the disk, over and over and without a word of warning.
 #[test]
-fn others_are_served_while_a_roll_waits_for_the_disk_and_its_topic_is_looked_at() {
+fn others_are_served_while_a_roll_waits_for_the_disk_and_its_topic_is_described() {
     with_broker(async |address, faults| {
         let mut reader = connect(address).await;
         let read = reader.create_topic("read", 1, &[]).await;
@@ -129,7 +129,7 @@ fn others_are_served_while_a_roll_waits_for_the_disk_and_its_topic_is_looked_at(
 
 /// The writer is at the disk for other reasons than an append: it writes down that a quiet partition is durable.
 #[test]
-fn others_are_served_while_producers_wait_for_a_partition_that_is_written_down() {
+fn others_are_served_while_producers_wait_for_a_partitions_identity() {
     with_broker(async |address, faults| {
         let mut reader = connect(address).await;
         let read = reader.create_topic("read", 1, &[]).await;
@@ -299,7 +299,7 @@ fn others_are_served_while(have_files: &[bool]) {
 /// A thousand partitions that nobody waits for would else have as many syncs under way as there are threads, and take the
 /// processors from their own producers.
 #[test]
-fn what_nobody_waits_for_takes_one_sync_at_a_time() {
+fn flushes_without_a_waiter_take_one_sync_at_a_time() {
     with_broker(async |address, faults| {
         let mut producer = connect(address).await;
         let mut topics = Vec::new();

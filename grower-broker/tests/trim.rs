@@ -1,4 +1,4 @@
-//! Trimming a topic: nothing goes that was not asked for, and what went stays gone, wherever the power fails.
+//! Trims: only the requested records are dropped, and they stay dropped after a power cut.
 
 mod support {
     pub mod raw;
@@ -49,7 +49,7 @@ async fn log_start(client: &mut Client, topic: TopicId) -> u64 {
 }
 
 #[tokio::test]
-async fn what_lies_before_the_offset_goes_and_nothing_else() {
+async fn a_trim_drops_exactly_the_records_before_the_offset() {
     let disk = MemDisk::default();
     let topic = filled(&disk, &[]).await;
     let (broker, mut client) = start(disk.clone()).await.unwrap();
@@ -66,7 +66,7 @@ async fn what_lies_before_the_offset_goes_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_not_committed_is_never_dropped() {
+async fn a_trim_never_drops_uncommitted_records() {
     let disk = MemDisk::default();
     let topic = filled(&disk, &[]).await;
     let (_broker, mut client) = start(disk).await.unwrap();
@@ -76,7 +76,7 @@ async fn what_is_not_committed_is_never_dropped() {
 }
 
 #[tokio::test]
-async fn a_request_that_names_a_partition_twice_or_a_topic_of_the_broker_is_refused() {
+async fn a_trim_of_a_repeated_partition_or_an_internal_topic_is_refused() {
     let disk = MemDisk::default();
     filled(&disk, &[]).await;
     let (_broker, mut client) = start(disk).await.unwrap();

@@ -1,4 +1,4 @@
-//! A small data directory in which everything was done that leaves something on the disk, by the broker of today.
+//! A small data directory with every kind of data on disk, made by the present broker.
 //!
 //! `events` was trimmed, `gone` deleted, `profiles` compacted, a damaged record of `worn` given up; a setting was changed;
 //! group `readers` has committed, and the static member of `workers` stepped out. There was a backup, a snapshot of the

@@ -1,7 +1,7 @@
-//! What producers were promised and readers were shown, to hold a log to it after a crash.
+//! A ledger of acknowledged and read records, to check a log after a crash.
 //!
-//! Every record says who wrote it, to which partition, and the how manieth of that writer there it is. So a reader can
-//! tell, from the log alone, records that are missing, there twice, or in another order.
+//! Every record has its writer, its partition, and its number among the writer's records there. The log alone shows
+//! missing, repeated and reordered records.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use grower_client::ids::{Offset, PartitionId};

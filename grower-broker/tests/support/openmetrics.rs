@@ -1,4 +1,4 @@
-//! A reader of OpenMetrics text that accepts nothing but what the standard asks for.
+//! A parser of OpenMetrics text that accepts only what the standard allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

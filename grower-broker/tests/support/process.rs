@@ -1,4 +1,4 @@
-//! What the system says of a running process.
+//! Facts about a running process from the system.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use std::process::Child;

@@ -1,4 +1,4 @@
-//! A client that says exactly what a test wants said, bytes and all.
+//! A client that sends exactly the bytes of a test.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 

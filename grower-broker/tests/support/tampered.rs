@@ -1,4 +1,4 @@
-//! A data directory with known content, tampered with between two runs of a broker, and what is left of it.
+//! A data directory with known content that a test damages between two runs of a broker.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use grower_broker::{Broker, BrokerConfig};

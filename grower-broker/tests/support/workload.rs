@@ -1,4 +1,4 @@
-//! A load that outlives the daemon: writers, a reader and a group that find it again wherever it comes back.
+//! A workload that outlives the daemon: writers, a reader and a group that reconnect after each restart.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use super::ledger::{Ledger, Line};
@@ -22,9 +22,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Where the daemon is now, if it is anywhere. No restart needs the port of the one before.
 #[derive(Clone, Default)]
-pub(crate) struct Door(Arc<Mutex<Option<(SocketAddr, CancellationToken)>>>);
+pub(crate) struct BrokerAddress(Arc<Mutex<Option<(SocketAddr, CancellationToken)>>>);
 
-impl Door {
+impl BrokerAddress {
     pub(crate) fn open(&self, address: SocketAddr) {
         *self.0.lock() = Some((address, CancellationToken::new()));
     }
@@ -42,7 +42,7 @@ impl Door {
 }
 
 #[async_trait]
-impl Transport for Door {
+impl Transport for BrokerAddress {
     async fn connect(&self, _address: &str) -> io::Result<Box<dyn Connection>> {
         let open = self.0.lock().clone();
         let (address, cut) = open.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -96,8 +96,8 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// The tasks of a load. A task that fails shows at the next [`Crowd::check`].
-pub(crate) struct Crowd {
+/// The tasks of a load. A task that fails shows at the next [`Workload::check`].
+pub(crate) struct Workload {
     pub(crate) client: Client,
     pub(crate) ledger: Arc<Ledger>,
     stop: CancellationToken,
@@ -111,9 +111,9 @@ pub(crate) const GROUP: &str = "committers";
 /// How a writer writes: the codec, and how many lines it hands in before it waits for their acks.
 const MANNERS: [(Codec, usize); 4] = [(Codec::None, 1), (Codec::None, 64), (Codec::Lz4, 300), (Codec::Zstd, 20)];
 
-impl Crowd {
+impl Workload {
     /// Creates the ledger's topic and begins to write and to read.
-    pub(crate) async fn start(door: &Door, ledger: Arc<Ledger>, configs: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(door: &BrokerAddress, ledger: Arc<Ledger>, configs: &[(&str, &str)]) -> Self {
         let client = door.client().await;
         let spec = TopicSpec::partitions(ledger.partitions());
         let spec = configs.iter().fold(spec, |spec, (key, value)| spec.config(*key, *value));
