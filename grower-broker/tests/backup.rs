@@ -59,7 +59,7 @@ async fn every_record_acknowledged_before_a_backup_is_in_it_and_no_group_points_
         assert_eq!(promised.len(), round);
         workload.check();
     }
-    // The broker goes on as if nothing had been.
+    // The broker is unaffected.
     let client = workload.finish().await;
     let mut all = Audit::default();
     all.run(&client, &ledger).await;

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 const IDS: usize = 1_001;
 const DOOMED: &str = "zz-doomed";
 
-/// What goes on while the backup is made.
+/// The load while the backup is made.
 struct World {
     client: Raw<DuplexStream>,
     events: TopicId,

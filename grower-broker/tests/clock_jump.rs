@@ -52,7 +52,7 @@ struct World {
     client: Raw<DuplexStream>,
     /// Four records of the start, two in a segment, which are kept for an hour.
     events: TopicId,
-    /// What is appended here is expired at once.
+    /// Records that are appended here expire at once.
     marks: TopicId,
     marked: u64,
     _broker: Broker,

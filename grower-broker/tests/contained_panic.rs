@@ -40,7 +40,7 @@ impl World {
         Raw::open(self.broker.connect()).await
     }
 
-    /// The call after so many others of its kind panics.
+    /// The call after this many of its kind panics.
     fn panic_after(&self, others: u64, call: Call) {
         self.faults.before(call, self.faults.calls(call) + others, || panic!("a bug, as the test wants it"));
     }
@@ -59,7 +59,7 @@ impl World {
     }
 
     async fn stop(self) {
-        tokio::time::timeout(PATIENCE, self.broker.stop()).await.expect("it waits for nobody").unwrap();
+        tokio::time::timeout(PATIENCE, self.broker.stop()).await.expect("it waits for no request").unwrap();
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_panic_in_a_request_closes_its_connection_and_no_other() {
     world.panic_after(0, Call::Read);
     client.send(&world.fetch(0, 0), &[]).await;
     world.check_serves(client).await;
-    assert!(matches!(waiting.receive().await, Some((_, Response::Fetch(_), _))), "a fetch that waited goes on");
+    assert!(matches!(waiting.receive().await, Some((_, Response::Fetch(_), _))), "a fetch that waited is answered");
     drop(waiting);
     world.stop().await;
 }
@@ -109,7 +109,7 @@ async fn records_written_before_a_panic_are_synced() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("it is committed though nobody waits for it");
+    tokio::time::timeout(PATIENCE, read).await.expect("it is committed without a waiter");
     world.check_serves(client).await;
     world.stop().await;
 }

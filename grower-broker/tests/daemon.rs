@@ -18,7 +18,7 @@ fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// What it said instead of starting: one line, after which it ended with 1.
+/// The one line of a refused start, which exits with 1.
 fn refusal(command: &mut Command) -> String {
     let Ended { status, stderr } = run(command);
     assert_eq!(status.code(), Some(1), "{stderr:#?}");
@@ -302,7 +302,7 @@ fn an_unread_log_delays_no_request_and_counts_its_missing_lines() {
         stranger.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stranger.write_all(b"what is this?").unwrap();
         let end = stranger.read_to_end(&mut Vec::new()); // Closed after a line in the log.
-        assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "nobody answered");
+        assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "no answer came");
     }
     assert!(ask(&daemon, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
     let reader = std::thread::spawn(move || {

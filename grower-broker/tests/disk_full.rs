@@ -82,7 +82,7 @@ enum Room {
     ByDeleting,
     /// A topic may keep less.
     ByRetention,
-    /// Somebody else's file goes.
+    /// A file of another program is removed.
     FromOthers,
 }
 
@@ -134,7 +134,7 @@ impl Test {
 
     /// Everything but writing works.
     async fn check_full(&self, room: Room) {
-        assert!(0 < free(&self.data), "the reserve is there for what must go on");
+        assert!(0 < free(&self.data), "the reserve is there for deletes and metadata");
         self.wait_until(|readiness| readiness.contains("disk full")).await;
         assert!(self.ask("/healthz").starts_with("HTTP/1.1 200 "));
         self.check_reads().await;
@@ -162,7 +162,7 @@ impl Test {
         }
     }
 
-    /// Writers that met the full disk go on by themselves.
+    /// Writers that met the full disk resume by themselves.
     async fn check_has_room(&mut self) {
         self.wait_until(|readiness| readiness.starts_with("HTTP/1.1 200 ")).await;
         self.ledger.wait_for(self.ledger.acks() + 300).await;

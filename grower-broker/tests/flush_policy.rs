@@ -39,7 +39,7 @@ impl World {
         Raw::open(self.broker.connect()).await
     }
 
-    /// What records are there after a power cut at this moment.
+    /// The records after a power cut at this moment.
     async fn values_after_a_power_cut(self) -> Vec<String> {
         let Self { disk, broker, .. } = self;
         disk.crash();

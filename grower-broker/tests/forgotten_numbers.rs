@@ -40,7 +40,7 @@ async fn leader_epoch(client: &mut Raw<DuplexStream>) -> LeaderEpoch {
     leader_epochs(client).await[0]
 }
 
-/// Of each partition.
+/// One for each partition.
 async fn leader_epochs(client: &mut Raw<DuplexStream>) -> Vec<LeaderEpoch> {
     let asked = Metadata { topics: Some(vec![TopicName::new("events").unwrap()]), create_missing: false };
     let Response::Metadata(answer) = client.ask(&Request::Metadata(asked)).await else { panic!("no metadata") };

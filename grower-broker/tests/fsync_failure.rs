@@ -2,7 +2,7 @@
 //!
 //! The daemon runs on a libc whose fdatasync fails when told to, and then loses what it should have made durable, as a
 //! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a reader
-//! and a group go on across all of it.
+//! and a group run across all of it.
 #![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
@@ -46,7 +46,7 @@ async fn no_ack_relies_on_a_sync_that_failed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_metadata_is_not_confirmed_by_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
-    // Of the log and its index, which are synced at the same time, the log. No partition has one here.
+    // The log, not its index, which is synced at the same time. No partition has an index here.
     let Some(rig) = Rig::build(dir.path(), ".growerlog") else { return };
     let (door, topic) = (BrokerAddress::default(), "kept");
     let daemon = rig.start(&door, 1);

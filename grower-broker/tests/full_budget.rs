@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 /// The smallest that there may be.
 const BUDGET: u64 = 16 << 20;
-/// Fetches with so many partitions are as long as a message may be.
+/// With this many partitions a fetch has the largest length of a message.
 const PARTS: usize = 2_000;
 const SOON: Duration = Duration::from_secs(2);
 
@@ -68,32 +68,32 @@ async fn dawdle(address: SocketAddr, topic: TopicId) -> Raw<TcpStream> {
     client
 }
 
-/// So many of both that nothing of the budget is left.
-async fn crowd(address: SocketAddr) -> Vec<Raw<TcpStream>> {
+/// Enough of both to use up the budget.
+async fn waiting(address: SocketAddr) -> Vec<Raw<TcpStream>> {
     let mut client = connect(address).await;
     let silent = client.create_topic("silent", 1, &[]).await;
     let written = client.create_topic("written", 1, &[]).await;
-    let mut crowd = park(address, silent).await;
+    let mut waiting = park(address, silent).await;
     for _ in 0..12 {
-        crowd.push(dawdle(address, written).await);
+        waiting.push(dawdle(address, written).await);
     }
-    crowd
+    waiting
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_served_at_once_however_full_the_budget_is() {
     let (broker, address) = started().await;
-    let crowd = crowd(address).await;
+    let waiting = waiting(address).await;
     for _ in 0..8 {
         let handshake = async { connect(address).await.ask(&hello()).await };
         let answer = tokio::time::timeout(SOON, handshake).await.expect("a new connection is served");
         assert!(matches!(answer, Response::Hello(_)), "{answer:?}");
     }
-    drop(crowd);
+    drop(waiting);
     broker.stop().await.unwrap();
 }
 
-/// What HTTP answers, on a connection of its own.
+/// The answer over HTTP, on a new connection.
 async fn get(broker: &Broker, path: &str) -> String {
     let mut stream = TcpStream::connect(broker.http_address().unwrap()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -106,13 +106,13 @@ async fn get(broker: &Broker, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_metrics_are_served_however_full_the_budget_is() {
     let (broker, address) = started().await;
-    let crowd = crowd(address).await;
+    let waiting = waiting(address).await;
     let told = async {
         loop {
             let page = get(&broker, "/metrics").await;
             let used = page.lines().find_map(|line| line.strip_prefix("grower_memory_used_bytes ")).unwrap();
             if BUDGET / 10 * 9 < used.parse().unwrap() {
-                return; // As full as the alert calls it: whoever needs more waits.
+                return; // As full as in the alert: requests for more memory wait.
             }
         }
     };
@@ -121,7 +121,7 @@ async fn health_and_metrics_are_served_however_full_the_budget_is() {
         let answer = tokio::time::timeout(SOON, get(&broker, path)).await.expect("an answer at once");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
     }
-    drop(crowd);
+    drop(waiting);
     broker.stop().await.unwrap();
 }
 
@@ -135,7 +135,7 @@ async fn long_polls_release_memory_to_waiting_requests() {
     let large = batch(&["x".repeat(1_900_000).as_str()]);
     let produced = tokio::time::timeout(SOON * 5, client.produce(written, Acks::All, &large)).await;
     assert_eq!(produced.expect("a large request gets its memory").unwrap().base_offset.value(), 0);
-    // Who gave way is told what there is: nothing.
+    // The long poll that gave way is answered without records.
     let (_, response, records) = parked[0].receive().await.unwrap();
     let Response::Fetch(answer) = response else { panic!("{response:?}") };
     assert_eq!((answer.partitions.len(), records.len()), (PARTS, 0));

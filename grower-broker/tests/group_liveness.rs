@@ -65,7 +65,7 @@ impl<'a> Stall<'a> {
         Self { faults, call, first, on }
     }
 
-    /// Somebody waits for the disk.
+    /// A request waits for the disk.
     async fn is_felt(&self) {
         let felt = async {
             while self.faults.calls(self.call) == self.first {
@@ -121,7 +121,7 @@ async fn joined(member: &mut Raw<TcpStream>, group: &GroupId, topic: &str) -> Me
 /// A heartbeat that brings nothing new.
 async fn lives(member: &mut Raw<TcpStream>, group: &GroupId, epoch: MemberEpoch, topic: &str) {
     let answer = tokio::time::timeout(PATIENCE, member.ask(&heartbeat(group, epoch, topic))).await;
-    let Response::Heartbeat(answer) = answer.expect("it waits for nobody") else { panic!("it is a member") };
+    let Response::Heartbeat(answer) = answer.expect("it waits for no other group") else { panic!("it is a member") };
     assert_eq!(answer.epoch, epoch);
 }
 

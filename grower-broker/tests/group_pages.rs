@@ -12,7 +12,7 @@ use tokio::io::DuplexStream;
 
 type Client = Raw<DuplexStream>;
 
-/// Has a group that is not there commit for so many partitions, with a text beside each offset.
+/// Makes a new group commit offsets in this many partitions, each with a metadata text.
 async fn commit_outside(client: &mut Client, id: &str, topic: TopicId, partitions: u32, text: &str) {
     let offset = |partition| OffsetToCommit {
         topic,
@@ -28,7 +28,7 @@ async fn commit_outside(client: &mut Client, id: &str, topic: TopicId, partition
     }
 }
 
-/// All groups, page by page, each of at most so many.
+/// All groups, in pages of this size.
 async fn list_all(client: &mut Client, most: u32) -> Vec<Vec<GroupDescription>> {
     let (mut pages, mut after) = (Vec::new(), None);
     while pages.is_empty() || after.is_some() {
@@ -78,7 +78,7 @@ async fn pages_are_small_where_memory_is() {
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1], "140 kB each, and half a MiB for a page");
 }
 
-/// A group of so many members that subscribe to a thousand topics with the longest names.
+/// A group with this many members, each subscribed to a thousand topics with the longest names.
 async fn a_huge_group(client: &mut Client, id: &str, members: usize) {
     let topics: Vec<TopicName> = (0..1_000).map(|number| TopicName::new(&format!("{number:0>249}")).unwrap()).collect();
     for number in 0..members {

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 
 /// Longer than anything takes here; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(30);
-/// `nobody`: no file here is theirs unless a test gives it to them.
+/// The user `nobody`, who owns no file here unless a test says so.
 const NOBODY: u32 = 65_534;
 
 async fn client(daemon: &Daemon) -> Client {
@@ -78,7 +78,7 @@ struct Theirs {
 }
 
 impl Theirs {
-    /// None unless this is root, who alone may become somebody else.
+    /// None unless this is root, since only root can change the user.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("nobody's permissions are not tested: it needs root");
@@ -139,7 +139,7 @@ async fn an_unreadable_directory_costs_only_its_own_partition() {
     daemon.terminate();
 }
 
-/// What `/readyz` says of a broker that is not ready.
+/// The answer of `/readyz` before the broker is ready.
 async fn not_ready(daemon: &Daemon) -> String {
     let mut stream = TcpStream::connect(daemon.http.unwrap()).await.unwrap();
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -198,7 +198,7 @@ async fn a_block_of_another_partition_fails_the_header_checksum() {
     edit(&world.log(4), |bytes| bytes[place.clone()].copy_from_slice(&other[place]));
     let served = world.served().await;
     report_damage(&served, 5..6).await;
-    // All else about the batch is right, so that nobody can tell which one of its stretch it is.
+    // Everything else in the batch is right, so the damaged batch of the interval cannot be told.
     assert_eq!(served.read(0).await, all_but(4..6));
 }
 

@@ -37,7 +37,7 @@ async fn check_shut(world: &Tampered, reason: &str, undo: impl FnOnce(&Tampered)
     served.broker.stop().await.unwrap();
 }
 
-/// What producing, fetching, asking for offsets and reporting damage come to in partition 0.
+/// The results of producing, fetching, listing offsets and reporting damage in partition 0.
 async fn refusals(served: &Served) -> Vec<Failure> {
     let topic = served.client.admin().describe_topic("events", false).await.unwrap().id;
     let mut client = Raw::open(served.broker.connect()).await;

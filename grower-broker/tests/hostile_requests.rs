@@ -12,7 +12,7 @@
 //! | correlation id used again | `hostile_wire`: `a_correlation_id_may_be_used_again` |
 //! | array count 2^60; millions of tiny items | `hostile_wire`: `a_message_that_cannot_be_decoded_closes_the_connection`; here: `half_a_million_names_in_one_request_are_harmless` |
 //! | varints too long, or longer than needed; lengths below 0, beyond the end; NUL; not UTF-8 | `grower-protocol`: `varint.rs`, `no_forged_content_makes_a_walk_panic`; here: `invalid_texts_close_the_connection` |
-//! | the same topic or partition twice | `hostile_wire`: `a_partition_named_twice_in_one_request_stores_nothing`; here: `a_partition_named_twice_is_read_twice_and_committed_once`; `metadata/tests.rs` |
+//! | the same topic or partition twice | `hostile_wire`: `a_partition_named_twice_in_one_request_stores_nothing`; here: `a_partition_named_twice_is_read_twice_and_committed_once`; `metadata/image/tests.rs` |
 //! | 10,000 requests, no answer read | `slow_peers`: `ten_thousand_unread_answers_cost_one_connection` |
 //! | answers taken a byte now and then | `slow_peers`: `a_peer_that_reads_too_slowly_is_closed_and_one_that_keeps_reading_is_not`; `listener/outbox/tests.rs` |
 //! | batch: CRC, length, count, magic, codec, control bit, bomb | `hostile_wire`: `an_invalid_batch_is_refused_with_its_reason_and_stores_nothing` |
@@ -25,19 +25,19 @@
 //! | batch over the limit; a batch each for very many partitions | `hostile_wire`: `a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not`; here: `one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit` |
 //! | fetch offsets outside the log, extreme limits, endless waits, epochs | `hostile_wire`: `offsets_outside_the_log_are_refused_with_its_bounds` and the three after it |
 //! | offsets by an impossible time | here: `impossible_times_find_the_nearest_record` |
-//! | a crowd joins; large metadata; fenced, foreign, static members; offsets past the end | `group/tests/hostile.rs`, `group/tests/offsets.rs`, `groups`: `endless_joins_meet_the_limit_before_memory_ends` |
+//! | many members join; large metadata; fenced, foreign, static members; offsets past the end | `group/state/tests/hostile.rs`, `group/state/tests/offsets.rs`, `groups`: `endless_joins_meet_the_limit_before_memory_ends` |
 //! | a text beyond the limit with an offset | here: `a_text_too_long_for_an_offset_is_refused_and_one_of_a_hundred_mebibytes_closes_the_connection` |
 //! | members that join and leave without end | here: `a_storm_of_joins_and_leaves_takes_nothing_from_other_members` |
 //! | names, partition counts, configs that cannot be | `hostile_wire`: `invalid_topics_are_refused_with_the_reason`; `grower-protocol/src/ids/names.rs` |
 //! | config file: unknown, wrong, twice, mark, link, endless | `config/settings/tests.rs` |
 //! | port taken, directory locked, impossible, or another's | `daemon` |
-//! | a read-only file system, a directory nobody may enter, no room for one more file | `hostile_directory` |
+//! | a read-only file system, an unreadable directory, no free inode | `hostile_directory` |
 //! | a file system of a network, or in memory | `grower-storage/src/disk/file_system.rs`, `daemon`: `a_temporary_file_system_is_warned_of` |
 //! | command line: closed input and output, endless lines, escapes in names | `grower-cli/tests/lines.rs`, `grower-cli/src/output/escape.rs` |
 //! | files: any length, bit or place wrong; leftovers | `hostile_disk`, `grower-storage/tests/corruption`, `grower-storage/tests/recovery.rs` |
 //! | a partition of another format, owner or kind | `hostile_partition` |
 //! | HTTP: slow, large, contradictory, rebound; paths that lead elsewhere | `http/tests.rs` |
-//! | whatever nobody thought of | `cargo xtask fuzz`, whose corpus `xtask/fuzz/tests/corpus.rs` replays |
+//! | unforeseen input | `cargo xtask fuzz`, whose corpus `xtask/fuzz/tests/corpus.rs` replays |
 
 mod support {
     pub mod raw;
@@ -235,7 +235,7 @@ async fn a_record_from_the_future_is_kept_within_the_limit_and_one_from_the_past
     assert_eq!(client.values(early, 0).await.len(), 4, "the early record keeps its segment and those behind it");
     clock.0.fetch_add(59 * MINUTE, Ordering::Relaxed);
     until_begins_at(&mut client, early, 4).await;
-    assert_eq!(client.values(aged, 0).await.len(), 4, "a fresh record keeps the old ones beside and behind it");
+    assert_eq!(client.values(aged, 0).await.len(), 4, "a fresh record keeps the old ones around it");
 }
 
 fn batch_at(timestamp: Timestamp) -> bytes::BytesMut {

@@ -29,7 +29,7 @@ async fn started() -> Broker {
     in_memory_with(config).start().await.unwrap()
 }
 
-/// Whoever else comes is served.
+/// Checks that other clients are served.
 async fn assert_serving(broker: &Broker) {
     let mut client = Raw::open(broker.connect()).await;
     assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)));
@@ -261,7 +261,7 @@ async fn sequences_out_of_order_and_old_epochs_are_refused() {
         let refused = client.produce(topic, Acks::All, &send(epoch, sequence)).await.unwrap_err();
         assert_eq!(refused.code, code, "epoch {epoch}, sequence {sequence}");
     }
-    assert!(client.produce(topic, Acks::All, &send(1, 1)).await.is_ok(), "the producer itself goes on");
+    assert!(client.produce(topic, Acks::All, &send(1, 1)).await.is_ok(), "the producer itself may write");
 }
 
 #[tokio::test] // Hostile input 31.
@@ -368,7 +368,7 @@ async fn leader_epochs_that_are_not_the_current_one_are_told_apart() {
     }
 }
 
-/// Of the partition of `topic_of`.
+/// The partition of `topic_of`.
 async fn epoch_of(client: &mut Raw<DuplexStream>) -> LeaderEpoch {
     let topics = Some(vec![TopicName::new("events").unwrap()]);
     let described = client.ask(&Request::DescribeTopics { topics, segments: false }).await;

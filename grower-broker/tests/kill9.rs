@@ -1,8 +1,8 @@
 //! `kill -9` of the real daemon under load, a hundred times: acknowledged records stay.
 //!
-//! Writers (lone and in bulk, with and without compression, idempotent, acks `all`), a reader and a group go on across
-//! all restarts; one more writer of each cycle is dropped in the middle. Every few restarts the log is held to the ledger
-//! of acks from where the check before ended, at the end from its first offset.
+//! Writers (lone and in bulk, with and without compression, idempotent, acks `all`), a reader and a group run across
+//! all restarts; one more writer of each cycle is dropped in the middle. Every few restarts the log is held to the
+//! ledger of acks from where the check before ended, at the end from its first offset.
 
 mod support {
     pub(crate) mod chance;

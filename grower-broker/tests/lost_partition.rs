@@ -32,7 +32,7 @@ async fn with_records(dir: &Path) -> (TopicId, TopicId) {
 
 async fn check_offline(dir: &Path, events: TopicId, others: TopicId) {
     let (broker, mut client) = start(dir).await;
-    let produced = client.produce(events, Acks::All, &batch(&["anew"])).await.unwrap_err();
+    let produced = client.produce(events, Acks::All, &batch(&["again"])).await.unwrap_err();
     let fetched = client.fetch(fetch_from(events, 0)).await.0[0].clone().unwrap_err();
     for refused in [produced, fetched] {
         assert_eq!(refused.code, ErrorCode::PartitionShut, "{refused}");
@@ -308,7 +308,7 @@ async fn an_accepted_loss_of_a_partition_is_recorded_and_the_partition_starts_em
     drop(directory);
     assert_eq!(offline::verify(dir.path(), |_| {}).unwrap().findings, []);
     let (broker, mut client) = start(dir.path()).await;
-    client.produce(events, Acks::All, &batch(&["anew"])).await.unwrap();
-    assert_eq!(client.values(events, 0).await, ["anew"]);
+    client.produce(events, Acks::All, &batch(&["again"])).await.unwrap();
+    assert_eq!(client.values(events, 0).await, ["again"]);
     broker.stop().await.unwrap();
 }

@@ -73,7 +73,7 @@ async fn readers_and_groups_resume_at_the_start_of_a_lost_tail() {
 }
 
 fn start(dir: &Path, door: &BrokerAddress) -> Daemon {
-    // What is synced is no tail that a power cut takes.
+    // A power cut does not take synced records.
     let daemon = Daemon::start_command(command(dir).env("GROWER__DISK__FLUSH_DELAY", "1m"));
     door.open(daemon.listen);
     daemon
@@ -104,7 +104,7 @@ async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
     values
 }
 
-/// What a power cut leaves of a file that was never synced.
+/// The remains of an unsynced file after a power cut.
 fn cut_after(batches: usize, log: &Path) {
     let bytes = std::fs::read(log).unwrap();
     let end = (0..batches).fold(0, |at, _| at + BatchHeader::parse(&bytes[at..]).unwrap().total_length);

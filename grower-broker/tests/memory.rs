@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 
 const MIB: usize = 1 << 20;
 const BUDGET: usize = 64 * MIB;
-/// What a process may have beside its budget: code, threads, logs, and what the allocator keeps.
-const BESIDE: usize = 64 * MIB;
+/// Memory of the process outside its budget: code, threads, logs, and the allocator's reserve.
+const OUTSIDE_BUDGET: usize = 64 * MIB;
 /// A batch just below the topic's limit.
 const LARGE: usize = 1_000_000;
 
@@ -107,7 +107,7 @@ async fn ten_times_the_budget_at_once_stays_within_it_and_all_are_served() {
     assert!(read.iter().all(|bytes| 12 * batch.len() <= *bytes && *bytes == read[0]), "{read:?}");
 
     let high = resident_high(&daemon.child);
-    assert!(high <= BUDGET + BESIDE, "{} MiB were resident", high / MIB);
+    assert!(high <= BUDGET + OUTSIDE_BUDGET, "{} MiB were resident", high / MIB);
     let end = client.list_offset(large, OffsetSpec::End).await.unwrap().offset;
     assert_eq!(end, Some(Offset::new(640)), "and nothing is there twice");
     drop(client);

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 const BUDGET: usize = 16 * MIB;
-/// What a process may have beside its budget: code, threads, logs, and what the allocator keeps.
-const BESIDE: usize = 64 * MIB;
+/// Memory of the process outside its budget: code, threads, logs, and the allocator's reserve.
+const OUTSIDE_BUDGET: usize = 64 * MIB;
 const KEYS: usize = 60;
 
 /// A small batch of 60 records with a key each, which is 60 MiB large when it is decompressed.
@@ -62,6 +62,6 @@ async fn compaction_of_batches_that_inflate_stays_within_the_budget() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let high = resident_high(&daemon.child);
-    assert!(high <= BUDGET + BESIDE, "{} MiB were resident", high / MIB);
+    assert!(high <= BUDGET + OUTSIDE_BUDGET, "{} MiB were resident", high / MIB);
     daemon.terminate();
 }

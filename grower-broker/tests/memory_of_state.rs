@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 
 const MIB: usize = 1 << 20;
 const BUDGET: usize = 16 * MIB;
-/// What a process may have beside its budget.
-const BESIDE: usize = 64 * MIB;
-/// What each kind may take of it.
+/// Memory of the process outside its budget.
+const OUTSIDE_BUDGET: usize = 64 * MIB;
+/// The share of each kind of state.
 const SHARE: usize = BUDGET / 16;
 /// The most text that an offset may have.
 const TEXT: usize = 4_096;
@@ -35,7 +35,7 @@ const OFFSETS: u32 = 15;
 const FLOODERS: u32 = 4;
 /// Groups of each flooder: their texts alone would not fit.
 const GROUPS: u32 = 360;
-const _: () = assert!(BUDGET + BESIDE < FLOODERS as usize * GROUPS as usize * OFFSETS as usize * TEXT);
+const _: () = assert!(BUDGET + OUTSIDE_BUDGET < FLOODERS as usize * GROUPS as usize * OFFSETS as usize * TEXT);
 
 type Client = Raw<TcpStream>;
 
@@ -47,7 +47,7 @@ async fn connect(daemon: &Daemon) -> Client {
     Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await
 }
 
-/// What the daemon says it remembers of a kind, in bytes.
+/// The state of a kind in the daemon's metrics, in bytes.
 fn remembered(daemon: &Daemon, kind: &str) -> usize {
     let mut stream = BlockingStream::connect(daemon.http.unwrap()).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
@@ -59,7 +59,7 @@ fn remembered(daemon: &Daemon, kind: &str) -> usize {
 
 fn check_resident(daemon: &Daemon) {
     let high = resident_high(&daemon.child);
-    assert!(high <= BUDGET + BESIDE, "{} MiB were resident", high / MIB);
+    assert!(high <= BUDGET + OUTSIDE_BUDGET, "{} MiB were resident", high / MIB);
 }
 
 /// A heartbeat of a member, with the epoch that it was told last.
@@ -116,14 +116,14 @@ async fn a_flood_of_groups_is_refused_and_existing_groups_are_served() {
     }
     let (granted, refused) = flood.join_all().await.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     assert!(0 < granted && 10 * granted < refused, "{granted} granted, {refused} refused");
-    // Of those who asked at one time each may have found the room that only one of them fits in.
+    // Concurrent requests may all have found memory that is enough for one of them.
     let at_once = FLOODERS as usize * OFFSETS as usize * (TEXT + 200);
     assert!(remembered(&daemon, "groups") <= SHARE + at_once, "{} bytes", remembered(&daemon, "groups"));
     check_resident(&daemon);
 
     let answer = client.ask(&beat(&group, &member, joined.epoch)).await;
     assert!(matches!(answer, Response::Heartbeat(_)), "a member stays one: {answer:?}");
-    let acked = client.produce(topic, Acks::All, &batch(&["goes on"])).await.unwrap();
+    let acked = client.produce(topic, Acks::All, &batch(&["later"])).await.unwrap();
     assert_eq!(acked.base_offset, Offset::ZERO);
     daemon.terminate();
 }
@@ -165,7 +165,7 @@ async fn a_flood_of_producers_drops_the_longest_silent_and_refuses_none() {
     while SHARE < remembered(&daemon, "producers") {
         assert!(Instant::now() < until, "{} bytes are remembered", remembered(&daemon, "producers"));
     }
-    let batch = batch_of(Codec::None, &["goes on"], Some(stamp(client.producer_id().await)));
+    let batch = batch_of(Codec::None, &["later"], Some(stamp(client.producer_id().await)));
     let first = client.produce(topic, Acks::All, &batch).await.unwrap();
     assert_eq!(client.produce(topic, Acks::All, &batch).await.unwrap().base_offset, first.base_offset, "a retry");
     daemon.terminate();

@@ -76,7 +76,7 @@ async fn metrics_agree_with_what_happened() {
     assert_eq!(client.values(topic, 0).await, ["one", "two", "three", "four"]);
     client.fetch(Fetch { max_wait_ms: 1, ..fetch_from(topic, 4) }).await;
     commit(&mut client, "readers \"of\" events", topic, 3).await;
-    client.ask(&Request::DescribeGroup(GroupId::new("nobody").unwrap())).await;
+    client.ask(&Request::DescribeGroup(GroupId::new("unknown").unwrap())).await;
 
     let told = scrape(&broker).await;
     let value = |name: &str, labels: &[(&str, &str)]| told[name].value(labels).unwrap();

@@ -26,7 +26,7 @@ async fn a_broker_with_a_moved_directory_stops_and_writes_nothing_at_the_old_pat
         }
         let answer = client.ask(&Request::CreateTopics { topics: vec![new_topic("later")] }).await;
         let failed = tokio::time::timeout(Duration::from_secs(60), broker.failed()).await;
-        let reason = failed.unwrap_or_else(|_| panic!("it goes on: {answer:?}"));
+        let reason = failed.unwrap_or_else(|_| panic!("it still runs: {answer:?}"));
         assert!(reason.contains("moved away or replaced"), "{reason}");
         assert!(broker.stop().await.is_err());
         assert!(fs::read_dir(&data).map_or(0, Iterator::count) == 0, "nothing is written to the old place");

@@ -39,14 +39,14 @@ async fn power_cuts_under_load_lose_nothing_acknowledged_and_take_back_nothing_r
         workload.begin_passing_writer();
         ledger.wait_for(ledger.acks() + chance.within(1..400)).await;
         if chance.one_in(2) {
-            // What this start finds in the page cache, and serves, may never have reached the disk before.
+            // Data that this start finds in the page cache and serves may never have reached the disk.
             daemon.kill9();
             door.close();
             daemon = start(rig.path(), &door);
             ledger.wait_for(ledger.acks() + chance.within(1..20)).await;
         }
         tokio::time::sleep(chance.micros(0..3_000)).await; // Any moment, not only that of an ack.
-        door.close(); // Nobody hears what it says of a disk that fails: its power is gone as well.
+        door.close(); // Its answers about the failing disk reach no client: its power is gone as well.
         rig.cut().unwrap();
         daemon.kill9();
         rig.remount().unwrap();

@@ -103,9 +103,9 @@ async fn connections_do_not_take_the_descriptors_that_a_roll_needs() {
     let idle = client.create_topic("idle", 1, &[]).await;
     client.produce(rolling, Acks::All, &batch(&["before"])).await.unwrap();
     let started = Instant::now();
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..160 {
-        crowd.push(TcpStream::connect(daemon.listen).await.unwrap());
+        connections.push(TcpStream::connect(daemon.listen).await.unwrap());
     }
     daemon.wait_for("cannot accept a connection");
     assert!(128 <= open_files(&daemon), "connections take all that is not kept back");
@@ -113,7 +113,7 @@ async fn connections_do_not_take_the_descriptors_that_a_roll_needs() {
         client.produce(rolling, Acks::All, &batch(&["meanwhile"])).await.unwrap();
     }
     assert!(is_done_or_delayed(client.produce(idle, Acks::All, &batch(&["first"])).await));
-    drop(crowd);
+    drop(connections);
     assert_eq!(all_values(&mut connect(&daemon).await, rolling).await.len(), 21);
     let said = daemon.terminate().stderr;
     let lines = said.iter().filter(|line| line.contains("cannot accept a connection")).count() as u64;
@@ -126,9 +126,9 @@ async fn health_is_served_while_silent_connections_hold_all_descriptors() {
     let mut command = command_with(dir.path(), 128);
     command.env("GROWER__NETWORK__HANDSHAKE_TIMEOUT", "1h"); // They stay.
     let mut daemon = Daemon::start_command(&mut command);
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..160 {
-        crowd.push(TcpStream::connect(daemon.listen).await.unwrap());
+        connections.push(TcpStream::connect(daemon.listen).await.unwrap());
     }
     daemon.wait_for("cannot accept a connection");
     for _ in 0..20 {
@@ -136,7 +136,7 @@ async fn health_is_served_while_silent_connections_hold_all_descriptors() {
         let status = tokio::time::timeout(PATIENCE, probe).await.expect("health waits for no connection");
         assert!(status.starts_with("HTTP/1.1 200"), "{status}");
     }
-    drop(crowd);
+    drop(connections);
     assert!(daemon.terminate().status.success(), "the stop is clean");
 }
 
@@ -183,7 +183,7 @@ fn is_done_or_delayed<T>(produced: Result<T, Failure>) -> bool {
     produced.err().is_none_or(|failure| failure.code == ErrorCode::NotReady)
 }
 
-/// The daemon, with so many files that it may open and no way to raise that.
+/// The daemon with this limit of open files, which it cannot raise.
 fn command_with(dir: &Path, open_files: u64) -> Command {
     let daemon = command(dir);
     let mut limited = Command::new("sh");
@@ -229,7 +229,7 @@ async fn connect(daemon: &Daemon) -> Raw<TcpStream> {
     Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await
 }
 
-/// Lets the broker open so many more files.
+/// Raises the broker's limit of open files.
 fn leave(daemon: &Daemon, free: u64) {
     set_limit(daemon, Resource::Nofile, Some(open_files(daemon) + free));
 }

@@ -106,13 +106,13 @@ async fn a_peer_that_reads_too_slowly_is_closed_and_one_that_keeps_reading_is_no
     };
     let sips = async {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4 << 10).unwrap(); // So that little is taken beside what is read.
+        socket.set_recv_buffer_size(4 << 10).unwrap(); // So that the kernel buffers little.
         let mut sipping = Raw::open(socket.connect(address).await.unwrap()).await;
         for _ in 0..ASKED {
             sipping.send(&wait_for_records(topic, 0), &[]).await;
         }
         let mut stream = sipping.stream;
-        // Whoever writes learns that nobody reads it any more.
+        // A writer learns that its peer no longer reads.
         let message = grower_protocol::wire::encode(&wait_for_records(topic, 0));
         let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &message, 0);
         for byte in frame.iter().cycle() {
@@ -131,7 +131,7 @@ const ASKED: usize = 16;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 16.
 async fn ten_thousand_unread_answers_cost_one_connection() {
     const BUDGET: usize = 16 << 20;
-    const BESIDE: usize = 64 << 20;
+    const OUTSIDE_BUDGET: usize = 64 << 20;
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());
     command.args(["--memory", "16MiB"]).env("GROWER__NETWORK__WRITE_TIMEOUT", "1s");
@@ -141,7 +141,10 @@ async fn ten_thousand_unread_answers_cost_one_connection() {
     let request = grower_protocol::wire::encode(&Request::DescribeTopics { topics: None, segments: true });
     let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &request, 0);
     let answer = producer.ask(&Request::DescribeTopics { topics: None, segments: true }).await;
-    assert!(BUDGET + BESIDE < 10_000 * grower_protocol::wire::encode(&answer).len(), "the answers would not fit");
+    assert!(
+        BUDGET + OUTSIDE_BUDGET < 10_000 * grower_protocol::wire::encode(&answer).len(),
+        "the answers would not fit"
+    );
 
     let mut flood = connect(daemon.listen).await;
     let flooding = async {
@@ -159,7 +162,7 @@ async fn ten_thousand_unread_answers_cost_one_connection() {
     let ended = tokio::time::timeout(DEADLINE, async { tokio::join!(flooding, producing) }).await;
     ended.expect("the broker closes the flood and serves the other");
     let high = resident_high(&daemon.child);
-    assert!(high <= BUDGET + BESIDE, "{high} bytes were resident");
+    assert!(high <= BUDGET + OUTSIDE_BUDGET, "{high} bytes were resident");
     daemon.terminate();
 }
 
@@ -238,7 +241,7 @@ async fn many_idle_connections_and_stalled_readers_cost_little() {
     }
     for connection in &mut stuck {
         for _ in 0..16 {
-            assert!(connection.receive().await.is_some(), "whoever reads at last gets everything");
+            assert!(connection.receive().await.is_some(), "a peer that reads at last gets everything");
         }
     }
     daemon.terminate();

@@ -33,7 +33,7 @@ fn two_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// A broker on a disk that can be stalled, and somebody who talks to it.
+/// A broker on a disk that can be stalled, and a client.
 fn with_broker(talk: impl AsyncFnOnce(SocketAddr, &Faults)) {
     let (network, clients) = (two_threads(), two_threads());
     let disk = Arc::new(FaultDisk::new(MemDisk::default()));
@@ -45,7 +45,7 @@ fn with_broker(talk: impl AsyncFnOnce(SocketAddr, &Faults)) {
     network.block_on(broker.stop()).unwrap();
 }
 
-/// Waits until the disk was asked for so many syncs since `begin`, and then until more would have come.
+/// Waits for this many syncs since `begin`, and then until more would have come.
 async fn syncs_settle_at(faults: &Faults, begin: u64, syncs: u64, what: &str) {
     let asked = async {
         while faults.calls(Call::Sync) < begin + syncs {
@@ -73,7 +73,7 @@ fn others_are_served_while_as_many_partitions_are_created_as_the_network_has_thr
     others_are_served_while(&[false, false]);
 }
 
-/// What may look at a partition whose writer is at the disk, over and over and without a word of warning.
+/// Background work that may look at a partition while its writer waits for the disk.
 #[test]
 fn others_are_served_while_a_roll_waits_for_the_disk_and_its_topic_is_described() {
     with_broker(async |address, faults| {
@@ -315,7 +315,7 @@ fn flushes_without_a_waiter_take_one_sync_at_a_time() {
         for topic in &topics[..7] {
             producer.produce(*topic, Acks::Leader, &batch(&["during"])).await.unwrap();
         }
-        syncs_settle_at(faults, begin, 1, "seven partitions hold bytes that nobody waits for").await;
+        syncs_settle_at(faults, begin, 1, "seven partitions have bytes without a waiter").await;
         let records = batch(&["during"]);
         let partition = ProducePartition { topic: topics[7], partition: PARTITION, length: records.len() as u32 };
         let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
@@ -355,7 +355,7 @@ async fn until_told(address: SocketAddr, path: &str, told: &str) {
     answered.unwrap_or_else(|_| panic!("{path} never tells {told:?}"));
 }
 
-/// Of an address that no other test takes ports of.
+/// The ports of an address that no other test uses.
 fn free_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
 }

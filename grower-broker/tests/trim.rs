@@ -61,7 +61,7 @@ async fn a_trim_drops_exactly_the_records_before_the_offset() {
     assert_eq!(log_start(&mut client, topic).await, 3, "an earlier offset changes nothing");
     assert_eq!(trim(&mut client, 0, 6).await, Response::Done);
     client.produce(topic, Acks::All, &batch(&["6"])).await.unwrap();
-    assert_eq!(client.values(topic, 6).await, ["6"], "offsets go on after all records went");
+    assert_eq!(client.values(topic, 6).await, ["6"], "offsets continue after all records were dropped");
     broker.stop().await.unwrap();
 }
 
@@ -103,7 +103,7 @@ async fn a_power_cut_at_any_step_keeps_the_records_or_drops_them_for_good() {
     }
 }
 
-/// Cuts the power after so many changes of the disk since a start; whether the trim was done by then.
+/// Cuts the power after this many changes of the disk since a start. Returns whether the trim was done by then.
 async fn cut_after(power: u64, configs: &[(&str, &str)]) -> bool {
     let memory = MemDisk::default();
     let topic = filled(&memory, configs).await;

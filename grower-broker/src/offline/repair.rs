@@ -206,7 +206,7 @@ impl DirectoryRepair {
         Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
     }
 
-    /// What [`DirectoryRepair::accept_loss`] would give up.
+    /// The records that [`DirectoryRepair::accept_loss`] would give up.
     pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, DamagedRange)>, DirectoryRepairError> {
         let mut all = Vec::new();
         for (partition, offsets) in self.by_partition(ranges)? {
@@ -275,7 +275,7 @@ impl DirectoryRepair {
         Ok(path)
     }
 
-    /// Makes damaged and missing indexes of sound segments anew, and says which.
+    /// Rebuilds damaged and missing indexes of sound segments, and returns them.
     pub fn rebuild_indexes(&self) -> Result<Vec<PathBuf>, DirectoryRepairError> {
         let mut made = Vec::new();
         for dir in partitions(&self.disk, &self.dir).map_err(VerifyError::from)? {

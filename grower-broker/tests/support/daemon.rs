@@ -171,7 +171,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// What a process says, line by line. A thread takes it all, so that the process never waits for its pipe.
+/// The output of a process, line by line. A thread reads all of it, so that the process never waits for its pipe.
 struct Stderr {
     said: Receiver<String>,
     lines: Vec<String>,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DATA: &str = "/data";
-/// What was changed while the broker ran.
+/// The settings that were changed while the broker ran.
 pub(crate) const SETTINGS: [(&str, &str); 2] = [("disk.flush_delay", "7ms"), ("disk.retention_check", "29s")];
 
 /// Longer than anything takes on a busy machine; only a failure waits so long.

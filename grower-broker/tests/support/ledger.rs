@@ -25,7 +25,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// What is written: of many lengths, and telling apart every two lines of every two partitions.
+    /// A written line: of varying length, and distinct from every other line of every partition.
     pub(crate) fn text(self, partition: u32) -> String {
         let Self { writer, number } = self;
         let padding = ".".repeat((writer * 31 + number * 7919) as usize % 400);
@@ -50,7 +50,7 @@ pub(crate) struct Ledger {
     acks: AtomicU64,
     noted: Notify,
     writers: AtomicU32,
-    /// Topics that came and went beside the one that is written to; those in doubt are not there.
+    /// Other topics that were created and deleted; those in doubt are not listed.
     others: Mutex<BTreeMap<String, bool>>,
 }
 
@@ -73,7 +73,7 @@ impl Ledger {
         Arc::new(Self { topic, pages, acks, noted, writers, others: Mutex::default() })
     }
 
-    /// What was acknowledged up to now, and how far the group had committed: what a copy made from now on must hold.
+    /// Everything acknowledged and committed up to now: a copy made from now on must have it.
     pub(crate) fn as_of_now(&self) -> Self {
         let copy = |page: &Mutex<Page>| {
             let page = page.lock();
@@ -122,7 +122,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that all a writer handed in was acknowledged: so many lines, partition by partition.
+    /// Notes that all lines of a writer were acknowledged, by partition.
     pub(crate) fn complete(&self, writer: u32, lines: &[u32]) {
         for (page, lines) in self.pages.iter().zip(lines) {
             page.lock().whole.insert(writer, *lines);
@@ -157,7 +157,7 @@ impl Ledger {
         self.page(partition).lock().committed
     }
 
-    /// Notes that a topic was created or deleted, or that it is about to be: then nobody knows until the answer.
+    /// Notes that a topic was created or deleted, or is about to be: then its state is in doubt until the answer.
     pub(crate) fn topic(&self, name: &str, exists: Option<bool>) {
         match exists {
             Some(exists) => self.others.lock().insert(name.to_owned(), exists),
@@ -175,7 +175,7 @@ impl Ledger {
     }
 }
 
-/// Reads a log and holds it to the ledger. It goes on where it ended the last time; a new one reads everything.
+/// Reads a log and checks it against the ledger, from where it ended the last time; a new one reads everything.
 #[derive(Default)]
 pub(crate) struct Audit {
     partitions: BTreeMap<u32, Seen>,

@@ -36,7 +36,7 @@ impl Family {
         Some(value)
     }
 
-    /// What dashboards and alerts call its samples.
+    /// The names of its samples in dashboards and alerts.
     pub(crate) fn sample_names(&self, family: &str) -> Vec<String> {
         suffixes(&self.kind).iter().map(|suffix| format!("{family}{suffix}")).collect()
     }

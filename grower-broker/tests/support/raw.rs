@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// An id of an idempotent producer that nobody else has.
+    /// A new id of an idempotent producer.
     pub async fn producer_id(&mut self) -> ProducerId {
         match self.ask(&Request::InitProducer).await {
             Response::InitProducer(identity) => identity.id,

@@ -37,7 +37,7 @@ pub(crate) const GROUP: &str = "readers";
 /// Two partitions of `RECORDS` batches of one record, in segments of four, and a group that has committed 3 in each.
 pub(crate) struct Tampered {
     pub(crate) dir: TempDir,
-    /// What a consumer gets of partition 0 before anything is tampered with.
+    /// The records of partition 0 before any damage.
     pub(crate) whole: Vec<String>,
     /// All files as the clean stop left them.
     before: BTreeMap<PathBuf, Vec<u8>>,
@@ -135,7 +135,7 @@ impl Tampered {
         started.err().expect("the broker does not start")
     }
 
-    /// What is there holds what it held: files may come, and those of temporary names and indexes change, but no record
+    /// Existing files keep their content: new files may come, temporary files and indexes may change, but no record
     /// is removed.
     pub(crate) fn assert_nothing_deleted(&self, tampered: &BTreeMap<PathBuf, Vec<u8>>) {
         let after = files(self.dir.path());
@@ -164,7 +164,7 @@ impl Served {
         Ok(Self { broker, client })
     }
 
-    /// What a consumer gets of a partition: offsets as numbers, damage as the range it was told.
+    /// The records of a partition as a consumer gets them: offsets as numbers, damage as ranges.
     pub(crate) async fn read(&self, partition: u32) -> Vec<String> {
         let end = self.end(partition).await;
         let (mut got, mut next) = (Vec::new(), 0);
@@ -196,7 +196,7 @@ impl Served {
         listed.into_iter().next().unwrap().unwrap().offset.unwrap().value()
     }
 
-    /// The other partition and the group are as if nothing had happened, and appends go on in both partitions.
+    /// Checks that the other partition and the group are unaffected, and that both partitions take appends.
     pub(crate) async fn assert_the_rest_is_whole(&self) {
         assert_eq!(self.read(1).await, all(), "partition 1");
         let group = self.client.admin().describe_group(GROUP).await.unwrap();
@@ -211,7 +211,7 @@ impl Served {
     }
 }
 
-/// What a consumer gets of a partition that is whole.
+/// The records of an undamaged partition.
 pub(crate) fn all() -> Vec<String> {
     (0..RECORDS).map(|offset| offset.to_string()).collect()
 }
@@ -228,7 +228,7 @@ fn line(partition: u32, number: u64) -> String {
     format!("partition {partition} line {number} {padding}")
 }
 
-/// Of the batch that begins here.
+/// The batch that begins here.
 fn length(bytes: &[u8]) -> usize {
     12 + u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize
 }

@@ -26,7 +26,7 @@ struct GateState {
 }
 
 impl Gate {
-    /// Everything below `/b/nightly` hangs once so many calls there were answered.
+    /// Everything below `/b/nightly` hangs after this many calls.
     fn hang_after(answers: usize, faults: &Faults) -> Arc<Self> {
         let gate =
             Arc::new(Self { state: Mutex::new(GateState { answers, ..GateState::default() }), ..Self::default() });
@@ -92,7 +92,7 @@ async fn use_it(run: &Run) {
     soon("a deletion", admin.delete_topic("new")).await.unwrap();
 }
 
-/// The backup hangs after so many calls; it is cancelled, or the broker stops.
+/// The backup hangs after this many calls; then it is cancelled, or the broker stops.
 async fn hangs_after(answers: usize, cancelled: bool) {
     let disk = MemDisk::default();
     let faulty = FaultDisk::new(disk.clone());

@@ -1,4 +1,4 @@
-//! Backups of a broker that goes on, on disks that can lose their power.
+//! Backups of a running broker, on disks that can lose power.
 
 use super::*;
 use crate::backup::service::SEARCH_THREAD;
@@ -51,7 +51,7 @@ impl Run {
         self.end_of_backup().await
     }
 
-    /// What becomes of the backup that is being made.
+    /// The result of the backup.
     pub(super) async fn end_of_backup(&self) -> Result<BackupMade, String> {
         let admin = self.client.admin();
         loop {
@@ -63,7 +63,7 @@ impl Run {
         }
     }
 
-    /// The log's start and end, and where the group goes on.
+    /// The log's start and end, and the group's position.
     pub(super) async fn state(&self) -> (u64, u64, u64) {
         let admin = self.client.admin();
         let topic = admin.describe_topic("events", false).await.unwrap();

@@ -48,7 +48,7 @@ pub struct TopicConfig {
     pub min_cleanable_dirty_permille: u16,
     /// Records younger than this are not compacted.
     pub min_compaction_lag_ms: u64,
-    /// What an ack waits for.
+    /// The promise of an ack.
     pub flush: FlushPolicy,
     /// The most that a record's timestamp may be ahead of the broker's clock.
     pub message_timestamp_after_max_ms: u64,
@@ -77,7 +77,7 @@ impl CleanupPolicy {
     }
 }
 
-/// What an ack of level `all` waits for.
+/// The event that an ack of level `all` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushPolicy {
     /// The disk.

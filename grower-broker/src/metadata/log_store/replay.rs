@@ -46,7 +46,7 @@ pub enum MetadataOpenError {
     Records {
         /// The offset.
         at: Offset,
-        /// What was found.
+        /// The damage.
         source: RecordsError,
     },
     /// A record is not a command of this version.
@@ -54,7 +54,7 @@ pub enum MetadataOpenError {
     Command {
         /// Where.
         at: Offset,
-        /// What was found.
+        /// The problem.
         detail: String,
     },
     /// A stored command is refused.

@@ -27,7 +27,7 @@ fn open(disk: impl Disk + 'static) -> Result<LogMetadataStore, MetadataOpenError
     LogMetadataStore::open_with(Arc::new(disk), dir(), Arc::new(Still), 3, 100)
 }
 
-/// What a broker does first, and then a topic after the other, one of them deleted.
+/// The first commands of a broker, then topics one after the other, one of them deleted.
 fn commands() -> Vec<Command> {
     let register = || Command::RegisterBroker {
         node: NodeId::new(1),
@@ -187,7 +187,7 @@ fn check_after_crash(memory: &MemDisk, images: &[Image], acknowledged: usize, un
     assert_eq!(propose_all_after(&store), Ok(()));
 }
 
-/// The store goes on to work.
+/// The store still works.
 fn propose_all_after(store: &LogMetadataStore) -> Result<(), String> {
     let ids = Command::AllocateProducerIds { count: 1 };
     store.writer.lock().propose(&ids).map(drop).map_err(|error| error.to_string())

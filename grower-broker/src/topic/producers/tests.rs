@@ -12,7 +12,7 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{NodeId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
 
-/// The smallest budget: its share for producers holds so many of them.
+/// The smallest budget, and the number of producers that fit its share.
 const BUDGET: usize = 16 << 20;
 const MOST: u64 = 4_096;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -90,7 +90,7 @@ async fn the_longest_silent_producers_of_all_partitions_are_dropped_first() {
     assert!(world.send(1, MOST / 2));
     assert!(!world.send(0, 0));
     world.topics.bound_producers(world.clock.steady());
-    assert_eq!(world.remembered(), (MOST / 2) as usize * 256, "nobody is forgotten while there is room");
+    assert_eq!(world.remembered(), (MOST / 2) as usize * 256, "no producer is dropped while there is memory");
 }
 
 #[tokio::test]

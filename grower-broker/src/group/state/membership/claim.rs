@@ -6,7 +6,7 @@
 //! written to the log: after a restart it is unknown and joins again.
 //!
 //! A takeover ends all claims to the name. So a member only loses its name to a process that was alive when the member
-//! had it already, in whatever order messages arrive. Of several claimants the last to confirm wins.
+//! had it already, in whatever order messages arrive. The last claimant to confirm wins.
 
 use super::MembershipState;
 use crate::group::state::limits;

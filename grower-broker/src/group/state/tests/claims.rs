@@ -35,7 +35,7 @@ fn a_takeover_needs_one_more_heartbeat_that_is_due_at_once() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     let mut claim = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(claim.take_changed_groups(), [], "nobody else notices");
+    assert_eq!(claim.take_changed_groups(), [], "other members notice nothing");
     let answer = coordinator.settle(claim).unwrap();
     assert!(is_assignment_change(&new.says(), &answer), "it is not held back");
     assert_eq!((answer.interval_ms, answer.assignment.len()), (0, 0));

@@ -38,12 +38,12 @@ impl World {
         let mut coordinator = Coordinator::new();
         coordinator.shard.limits.members = 1_000; // Dead members count until they expire.
         let outsiders = Outsiders::new(&mut coordinator);
-        let nobody = || (0..SEATS).map(|_| None).collect();
+        let no_processes = || (0..SEATS).map(|_| None).collect();
         let both = vec![name("rainbow"), name("sandbox")];
         Self {
             coordinator,
-            processes: nobody(),
-            old: nobody(),
+            processes: no_processes(),
+            old: no_processes(),
             subscriptions: (0..SEATS)
                 .map(|seat| if seat == 0 { vec![name("rainbow")] } else { both.clone() })
                 .collect(),
@@ -275,7 +275,7 @@ impl World {
         for member in seen.members.iter().filter(|member| member.member == *id) {
             for partition in topic_id_partition::from_message(&member.awaits) {
                 let held = seen.members.iter().any(|member| member.holds.iter().any(holds(partition)));
-                assert!(held, "{id} was answered, and nobody reads {partition:?}");
+                assert!(held, "{id} was answered, and no member reads {partition:?}");
             }
         }
     }
@@ -293,7 +293,7 @@ impl World {
             let Some((says, ..)) = process.held.as_ref().filter(|_| !process.woken && noticed) else { continue };
             let news =
                 group.members.clone().assignment_change(&says.member, says.epoch, &self.coordinator.received(), topics);
-            assert!(!matches!(news, Ok(Some(_))), "nobody told {} that there is {news:?}", says.member);
+            assert!(!matches!(news, Ok(Some(_))), "{} was not woken for {news:?}", says.member);
         }
     }
 
@@ -316,7 +316,7 @@ impl World {
         // A change that was not appended may be lost, but then no answer told it.
         let processes = self.processes.iter().chain(&self.old).flatten();
         let told = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
-        assert!(told <= epoch, "somebody was told {told}, the group says {epoch}");
+        assert!(told <= epoch, "a member was told {told}, the group has {epoch}");
         self.epoch = self.epoch.max(told);
         assert!(self.epoch <= epoch, "epochs went back from {} to {epoch}", self.epoch);
     }
