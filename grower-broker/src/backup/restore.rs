@@ -172,8 +172,8 @@ fn copy_all(
     let meta = backup.join(metadata::META);
     let mut bytes = Vec::new();
     let found = sum_of(source, &meta, |read, _| {
-        let room = META_BYTES_MAX - bytes.len();
-        bytes.extend_from_slice(read.get(..room).unwrap_or(read));
+        let left = META_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(read.get(..left).unwrap_or(read));
         Ok(())
     })?;
     match manifest.files.get(metadata::META) {

@@ -123,8 +123,8 @@ impl Groups {
         match self.topics.partition(topic, shard) {
             Ok(log) => Ok(Some(log)),
             Err(Failure { code: ErrorCode::PartitionShut, detail }) => {
-                let told = format_args!("the offsets of this group are unavailable for now: {detail}");
-                Err(Failure::new(ErrorCode::NotReady, told))
+                let detail = format_args!("the offsets of this group are unavailable for now: {detail}");
+                Err(Failure::new(ErrorCode::NotReady, detail))
             }
             Err(_) => Ok(None),
         }

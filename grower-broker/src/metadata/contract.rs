@@ -91,7 +91,7 @@ async fn each_of_several_commands_is_decided_alone(store: &impl MetadataStore) {
     let image = store.image();
     let topics: Vec<(&str, TopicId)> = image.topics().map(|topic| (topic.name.as_str(), topic.id)).collect();
     assert_eq!(topics, [("a", TopicId::from_random([3; 16])), ("b", TopicId::from_random([4; 16]))]);
-    assert_eq!(image.version(), before + 4, "a refused command has no place among them");
+    assert_eq!(image.version(), before + 4, "a refused command is not counted");
     assert!(store.propose_all(Vec::new()).await.is_empty());
 }
 

@@ -42,7 +42,7 @@ pub enum ProposeError {
     #[error(transparent)]
     Refused(#[from] MetadataRefusal),
     /// The disk is full. Nothing changed; try again when there is space.
-    #[error("no room for metadata: {detail}")]
+    #[error("no disk space for metadata: {detail}")]
     Full {
         /// The disk's error.
         detail: String,

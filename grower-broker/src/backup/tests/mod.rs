@@ -26,7 +26,7 @@ fn uuid(byte: u8) -> Uuid {
     Uuid::from_random([byte; 16])
 }
 
-fn place() -> PartitionIdentity {
+fn partition() -> PartitionIdentity {
     let (topic, name) = (TopicId::from_random([7; 16]), TopicName::new("events").unwrap());
     PartitionIdentity { topic, name, partition: PartitionId::new(0) }
 }
@@ -38,7 +38,7 @@ fn shared(disk: &MemDisk) -> Arc<dyn Disk> {
 
 fn open_log(disk: &MemDisk, dir: &str) -> Box<dyn Log> {
     let logs = DiskLogs::new(shared(disk), dir.into()).unwrap();
-    logs.open(&place(), LogOptions::tiny(), Timestamp::default()).unwrap()
+    logs.open(&partition(), LogOptions::tiny(), Timestamp::default()).unwrap()
 }
 
 /// Appends records and stops as a kill would, once everything is durable.
@@ -79,7 +79,7 @@ async fn data() -> MemDisk {
     let mut ids = [uuid(1), uuid(2)].into_iter();
     NodeIdentity::open(&disk, Path::new(DATA), NODE, || ids.next().unwrap()).unwrap();
     let store = LogMetadataStore::open(shared(&disk), Path::new(DATA), Arc::new(SystemClock)).unwrap();
-    let (name, id) = (place().name, place().topic);
+    let (name, id) = (partition().name, partition().topic);
     store.propose(Command::FormatCluster { cluster: uuid(1) }).await.unwrap();
     store.propose(Command::RegisterBroker { node: NODE, uuid: uuid(2), address: String::new() }).await.unwrap();
     let configs = vec![("retention.ms".to_owned(), "-1".to_owned())];
@@ -152,7 +152,7 @@ async fn a_restored_node_has_the_same_cluster_and_a_new_identity() {
     let store = LogMetadataStore::open(shared(&disk), Path::new(RESTORED), Arc::new(SystemClock)).unwrap();
     let image = store.image();
     identity.check(Path::new(RESTORED), &image).unwrap();
-    let topic = image.topic(&place().name).unwrap();
+    let topic = image.topic(&partition().name).unwrap();
     assert_eq!(topic.configs.get("retention.ms").map(String::as_str), Some("-1"));
     let error = restore_into(&shared(&disk), RESTORED).unwrap_err();
     insta::assert_snapshot!(error, @"/restored is not empty: restore into a new directory");
@@ -172,12 +172,12 @@ async fn without_links_everything_is_copied() {
 #[tokio::test]
 async fn a_file_name_that_a_manifest_cannot_hold_is_refused() {
     let disk = data().await;
-    let stranger = Path::new(DATA).join("topics/a\nb/0");
-    disk.create_dir_all(&stranger).unwrap();
-    disk.create(&stranger.join("00000000000000000000.growerlog")).unwrap();
+    let foreign = Path::new(DATA).join("topics/a\nb/0");
+    disk.create_dir_all(&foreign).unwrap();
+    disk.create(&foreign.join("00000000000000000000.growerlog")).unwrap();
     let error = back_up(&disk).unwrap_err();
     assert!(error.to_string().contains("a\nb/0"), "{error}");
-    disk.remove_dir_all(&stranger).unwrap();
+    disk.remove_dir_all(&foreign).unwrap();
     back_up(&disk).unwrap();
     assert_eq!(check_finished(&disk), 1);
 }

@@ -122,8 +122,8 @@ async fn the_time_of_the_newest_backup_is_known_after_a_restart() {
     // Neither what cannot be read nor what another broker made counts.
     disk.create_dir_all(Path::new("/b/nightly/backup-000003")).unwrap();
     disk.create_dir_all(Path::new("/b/elsewhere/backup-000009")).unwrap();
-    let stranger = NodeIdentity { cluster: uuid(8), node: NODE, uuid: uuid(9) };
-    let manifest = BackupManifest::new(&stranger, Timestamp::from_millis(i64::MAX), std::collections::BTreeMap::new());
+    let other = NodeIdentity { cluster: uuid(8), node: NODE, uuid: uuid(9) };
+    let manifest = BackupManifest::new(&other, Timestamp::from_millis(i64::MAX), std::collections::BTreeMap::new());
     let file = disk.create(Path::new("/b/elsewhere/backup-000009/backup.manifest")).unwrap();
     file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
 

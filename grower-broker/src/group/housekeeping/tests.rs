@@ -245,7 +245,7 @@ async fn the_internal_topic_of_an_earlier_version_becomes_compacted() {
     let before = log.span().log_end;
     world.groups.update_internal_topic().await.unwrap();
     assert!(log.config().cleanup_policy.compacts());
-    assert_eq!(log.span().log_end.since(before), 1, "the highest floor is the last");
+    assert_eq!(log.span().log_end.since(before), 1, "the largest minimum epoch is the last");
     let end = log.span().log_end;
     world.groups.update_internal_topic().await.unwrap();
     assert_eq!(log.span().log_end, end, "once is enough");

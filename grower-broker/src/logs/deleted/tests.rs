@@ -45,8 +45,8 @@ impl World {
     /// One look of the reconcile loop; whether the metadata may forget the topic.
     fn look(&self, name_is_free: bool) -> bool {
         let deleted = DeletedLogs { topic: topic(), name: &self.name, partitions: PARTITIONS, name_is_free };
-        let aside = self.logs.move_deleted(&deleted).is_ok();
-        self.logs.purge_deleted(&|_| false).is_ok_and(|left| aside && !left.contains(&topic()))
+        let moved = self.logs.move_deleted(&deleted).is_ok();
+        self.logs.purge_deleted(&|_| false).is_ok_and(|left| moved && !left.contains(&topic()))
     }
 
     fn names(&self, dir: &str) -> Vec<String> {

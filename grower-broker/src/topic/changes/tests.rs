@@ -16,7 +16,7 @@ use grower_storage::log::ChangeError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
-/// Counts how often something is made durable, and has room for nothing when it is told so.
+/// Counts durable writes, and refuses them as on a full disk when asked to.
 #[derive(Default)]
 struct CountingStore {
     inner: MemMetadataStore,

@@ -26,21 +26,21 @@ fn waiting_members_learn_of_revocations_and_grants_at_once() {
     let (mut coordinator, mut s1, mut s2) = two_members();
     let leave = coordinator.shard.leave(&group(), &s2.id);
     coordinator.settle(leave).unwrap();
-    let news = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is free");
-    s1.hears(&news);
+    let change = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is free");
+    s1.hears(&change);
     assert_eq!(s1.reads(RAINBOW), [0, 1, 2]);
 
     s2.epoch = MemberEpoch::default();
     s2.reading.clear();
     s2.beat(&mut coordinator);
     assert_eq!(coordinator.assignment_change(&s2.says()), Ok(None));
-    let news = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is to be given up");
-    s1.hears(&news);
+    let change = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is to be given up");
+    s1.hears(&change);
     let mut confirmed = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics);
     assert_eq!(confirmed.take_changed_groups(), [group()]);
     coordinator.settle(confirmed).unwrap();
-    let news = coordinator.assignment_change(&s2.says()).unwrap().expect("2 is free");
-    s2.hears(&news);
+    let change = coordinator.assignment_change(&s2.says()).unwrap().expect("2 is free");
+    s2.hears(&change);
     assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
 }
 

@@ -15,14 +15,14 @@ fn taken() -> (Coordinator, Member) {
 #[test]
 fn a_delayed_join_of_a_dead_process_takes_nothing_from_a_living_member() {
     let (coordinator, living) = &mut taken();
-    let (told, dead) = (living.epoch, named("dead").says());
+    let (epoch, dead) = (living.epoch, named("dead").says());
     for _ in 0..20 {
         coordinator.heartbeat(&dead).unwrap();
         coordinator.wait(1_000);
         living.beat(coordinator);
         coordinator.commit(Some(living), topic_id_partition(RAINBOW, 0), 1).unwrap().unwrap();
     }
-    assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], told));
+    assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], epoch));
     let described = coordinator.describe().unwrap();
     assert_eq!(described.members.iter().map(|member| member.member.as_str()).collect::<Vec<_>>(), ["living"]);
     let of_dead =
@@ -85,7 +85,7 @@ fn a_claim_has_no_effect_on_a_later_holder_of_the_name() {
 fn a_claimant_that_leaves_changes_nothing_for_the_holder() {
     for for_now in [false, true] {
         let (coordinator, living) = &mut taken();
-        let (mut new, told) = (named("new"), living.epoch);
+        let (mut new, epoch) = (named("new"), living.epoch);
         new.beat(coordinator);
         let (shard, at) = (&mut coordinator.shard, coordinator.now);
         let id = &new.id;
@@ -93,7 +93,7 @@ fn a_claimant_that_leaves_changes_nothing_for_the_holder() {
         coordinator.settle(step).unwrap();
         assert_eq!(code(coordinator.heartbeat(&new.says())), ErrorCode::UnknownMember);
         living.beat(coordinator);
-        assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], told));
+        assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], epoch));
     }
 }
 
@@ -120,13 +120,13 @@ fn a_claim_does_not_survive_a_restart_and_can_be_made_again() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     new.beat(coordinator);
-    let told = new.epoch;
+    let epoch = new.epoch;
     coordinator.restart();
     assert_eq!(code(coordinator.heartbeat(&new.says())), ErrorCode::UnknownMember);
     living.beat(coordinator);
     new.epoch = MemberEpoch::default();
     new.beat(coordinator);
-    assert!(told < new.epoch);
+    assert!(epoch < new.epoch);
     new.beat(coordinator);
     assert_eq!(code(coordinator.heartbeat(&living.says())), ErrorCode::FencedInstance);
 }

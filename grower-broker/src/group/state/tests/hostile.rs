@@ -105,13 +105,19 @@ fn one_refused_offset_does_not_affect_the_others() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["rainbow"]);
     quiet(coordinator, &mut [&mut s1]);
-    let wish = |partition, metadata: &str| OffsetToCommit {
+    let request = |partition, metadata: &str| OffsetToCommit {
         topic: RAINBOW,
         partition: PartitionId::new(partition),
         offset: Offset::new(1),
         metadata: metadata.to_owned(),
     };
-    let offsets = vec![wish(0, ""), wish(0, ""), wish(1, &"x".repeat(4097)), wish(2, &"x".repeat(4096)), wish(3, "")];
+    let offsets = vec![
+        request(0, ""),
+        request(0, ""),
+        request(1, &"x".repeat(4097)),
+        request(2, &"x".repeat(4096)),
+        request(3, ""),
+    ];
     let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets };
     let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
     let codes: Vec<_> = coordinator.settle(step).unwrap().into_iter().map(|part| part.err().map(|e| e.code)).collect();

@@ -41,7 +41,7 @@ fn a_detached_member_is_succeeded_at_once_without_a_rebalance() {
         let mut old = Member { assignor: Some(assignor.to_owned()), ..named("old") };
         let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));
         quiet(coordinator, &mut [&mut old, &mut other]);
-        let (had, told) = (old.reads(RAINBOW), other.epoch);
+        let (had, epoch) = (old.reads(RAINBOW), other.epoch);
         detach(coordinator, &old);
         coordinator.wait(u64::from(SESSION_MS) - 1);
         other.beat(coordinator);
@@ -50,7 +50,7 @@ fn a_detached_member_is_succeeded_at_once_without_a_rebalance() {
         new.beat(coordinator);
         assert_eq!(new.reads(RAINBOW), had, "{assignor}");
         quiet(coordinator, &mut [&mut new, &mut other]);
-        assert_eq!((new.reads(RAINBOW), other.epoch), (had, told), "{assignor}");
+        assert_eq!((new.reads(RAINBOW), other.epoch), (had, epoch), "{assignor}");
     }
 }
 
@@ -118,16 +118,16 @@ fn a_replaced_member_that_leaves_frees_its_partitions_at_once() {
     let held = old.says();
     new.beat(coordinator);
     let mut joined = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(joined.take_changed_groups(), [group()], "who waits for an answer is told");
+    assert_eq!(joined.take_changed_groups(), [group()], "waiting heartbeats are woken");
     let answer = coordinator.settle(joined).unwrap();
     new.hears(&answer);
-    let news = coordinator.shard.assignment_change(&held, &coordinator.received(), &coordinator.topics);
-    assert_eq!(code(coordinator.settle(news)), ErrorCode::FencedInstance);
+    let change = coordinator.shard.assignment_change(&held, &coordinator.received(), &coordinator.topics);
+    assert_eq!(code(coordinator.settle(change)), ErrorCode::FencedInstance);
     let left = coordinator.shard.leave(&group(), &old.id);
     coordinator.settle(left).unwrap();
-    let told = other.epoch;
+    let epoch = other.epoch;
     quiet(coordinator, &mut [&mut new, &mut other]);
-    assert_eq!((new.reads(RAINBOW), other.reads(RAINBOW), other.epoch), (vec![0, 1], vec![2], told));
+    assert_eq!((new.reads(RAINBOW), other.reads(RAINBOW), other.epoch), (vec![0, 1], vec![2], epoch));
 }
 
 #[test]
@@ -136,12 +136,12 @@ fn a_sticky_group_keeps_a_replaced_members_partitions_for_its_successor() {
     let mut old = Member { assignor: Some("sticky".to_owned()), ..named("old") };
     let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
-    let (had, told) = (old.reads(RAINBOW), other.epoch);
+    let (had, epoch) = (old.reads(RAINBOW), other.epoch);
     new.beat(coordinator);
     new.beat(coordinator);
     coordinator.wait(3_000);
     quiet(coordinator, &mut [&mut new, &mut other]);
-    assert_eq!((new.reads(RAINBOW), other.epoch), (had, told));
+    assert_eq!((new.reads(RAINBOW), other.epoch), (had, epoch));
 }
 
 #[test]

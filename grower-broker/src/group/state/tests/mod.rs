@@ -196,9 +196,9 @@ impl Coordinator {
     ) -> Result<Vec<CommittedPosition>, Failure> {
         let starts = partitions.iter().map(|partition| position(*partition, offset)).collect();
         let committer = CommitterIdentity::Member(member.id.clone(), member.epoch);
-        let wish = StartPositions { group: group(), committer, starts };
+        let request = StartPositions { group: group(), committer, starts };
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
-        let step = self.shard.start_positions(&wish, &|topic, _| known.contains(&topic).then_some(LOG_END));
+        let step = self.shard.start_positions(&request, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step)
     }
 

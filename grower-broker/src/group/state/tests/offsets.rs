@@ -129,14 +129,14 @@ fn committers_outside_the_group_are_refused_while_it_has_members() {
 fn a_commit_that_was_not_appended_has_no_effect() {
     let (mut coordinator, s1, _) = two_members();
     coordinator.commit(Some(&s1), topic_id_partition(RAINBOW, 0), 5).unwrap().unwrap();
-    let wish = OffsetToCommit {
+    let request = OffsetToCommit {
         topic: RAINBOW,
         partition: PartitionId::new(0),
         offset: Offset::new(6),
         metadata: String::new(),
     };
     let commit =
-        OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets: vec![wish] };
+        OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets: vec![request] };
     let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
     assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
     assert_eq!(coordinator.committed(topic_id_partition(RAINBOW, 0)), Some(5));
@@ -167,8 +167,8 @@ fn start_at(committer: &Member, starts: &[(TopicIdPartition, u64)]) -> StartPosi
     StartPositions { group: group(), committer, starts }
 }
 
-fn start(coordinator: &mut Coordinator, wish: &StartPositions) -> Result<Vec<u64>, ErrorCode> {
-    let step = coordinator.shard.start_positions(wish, &|_, _| Some(LOG_END));
+fn start(coordinator: &mut Coordinator, request: &StartPositions) -> Result<Vec<u64>, ErrorCode> {
+    let step = coordinator.shard.start_positions(request, &|_, _| Some(LOG_END));
     let positions = coordinator.settle(step).map_err(|failure| failure.code)?;
     Ok(positions.into_iter().map(|position| position.offset.value()).collect())
 }

@@ -85,12 +85,12 @@ fn the_last_minimum_epoch_of_a_log_is_the_largest() {
         Member::new(&format!("S{round}"), &["rainbow"]).beat(coordinator);
         coordinator.wait(SESSION_MS.into());
     }
-    let floor = coordinator.shard.minimum_epoch;
-    assert!(0 < floor);
+    let minimum_epoch = coordinator.shard.minimum_epoch;
+    assert!(0 < minimum_epoch);
     let step = coordinator.shard.delete(&calm);
     coordinator.settle(step).unwrap();
     coordinator.sync();
     coordinator.compact();
     coordinator.restart();
-    assert_eq!(coordinator.shard.minimum_epoch, floor);
+    assert_eq!(coordinator.shard.minimum_epoch, minimum_epoch);
 }

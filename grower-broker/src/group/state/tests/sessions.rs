@@ -110,8 +110,8 @@ fn an_unanswered_heartbeat_extends_the_session_when_its_connection_ends() {
 #[test]
 fn an_answer_to_an_unknown_member_leaves_nothing_behind() {
     let mut coordinator = Coordinator::new();
-    let stranger = Member::new("S9", &["rainbow"]);
-    let held = coordinator.shard.heartbeat_arrived(&stranger.says()).unwrap();
+    let unknown = Member::new("S9", &["rainbow"]);
+    let held = coordinator.shard.heartbeat_arrived(&unknown.says()).unwrap();
     coordinator.shard.heartbeat_answered(held, coordinator.now);
     assert!(coordinator.shard.list().is_empty());
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use world::World;
 
 /// The number of processes. Half of them have instance names.
-const SEATS: usize = 4;
+const PROCESSES: usize = 4;
 
 /// The number of committers outside the group.
 const OUTSIDERS: usize = 2;
@@ -24,44 +24,44 @@ const OUTSIDERS: usize = 2;
 enum Op {
     /// A member sends a heartbeat.
     Beat {
-        seat: usize,
+        at: usize,
         outcome: BeatOutcome,
     },
     /// The replaced process of a member, which still lives, sends a heartbeat.
     OldBeat {
-        seat: usize,
+        at: usize,
     },
     /// A heartbeat is delayed until `LateBeat`, which may deliver it more than once.
     SendBeat {
-        seat: usize,
+        at: usize,
     },
     LateBeat {
         number: usize,
     },
     /// A process starts and dies; its first heartbeat is delayed until `LateBeat`.
     Stillborn {
-        seat: usize,
+        at: usize,
     },
     /// A waiting heartbeat is looked at again, and answered in any case after its timeout.
-    News {
-        seat: usize,
+    LookAgain {
+        at: usize,
         enough: bool,
     },
     /// A member stops reading and leaves, or detaches.
     Leave {
-        seat: usize,
+        at: usize,
         for_now: bool,
     },
     /// A process dies; its next heartbeat comes from a new process.
     Die {
-        seat: usize,
+        at: usize,
     },
     /// A new process starts while the old one lives.
     Double {
-        seat: usize,
+        at: usize,
     },
     Subscribe {
-        seat: usize,
+        at: usize,
         choice: usize,
     },
     Wait {
@@ -77,26 +77,26 @@ enum Op {
         topic: usize,
     },
     Commit {
-        seat: usize,
+        at: usize,
     },
     /// A commit is delayed until `LateCommit`.
     SendCommit {
-        seat: usize,
+        at: usize,
         /// The member repeats it at once, over another connection.
         repeat: bool,
     },
     LateCommit,
     /// A member reads a record again and commits it.
     SeekBack {
-        seat: usize,
+        at: usize,
     },
     /// A member asks for start positions in all partitions of its topics.
     Start {
-        seat: usize,
+        at: usize,
     },
     /// The same is delayed until `LateStart`, which may deliver it more than once.
     SendStart {
-        seat: usize,
+        at: usize,
     },
     LateStart {
         number: usize,
@@ -129,7 +129,7 @@ enum BeatOutcome {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let seat = || 0..SEATS;
+    let at = || 0..PROCESSES;
     let outcome = prop_oneof![
         6 => Just(BeatOutcome::Answered),
         4 => Just(BeatOutcome::Held),
@@ -138,26 +138,26 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(BeatOutcome::DiskFull),
     ];
     let op = prop_oneof![
-        16 => (seat(), outcome).prop_map(|(seat, outcome)| Op::Beat { seat, outcome }),
-        2 => seat().prop_map(|seat| Op::OldBeat { seat }),
-        3 => seat().prop_map(|seat| Op::SendBeat { seat }),
+        16 => (at(), outcome).prop_map(|(at, outcome)| Op::Beat { at, outcome }),
+        2 => at().prop_map(|at| Op::OldBeat { at }),
+        3 => at().prop_map(|at| Op::SendBeat { at }),
         4 => (0usize..8).prop_map(|number| Op::LateBeat { number }),
-        2 => seat().prop_map(|seat| Op::Stillborn { seat }),
-        8 => (seat(), any::<bool>()).prop_map(|(seat, enough)| Op::News { seat, enough }),
-        2 => (seat(), any::<bool>()).prop_map(|(seat, for_now)| Op::Leave { seat, for_now }),
-        1 => seat().prop_map(|seat| Op::Die { seat }),
-        2 => seat().prop_map(|seat| Op::Double { seat }),
-        1 => (seat(), 0usize..3).prop_map(|(seat, choice)| Op::Subscribe { seat, choice }),
+        2 => at().prop_map(|at| Op::Stillborn { at }),
+        8 => (at(), any::<bool>()).prop_map(|(at, enough)| Op::LookAgain { at, enough }),
+        2 => (at(), any::<bool>()).prop_map(|(at, for_now)| Op::Leave { at, for_now }),
+        1 => at().prop_map(|at| Op::Die { at }),
+        2 => at().prop_map(|at| Op::Double { at }),
+        1 => (at(), 0usize..3).prop_map(|(at, choice)| Op::Subscribe { at, choice }),
         4 => (1u64..6_000).prop_map(|millis| Op::Wait { millis }),
         1 => (0usize..2).prop_map(|topic| Op::Grow { topic }),
         1 => (0usize..2).prop_map(|topic| Op::Delete { topic }),
         1 => (0usize..2).prop_map(|topic| Op::Create { topic }),
-        4 => seat().prop_map(|seat| Op::Commit { seat }),
-        2 => (seat(), any::<bool>()).prop_map(|(seat, repeat)| Op::SendCommit { seat, repeat }),
+        4 => at().prop_map(|at| Op::Commit { at }),
+        2 => (at(), any::<bool>()).prop_map(|(at, repeat)| Op::SendCommit { at, repeat }),
         2 => Just(Op::LateCommit),
-        1 => seat().prop_map(|seat| Op::SeekBack { seat }),
-        3 => seat().prop_map(|seat| Op::Start { seat }),
-        1 => seat().prop_map(|seat| Op::SendStart { seat }),
+        1 => at().prop_map(|at| Op::SeekBack { at }),
+        3 => at().prop_map(|at| Op::Start { at }),
+        1 => at().prop_map(|at| Op::SendStart { at }),
         2 => (0usize..4).prop_map(|number| Op::LateStart { number }),
         4 => (0..OUTSIDERS, any::<bool>()).prop_map(|(who, at_once)| Op::Outside { who, at_once }),
         3 => (0usize..4).prop_map(|number| Op::LateOutside { number }),

@@ -3,23 +3,23 @@
 use super::*;
 
 impl World {
-    pub(super) fn commit(&mut self, seat: usize) {
-        let Some(process) = &mut self.processes[seat] else { return };
+    pub(super) fn commit(&mut self, at: usize) {
+        let Some(process) = &mut self.processes[at] else { return };
         for partition in process.reads(self.clock) {
-            if let Some(offset) = self.advance(seat, partition) {
-                let member = self.committer(seat);
+            if let Some(offset) = self.advance(at, partition) {
+                let member = self.committer(at);
                 self.commit_as(&member, partition, offset);
             }
         }
     }
 
-    pub(super) fn send_commit(&mut self, seat: usize, repeat: bool) {
-        let Some(process) = &self.processes[seat] else { return };
+    pub(super) fn send_commit(&mut self, at: usize, repeat: bool) {
+        let Some(process) = &self.processes[at] else { return };
         let partition = process.reads(self.clock).first().copied();
         if let Some((partition, offset)) =
-            partition.and_then(|partition| Some((partition, self.advance(seat, partition)?)))
+            partition.and_then(|partition| Some((partition, self.advance(at, partition)?)))
         {
-            let member = self.committer(seat);
+            let member = self.committer(at);
             if repeat {
                 self.commit_as(&member, partition, offset);
             }
@@ -28,8 +28,8 @@ impl World {
     }
 
     /// Seeks a record back and commits that.
-    pub(super) fn seek_back(&mut self, seat: usize) {
-        let Some(process) = &mut self.processes[seat] else { return };
+    pub(super) fn seek_back(&mut self, at: usize) {
+        let Some(process) = &mut self.processes[at] else { return };
         let reads = process.reads(self.clock);
         let Some((partition, position)) = process.positions.iter_mut().find(|(partition, _)| reads.contains(partition))
         else {
@@ -37,7 +37,7 @@ impl World {
         };
         *position = position.saturating_sub(1);
         let (partition, offset) = (*partition, *position);
-        let member = self.committer(seat);
+        let member = self.committer(at);
         self.commits.remove(&partition);
         self.commit_as(&member, partition, offset);
         if !self.commits.contains_key(&partition) {
@@ -47,20 +47,20 @@ impl World {
     }
 
     /// The process with its next commit number.
-    fn committer(&mut self, seat: usize) -> Member {
-        let process = self.processes[seat].as_mut().expect("it reads");
+    fn committer(&mut self, at: usize) -> Member {
+        let process = self.processes[at].as_mut().expect("it reads");
         process.member.commits += 1;
         process.member.clone()
     }
 
     /// Reads another record of a partition, from the committed offset on. None if the start position is refused.
-    fn advance(&mut self, seat: usize, partition: TopicIdPartition) -> Option<u64> {
+    fn advance(&mut self, at: usize, partition: TopicIdPartition) -> Option<u64> {
         if !self.commits.contains_key(&partition) {
-            let (member, partitions) = self.start_of(seat)?;
+            let (member, partitions) = self.start_of(at)?;
             self.start_as(&member, &partitions);
         }
         let committed = *self.commits.get(&partition)?;
-        let process = self.processes[seat].as_mut().expect("it reads");
+        let process = self.processes[at].as_mut().expect("it reads");
         let position = process.positions.entry(partition).or_insert(committed);
         *position = (*position + 1).min(LOG_END.value());
         Some(*position)

@@ -7,7 +7,7 @@ use super::super::*;
 use super::lives::Lives;
 use super::outsiders::Outsiders;
 use super::process::Process;
-use super::{BeatOutcome, Op, SEATS};
+use super::{BeatOutcome, Op, PROCESSES};
 use grower_protocol::message::{GroupState, Holding};
 
 pub(super) struct World {
@@ -38,14 +38,14 @@ impl World {
         let mut coordinator = Coordinator::new();
         coordinator.shard.limits.members = 1_000; // Dead members count until they expire.
         let outsiders = Outsiders::new(&mut coordinator);
-        let no_processes = || (0..SEATS).map(|_| None).collect();
+        let no_processes = || (0..PROCESSES).map(|_| None).collect();
         let both = vec![name("rainbow"), name("sandbox")];
         Self {
             coordinator,
             processes: no_processes(),
             old: no_processes(),
-            subscriptions: (0..SEATS)
-                .map(|seat| if seat == 0 { vec![name("rainbow")] } else { both.clone() })
+            subscriptions: (0..PROCESSES)
+                .map(|at| if at == 0 { vec![name("rainbow")] } else { both.clone() })
                 .collect(),
             clock: 0,
             names: 0,
@@ -63,51 +63,51 @@ impl World {
     pub(super) fn run(&mut self, op: &Op) {
         self.lives.tick();
         match *op {
-            Op::Beat { seat, outcome } => self.beat(seat, outcome),
-            Op::OldBeat { seat } => {
-                if let Some(process) = self.old[seat].take() {
-                    self.old[seat] = self.speak(process, BeatOutcome::Answered);
+            Op::Beat { at, outcome } => self.beat(at, outcome),
+            Op::OldBeat { at } => {
+                if let Some(process) = self.old[at].take() {
+                    self.old[at] = self.speak(process, BeatOutcome::Answered);
                 }
             }
-            Op::SendBeat { seat } => {
-                let process = self.process(seat);
+            Op::SendBeat { at } => {
+                let process = self.process(at);
                 self.late_beats.push(process.member.says());
-                self.processes[seat] = Some(process);
+                self.processes[at] = Some(process);
             }
             Op::LateBeat { number } => {
                 if let Some(beat) = self.late_beats.iter().rev().nth(number).cloned() {
                     let _ = self.coordinator.heartbeat(&beat);
                 }
             }
-            Op::Stillborn { seat } => {
-                let process = self.born(seat);
+            Op::Stillborn { at } => {
+                let process = self.born(at);
                 self.late_beats.push(process.member.says());
             }
-            Op::News { seat, enough } => self.assignment_change(seat, enough),
-            Op::Leave { seat, for_now } => self.leave(seat, for_now),
-            Op::Die { seat } => self.processes[seat] = None,
-            Op::Double { seat } => self.old[seat] = self.processes[seat].take(),
-            Op::Subscribe { seat, choice } => {
+            Op::LookAgain { at, enough } => self.assignment_change(at, enough),
+            Op::Leave { at, for_now } => self.leave(at, for_now),
+            Op::Die { at } => self.processes[at] = None,
+            Op::Double { at } => self.old[at] = self.processes[at].take(),
+            Op::Subscribe { at, choice } => {
                 let topics = [vec!["rainbow"], vec!["sandbox"], vec!["rainbow", "sandbox"]];
-                self.subscriptions[seat] = topics[choice].iter().map(|topic| name(topic)).collect();
+                self.subscriptions[at] = topics[choice].iter().map(|topic| name(topic)).collect();
             }
             Op::Wait { millis } => self.wait(millis),
             Op::Grow { .. } | Op::Delete { .. } | Op::Create { .. } => self.change_topic(op),
-            Op::Commit { seat } => self.commit(seat),
-            Op::SeekBack { seat } => self.seek_back(seat),
-            Op::SendCommit { seat, repeat } => self.send_commit(seat, repeat),
+            Op::Commit { at } => self.commit(at),
+            Op::SeekBack { at } => self.seek_back(at),
+            Op::SendCommit { at, repeat } => self.send_commit(at, repeat),
             Op::LateCommit => {
                 if let Some((member, partition, offset)) = self.late.pop() {
                     self.commit_as(&member, partition, offset);
                 }
             }
-            Op::Start { seat } => {
-                if let Some((member, partitions)) = self.start_of(seat) {
+            Op::Start { at } => {
+                if let Some((member, partitions)) = self.start_of(at) {
                     self.start_as(&member, &partitions);
                 }
             }
-            Op::SendStart { seat } => {
-                let sent = self.start_of(seat);
+            Op::SendStart { at } => {
+                let sent = self.start_of(at);
                 self.late_starts.extend(sent);
             }
             Op::LateStart { number } => {
@@ -166,24 +166,24 @@ impl World {
         self.coordinator.topics_changed();
     }
 
-    fn process(&mut self, seat: usize) -> Process {
-        let mut process = self.processes[seat].take().unwrap_or_else(|| self.born(seat));
-        process.member.topics = self.subscriptions[seat].clone();
+    fn process(&mut self, at: usize) -> Process {
+        let mut process = self.processes[at].take().unwrap_or_else(|| self.born(at));
+        process.member.topics = self.subscriptions[at].clone();
         process
     }
 
-    fn born(&mut self, seat: usize) -> Process {
+    fn born(&mut self, at: usize) -> Process {
         self.names += 1;
         let assignor = Some(self.assignor.name().to_owned());
-        let instance = (seat % 2 == 1).then(|| format!("seat {seat}"));
-        let topics = self.subscriptions[seat].clone();
+        let instance = (at % 2 == 1).then(|| format!("instance {at}"));
+        let topics = self.subscriptions[at].clone();
         let member = Member { assignor, instance, topics, ..Member::new(&format!("m{}", self.names), &[]) };
         Process::new(member, self.clock)
     }
 
-    fn beat(&mut self, seat: usize, outcome: BeatOutcome) {
-        let process = self.process(seat);
-        self.processes[seat] = self.speak(process, outcome);
+    fn beat(&mut self, at: usize, outcome: BeatOutcome) {
+        let process = self.process(at);
+        self.processes[at] = self.speak(process, outcome);
     }
 
     /// Sends one heartbeat; the process ends if another one has its name.
@@ -217,28 +217,28 @@ impl World {
         Some(process)
     }
 
-    fn assignment_change(&mut self, seat: usize, enough: bool) {
-        let Some(mut process) = self.processes[seat].take() else { return };
+    fn assignment_change(&mut self, at: usize, enough: bool) {
+        let Some(mut process) = self.processes[at].take() else { return };
         let Some((says, answer, sent)) = process.held.take() else {
-            self.processes[seat] = Some(process);
+            self.processes[at] = Some(process);
             return;
         };
         process.woken = false;
-        let news = self.coordinator.assignment_change(&says);
+        let change = self.coordinator.assignment_change(&says);
         self.coordinator.sync();
-        if news.is_ok() {
+        if change.is_ok() {
             self.check_given(&process.member.id);
         }
-        match news {
-            Ok(Some(news)) => process.hears(&news, sent, self.clock, false),
+        match change {
+            Ok(Some(change)) => process.hears(&change, sent, self.clock, false),
             Ok(None) if enough => process.hears(&answer, sent, self.clock, false),
             Ok(None) => process.held = Some((says, answer, sent)),
             Err(failure) => {
-                self.processes[seat] = self.refused(process, &failure);
+                self.processes[at] = self.refused(process, &failure);
                 return;
             }
         }
-        self.processes[seat] = Some(process);
+        self.processes[at] = Some(process);
     }
 
     fn refused(&mut self, mut process: Process, failure: &Failure) -> Option<Process> {
@@ -256,8 +256,8 @@ impl World {
         }
     }
 
-    fn leave(&mut self, seat: usize, for_now: bool) {
-        let Some(process) = self.processes[seat].take() else { return };
+    fn leave(&mut self, at: usize, for_now: bool) {
+        let Some(process) = self.processes[at].take() else { return };
         let (shard, id) = (&mut self.coordinator.shard, &process.member.id);
         let step = match for_now {
             true => shard.detach(&group(), id, self.coordinator.now),
@@ -291,9 +291,9 @@ impl World {
         for process in self.processes.iter_mut().chain(&mut self.old).flatten() {
             process.woken |= assignment_changed;
             let Some((says, ..)) = process.held.as_ref().filter(|_| !process.woken && noticed) else { continue };
-            let news =
+            let change =
                 group.members.clone().assignment_change(&says.member, says.epoch, &self.coordinator.received(), topics);
-            assert!(!matches!(news, Ok(Some(_))), "{} was not woken for {news:?}", says.member);
+            assert!(!matches!(change, Ok(Some(_))), "{} was not woken for {change:?}", says.member);
         }
     }
 
@@ -331,9 +331,9 @@ impl World {
 
     fn round(&mut self) {
         self.wait(1_000);
-        for seat in 0..SEATS {
-            if self.processes[seat].is_some() {
-                self.beat(seat, BeatOutcome::Answered);
+        for at in 0..PROCESSES {
+            if self.processes[at].is_some() {
+                self.beat(at, BeatOutcome::Answered);
             }
             self.check();
         }

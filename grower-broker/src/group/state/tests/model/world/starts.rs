@@ -7,8 +7,8 @@ const BEGIN: u64 = 40;
 
 impl World {
     /// The request of a member: all partitions of its topics.
-    pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<TopicIdPartition>)> {
-        let member = self.processes[seat].as_ref()?.member.clone();
+    pub(super) fn start_of(&self, at: usize) -> Option<(Member, Vec<TopicIdPartition>)> {
+        let member = self.processes[at].as_ref()?.member.clone();
         let topics = self.coordinator.topics.iter().filter(|(name, _)| member.topics.contains(name));
         let partitions: Vec<TopicIdPartition> = topics.flat_map(|(_, topic)| topic.partitions()).collect();
         (!partitions.is_empty()).then_some((member, partitions))
