@@ -118,7 +118,7 @@ impl Groups {
     }
 
     fn served_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
-        let Ok(name) = TopicName::new(TOPIC) else { return Ok(None) };
+        let name = TopicName::new(TOPIC).expect("the internal topic's name is valid");
         let Some(topic) = self.topics.image().topic(&name).map(|topic| topic.id) else { return Ok(None) };
         match self.topics.partition(topic, shard) {
             Ok(log) => Ok(Some(log)),

@@ -34,7 +34,7 @@ impl MembershipState {
             return Ok(None);
         }
         self.grant(id, context.date);
-        Ok(self.answer(id, epoch, context.at, KnownAnswer::Newest))
+        Ok(Some(self.answer(id, epoch, context.at, KnownAnswer::Newest)))
     }
 
     /// Refuses a member that sent a newer heartbeat meanwhile: it gets the answer to that one.

@@ -31,6 +31,9 @@ use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDes
 use saving::UnsavedChanges;
 use std::collections::BTreeMap;
 
+/// An admitted heartbeat has made its sender a member.
+const ADMITTED: &str = "an admitted sender is a member";
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct MembershipState {
     /// Counts every change. Members' epochs are taken from it, so no two are equal.
@@ -70,7 +73,7 @@ impl MembershipState {
             Admission::Member(known) => known,
             Admission::Claimant { instance } => return Ok(self.claim(beat, instance, context.at)),
         };
-        let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
+        let member = self.members.get_mut(&beat.member).expect(ADMITTED);
         let change = member.note_heartbeat(beat, context);
         if change != HeartbeatChange::Nothing {
             self.unsaved.changed(&beat.member);
@@ -80,7 +83,7 @@ impl MembershipState {
         self.check_revocations(&beat.member, context.at, known)?;
         self.rebalance_if_stale(&beat.member, catalog);
         self.grant(&beat.member, context.date);
-        self.answer(&beat.member, beat.epoch, context.at, known).ok_or_else(|| unknown(&beat.member))
+        Ok(self.answer(&beat.member, beat.epoch, context.at, known))
     }
 
     /// Removes a member that gave up everything and does not come back.
@@ -116,7 +119,7 @@ impl MembershipState {
 
     /// Frees the partitions that the member gave up, if it knows the newest answer.
     fn note_owned(&mut self, beat: &Heartbeat, known: KnownAnswer) {
-        let Some(member) = self.members.get_mut(&beat.member) else { return };
+        let member = self.members.get_mut(&beat.member).expect(ADMITTED);
         let owned: PartitionSet = topic_id_partition::from_message(&beat.owned)
             .filter(|partition| member.granted.contains(partition))
             .collect();
@@ -181,7 +184,7 @@ impl MembershipState {
 
     /// Grants the member the free partitions of its target.
     fn grant(&mut self, id: &MemberId, date: Timestamp) {
-        let Some(member) = self.members.get_mut(id) else { return };
+        let member = self.members.get_mut(id).expect(ADMITTED);
         let due = member.due(&self.owners);
         for partition in due.difference(&member.granted).copied().collect::<Vec<_>>() {
             self.owners.grant(partition, id, date);
@@ -191,20 +194,14 @@ impl MembershipState {
     }
 
     /// Answers a member that sent this epoch.
-    fn answer(
-        &mut self,
-        id: &MemberId,
-        said: MemberEpoch,
-        at: Timestamp,
-        known: KnownAnswer,
-    ) -> Option<HeartbeatAnswer> {
-        let member = self.members.get(id)?;
+    fn answer(&mut self, id: &MemberId, said: MemberEpoch, at: Timestamp, known: KnownAnswer) -> HeartbeatAnswer {
+        let member = self.members.get(id).expect(ADMITTED);
         let assignment: PartitionSet = member.granted.intersection(&member.target).copied().collect();
         let joins_fresh = said == MemberEpoch::default();
         // A confirmed claimant joins as well: its epoch must be newer than that of every earlier holder of its name.
         let joins = joins_fresh || member.epoch == MemberEpoch::default();
         let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
-        let member = self.members.get_mut(id)?;
+        let member = self.members.get_mut(id).expect(ADMITTED);
         if let Some(next) = next {
             debug_assert!(member.epoch < next, "epochs only rise");
             // The epoch that the member sends until this answer reaches it. A join may be an old request (see `join`).
@@ -215,11 +212,11 @@ impl MembershipState {
             self.unsaved.changed(id);
         }
         member.watch_revocations(at, known == KnownAnswer::Older);
-        Some(HeartbeatAnswer {
+        HeartbeatAnswer {
             epoch: member.epoch,
             interval_ms: limits::interval_ms(member.session_timeout_ms, member.is_reconciling()),
             assignment: topic_id_partition::to_message(&member.assignment),
-        })
+        }
     }
 
     fn tick(&mut self) -> u32 {
