@@ -30,6 +30,7 @@ use crate::stall_watchdog::StallWatchdog;
 use crate::state::{BrokerState, Node};
 use crate::topic::{IndexKind, Topics};
 use data_directory::DataDirectory;
+use futures_util::future::BoxFuture;
 use grower_storage::disk::{Disk, FileDisk};
 use grower_storage::log::ChangeError;
 use limits::{connection_limits, files_reserve};
@@ -69,8 +70,8 @@ pub struct BrokerBuilder {
 
 impl Broker {
     /// Starts a broker on its data directory, recovering whatever a crash left.
-    pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
-        Self::builder(config).start().await
+    pub fn start(config: BrokerConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        Self::builder(config).start()
     }
 
     /// Starts with other parts: a disk in memory, logs in memory, a clock of one's own.
@@ -97,15 +98,7 @@ impl Broker {
         // Weak: a client that outlives the broker must not keep its data directory locked.
         let (api, limits) = (Arc::downgrade(&self.api), self.limits.clone());
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
-        move || {
-            let (near, far) = tokio::io::duplex(PIPE);
-            if let Some(api) = api.upgrade() {
-                let (limits, stop) = (limits.clone(), stop.clone());
-                let share = ConnectionShare { memory: limits.memory.take(CONNECTION_BYTES), slot: None };
-                tasks.spawn("a connection", async move { run(Stream::InProcess(far), share, api, limits, stop).await });
-            }
-            near
-        }
+        move || open_pipe(api.upgrade(), &limits, &tasks, &stop)
     }
 
     /// Where it listens for clients.
@@ -131,7 +124,11 @@ impl Broker {
     }
 
     /// Stops: no new connections, requests in work are answered, everything is made durable.
-    pub async fn stop(self) -> Result<(), String> {
+    pub fn stop(self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(self.end())
+    }
+
+    async fn end(self) -> Result<(), String> {
         self.status.enter(Phase::Stopping);
         self.stop.cancel();
         self.tasks.end().await;
@@ -143,6 +140,22 @@ impl Broker {
 
 /// Bytes that a pipe holds in each direction.
 const PIPE: usize = 256 * 1024;
+
+/// Opens a connection inside the process: closed already if the broker has stopped.
+fn open_pipe(
+    api: Option<Arc<Api>>,
+    limits: &Arc<ConnectionLimits>,
+    tasks: &Tasks,
+    stop: &CancellationToken,
+) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(PIPE);
+    if let Some(api) = api {
+        let (limits, stop) = (limits.clone(), stop.clone());
+        let share = ConnectionShare { memory: limits.memory.take(CONNECTION_BYTES), slot: None };
+        tasks.spawn("a connection", async move { run(Stream::InProcess(far), share, api, limits, stop).await });
+    }
+    near
+}
 
 /// Makes everything durable for a clean stop.
 fn close(state: &BrokerState) -> Result<(), String> {
@@ -207,8 +220,13 @@ impl BrokerBuilder {
         self
     }
 
-    /// Starts the broker.
-    pub async fn start(self) -> Result<Broker, StartError> {
+    /// Starts the broker. The future is boxed, so that this crate compiles its code once: each crate that awaits a plain
+    /// future compiles all that it runs again.
+    pub fn start(self) -> BoxFuture<'static, Result<Broker, StartError>> {
+        Box::pin(self.open())
+    }
+
+    async fn open(self) -> Result<Broker, StartError> {
         let Self { settings, set_log_level, disk, logs, metadata, clock, index } = self;
         let config = settings.broker.clone();
         config.check()?;
