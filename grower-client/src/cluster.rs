@@ -6,6 +6,7 @@ use crate::backoff;
 use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
 use crate::error::{ConnectError, RequestError, single_part};
 use crate::random_name::random_committer;
+use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
     BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, PositionCommit, PositionToCommit, Request, Response,
@@ -90,7 +91,15 @@ impl Cluster {
     }
 
     /// Asks any broker once. A broker that lacks the request gets its older form, if one exists.
-    pub(crate) async fn ask(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
+    /// The future is boxed, so that this crate compiles its code once, and not each crate that awaits an admin's future.
+    pub(crate) fn ask<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<(BrokerConnection, Response), RequestError>> {
+        Box::pin(self.ask_once(request))
+    }
+
+    async fn ask_once(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let connection = self.any_broker().await?;
         let missing = request.kind().feature.and_then(|feature| connection.require(feature).err());
         let response = match (missing, request.for_older_brokers()) {

@@ -9,6 +9,7 @@ use super::{BrokerConnection, Dialer};
 use crate::backoff;
 use crate::error::ConnectError;
 use crate::single_flight::SingleFlight;
+use futures_core::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,7 +57,16 @@ impl ConnectionPool {
         if let Some(connection) = entry.current() {
             return Ok(connection);
         }
-        entry.dialing.run(self.dial(&entry, address)).await
+        entry.dialing.run(self.boxed_dial(&entry, address)).await
+    }
+
+    /// Boxed, so that this crate compiles its code once, and not each crate that awaits a connection.
+    fn boxed_dial<'a>(
+        &'a self,
+        entry: &'a PoolEntry,
+        address: &'a Arc<str>,
+    ) -> BoxFuture<'a, Result<BrokerConnection, ConnectError>> {
+        Box::pin(self.dial(entry, address))
     }
 
     async fn dial(&self, entry: &PoolEntry, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {

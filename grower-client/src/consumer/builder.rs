@@ -13,6 +13,7 @@ use crate::error::ConsumeError;
 use crate::gap::Gap;
 use crate::random_name::random_name;
 use crate::record::TopicPartition;
+use futures_core::future::BoxFuture;
 use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,7 +190,11 @@ impl ConsumerBuilder {
     /// others: the reader gets [`ConsumeError::Failed`] once, and reads the partition when it is served again.
     ///
     /// Without a group every topic must exist. In a group, a missing topic is read once it exists.
-    pub async fn build(self) -> Result<Consumer, ConsumeError> {
+    pub fn build(self) -> BoxFuture<'static, Result<Consumer, ConsumeError>> {
+        Box::pin(self.assemble()) // This crate compiles the consumer's tasks, not each crate that awaits this.
+    }
+
+    async fn assemble(self) -> Result<Consumer, ConsumeError> {
         let Self { cluster, group, member, subscribed, assigned, settings } = self;
         let group = group.map(|group| GroupId::new(&group)).transpose()?;
         if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {

@@ -8,6 +8,7 @@ use super::sequence_window::WindowSettings;
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::error::ProduceError;
+use futures_core::future::BoxFuture;
 use grower_protocol::batch::BatchLimits;
 use grower_protocol::compression::Codec;
 use grower_protocol::message::Acks;
@@ -143,7 +144,11 @@ impl ProducerBuilder {
     }
 
     /// Gets a producer id and starts the producer. With acks `none` nothing is sent again, so no id is needed.
-    pub async fn build(self) -> Result<Producer, ProduceError> {
+    pub fn build(self) -> BoxFuture<'static, Result<Producer, ProduceError>> {
+        Box::pin(self.assemble()) // This crate compiles it, not each crate that awaits it.
+    }
+
+    async fn assemble(self) -> Result<Producer, ProduceError> {
         let identity = match self.settings.acks {
             Acks::None => None,
             Acks::Leader | Acks::All => {
