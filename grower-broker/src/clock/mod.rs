@@ -17,7 +17,8 @@ pub trait Clock: Send + Sync {
     /// The time of day. It may be set, in either direction.
     fn wall(&self) -> Timestamp;
 
-    /// The time since a fixed moment of this process. It is never set and never goes back.
+    /// The time since a fixed moment of this process. It is never set and never goes back. Delayed syncs, checkpoints and
+    /// pauses wait for it.
     fn monotonic(&self) -> Duration;
 }
 
