@@ -36,15 +36,15 @@ use serde::{Deserialize, Serialize};
 
 /// The descriptions in answers to admin requests, which clients hand to their users as they are.
 pub mod descriptions {
-    pub use super::admin::{
+    pub use crate::message::admin::{
         ConfigEntry, ConfigSource, LossDescription, PartitionDescription, SegmentDescription, TopicDescription,
     };
-    pub use super::backup::{BackupDescription, BackupMade, BackupState};
-    pub use super::broker::{
+    pub use crate::message::backup::{BackupDescription, BackupMade, BackupState};
+    pub use crate::message::broker::{
         BrokerDescription, DiskDescription, FsyncDescription, SettingEntry, SettingSource, TopicTraffic, Traffic,
         UsedUp,
     };
-    pub use super::group::{
+    pub use crate::message::group::{
         CommitTime, CommittedOffset, CommittedPosition, GroupDescription, GroupMemory, GroupState, Holding,
         MemberDescription, RefusedGrowth, TopicPartitions,
     };
