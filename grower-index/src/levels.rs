@@ -6,8 +6,8 @@ use crate::{IndexEntry, Interval, SearchTarget, SegmentIndex};
 /// How many entries make a run: 8 KiB of the file, which the kernel copies in about a microsecond.
 const RUN_LENGTH: usize = 256;
 
-/// Entries in two levels. The last one or two runs stay in memory whole, since most readers are near the end. Of each
-/// earlier run only the first entry stays, once the run is in the file.
+/// Entries in two levels. The last one or two runs stay in memory whole, since most readers are near the end. An
+/// earlier run keeps its first entry only, once it is in the file.
 #[derive(Debug)]
 pub(crate) struct Levels {
     run_length: usize,

@@ -1,5 +1,4 @@
-//! The index of the segment that is written: little memory whatever it covers, and no record is missed when the rest of it
-//! cannot be read.
+//! The index of the active segment: it takes little memory, and no record is missed if the rest of it cannot be read.
 
 mod log_kit;
 

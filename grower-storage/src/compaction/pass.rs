@@ -86,7 +86,7 @@ impl Compaction {
             return Err(CompactionError::Stopped);
         }
         let expected = Expectations { seed: Some(self.sealed.seed), epochs: &self.sealed.epochs };
-        let start = LogPosition { bytes: 0, offset: segment.base };
+        let start = LogPosition::start_of(segment.base);
         let damage = inspect(segment, start, segment.end_position(), &expected)?;
         damage.into_iter().next().map_or(Ok(()), |damage| Err(damaged(segment, damage)))
     }
@@ -187,7 +187,7 @@ impl CompactionPass {
             changed: 1 < old.len(),
         };
         for segment in old {
-            let start = LogPosition { bytes: 0, offset: segment.base };
+            let start = LogPosition::start_of(segment.base);
             for_each_batch(segment, start, go_on, |batch| {
                 let whole = batch.clone();
                 let done = filter.push(batch).map_err(|error| unreadable(segment, &whole, &error))?;

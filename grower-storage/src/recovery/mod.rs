@@ -2,7 +2,7 @@
 //!
 //! A table (`decide`) judges each observation; the rest of this module observes and acts. Only bytes above the known
 //! durable end are read. Everything below it was durable once: damage there is corruption, and is found when it is
-//! read, by the scrubber or by `verify`. Corruption changes no file. Recovery syncs whatever it takes into service: a
+//! read, by the scrubber or by `verify`. Corruption changes no file. Recovery syncs all that it takes into service: a
 //! second crash must not take back records that were read after the first.
 
 mod cut;

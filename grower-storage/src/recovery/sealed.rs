@@ -107,7 +107,7 @@ fn rebuild(
         index.extend(entry.iter().flat_map(IndexEntry::encode));
         segment.index_stored(index.len() as u64); // It is searched once complete, from its bytes.
     };
-    let mut scanner = Scanner::new(&segment, ScanMode::Content, LogPosition { bytes: 0, offset: base }, end_position);
+    let mut scanner = Scanner::new(&segment, ScanMode::Content, LogPosition::start_of(base), end_position);
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) => put(segment.note(&found.indexed_batch(base), 0)),

@@ -76,7 +76,7 @@ impl<'a> KnownBefore<'a> {
         let durable = by_index.max(here.map_or(0, |durable| durable.position));
         let checked = here.map(|durable| LogPosition { bytes: durable.position, offset: durable.end });
         let positions = || index.sound().map(end_position).chain(checked);
-        let start = LogPosition { bytes: 0, offset: base };
+        let start = LogPosition::start_of(base);
         let below = positions().filter(|known| known.bytes <= durable.min(length));
         let trusted = below.max_by_key(|known| known.bytes).unwrap_or(start);
         let above = positions().filter(|known| durable <= known.bytes);

@@ -98,7 +98,7 @@ struct NewLog<'a> {
 
 impl NewLog<'_> {
     fn copy_sound(&mut self, old: &Segment) -> Result<(), AcceptLossError> {
-        let start = LogPosition { bytes: 0, offset: old.base };
+        let start = LogPosition::start_of(old.base);
         let mut scanner = Scanner::new(old, ScanMode::Content, start, old.end_position());
         while let Some(item) = scanner.next_item()? {
             let ScanItem::Batch(found) = item else { continue };
@@ -155,7 +155,7 @@ fn index(
     let check = Segment::growing(base, log.clone(), Box::new(DenseIndex::new(0)));
     check.set_end_position(end_position);
     let segment = Segment::growing(base, log, IndexFactory::sparse(INDEX_INTERVAL).make(seed));
-    let mut scanner = Scanner::new(&check, ScanMode::Content, LogPosition { bytes: 0, offset: base }, end_position);
+    let mut scanner = Scanner::new(&check, ScanMode::Content, LogPosition::start_of(base), end_position);
     let mut entries = Vec::new();
     while let Some(item) = scanner.next_item()? {
         match item {

@@ -28,7 +28,7 @@ pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Time
 
 /// Reads the headers of a sealed segment.
 pub(crate) fn earliest(segment: &Segment) -> Result<Option<Timestamp>, DiskError> {
-    let start = LogPosition { bytes: 0, offset: segment.base };
+    let start = LogPosition::start_of(segment.base);
     let mut scanner = Scanner::new(segment, ScanMode::Headers, start, segment.end_position());
     let mut horizon = None;
     while let Some(item) = scanner.next_item()? {

@@ -58,7 +58,7 @@ enum Index {
 impl Segment {
     /// The active segment, or one that is being rebuilt.
     pub(crate) fn growing(base: Offset, file: SharedFile, index: Box<dyn GrowingIndex>) -> Self {
-        let end_position = LogPosition { bytes: 0, offset: base };
+        let end_position = LogPosition::start_of(base);
         Self::new(base, FileOnDemand::held(file), end_position, None, Index::Growing(index, None))
     }
 

@@ -23,6 +23,13 @@ pub(crate) struct LogPosition {
     pub(crate) offset: Offset,
 }
 
+impl LogPosition {
+    /// The start of a segment.
+    pub(crate) fn start_of(base: Offset) -> Self {
+        Self { bytes: 0, offset: base }
+    }
+}
+
 /// How closely a scan looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScanMode {

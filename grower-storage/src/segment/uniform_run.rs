@@ -137,7 +137,7 @@ mod tests {
     fn check(of: impl FnOnce(&mut UniformRun<'_>), offset: u64) -> (Option<u64>, Option<u64>) {
         let (file, length) = file();
         let file = FileOnDemand::held(file);
-        let start = LogPosition { bytes: 0, offset: Offset::ZERO };
+        let start = LogPosition::start_of(Offset::ZERO);
         let mut run = UniformRun { file: &file, start, length, offsets: 1, batches: 4, times: Some(9..13) };
         of(&mut run);
         let found = run.at_offset(Offset::new(offset)).unwrap();

@@ -46,7 +46,7 @@ pub fn dump(disk: &dyn Disk, path: &Path, mut each: impl FnMut(Dumped) -> Contro
     let segment = Segment::growing(base, file, Box::new(DenseIndex::new(0)));
     let until = LogPosition { bytes: length, offset: Offset::MAX };
     segment.set_end_position(until);
-    let mut scanner = Scanner::new(&segment, ScanMode::Content, LogPosition { bytes: 0, offset: base }, until);
+    let mut scanner = Scanner::new(&segment, ScanMode::Content, LogPosition::start_of(base), until);
     while let Some(item) = scanner.next_item()? {
         let dumped = match item {
             ScanItem::Batch(found) => {

@@ -163,7 +163,7 @@ impl PartitionCheck<'_> {
     }
 
     fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut VerifyReport) -> Result<(), DiskError> {
-        let start = LogPosition { bytes: 0, offset: segment.base };
+        let start = LogPosition::start_of(segment.base);
         let expected = Expectations { seed: self.state.seed, epochs: &self.state.epochs };
         let path = segment.file.path();
         for damage in inspect(segment, start, until, &expected)? {
