@@ -37,7 +37,7 @@ pub(crate) struct HoldingMember {
     pub(crate) giving_up: bool,
 }
 
-type TopicIdPartition = (TopicId, PartitionId);
+type PartitionOfTopicId = (TopicId, PartitionId);
 
 /// Maps topic ids to names.
 pub(crate) async fn topic_names(admin: &Admin) -> Result<BTreeMap<TopicId, TopicName>, AdminError> {
@@ -99,7 +99,7 @@ async fn losses(admin: &Admin, group: &GroupDescription) -> Result<Losses, Admin
     Ok(positions.into_iter().filter_map(|at| Some(((at.topic, at.partition), at.lost_from?))).collect())
 }
 
-type Losses = BTreeMap<TopicIdPartition, Offset>;
+type Losses = BTreeMap<PartitionOfTopicId, Offset>;
 
 /// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
 async fn spans(admin: &Admin, places: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
@@ -133,11 +133,11 @@ struct GroupPosition {
 
 impl GroupPosition {
     fn of(group: &GroupDescription, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
-        let committed: BTreeMap<TopicIdPartition, Offset> =
+        let committed: BTreeMap<PartitionOfTopicId, Offset> =
             group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
-        let places: BTreeSet<&TopicIdPartition> = committed.keys().chain(owners.keys()).collect();
-        let position = |place: &TopicIdPartition| {
+        let places: BTreeSet<&PartitionOfTopicId> = committed.keys().chain(owners.keys()).collect();
+        let position = |place: &PartitionOfTopicId| {
             let (topic, committed) = (names.get(&place.0)?.clone(), committed.get(place).copied());
             let (lost_from, owner) = (losses.get(place).copied(), owners.get(place).cloned());
             Some(Self { topic, partition: place.1, committed, lost_from, owner })
@@ -157,7 +157,7 @@ impl GroupPosition {
     }
 }
 
-fn owners(group: &GroupDescription) -> BTreeMap<TopicIdPartition, HoldingMember> {
+fn owners(group: &GroupDescription) -> BTreeMap<PartitionOfTopicId, HoldingMember> {
     let held = group.members.iter().flat_map(|member| member.holds.iter().map(move |held| (member, held)));
     held.map(|(member, held)| {
         let owner = HoldingMember { member: member.member.to_string(), since: held.since, giving_up: held.giving_up };

@@ -6,7 +6,7 @@
 //! its own if a check that began after its arrival covers it.
 
 use super::fetch::read_failure;
-use super::{Api, Burst, Call};
+use super::{Api, Burst, RequestContext};
 use crate::background;
 use crate::metrics::RequestTimer;
 use crate::partition::{DamageCheck, Partition};
@@ -39,7 +39,7 @@ impl Api {
         self: &Arc<Self>,
         timer: RequestTimer,
         report: ReportDamage,
-        call: Call,
+        call: RequestContext,
         burst: &mut Burst,
     ) {
         let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());

@@ -2,7 +2,7 @@
 //! and another request waits for memory, it is answered as it is: its client asks again, and queues behind the others.
 
 use super::burst::Burst;
-use super::{Api, Call};
+use super::{Api, RequestContext};
 use crate::disk_failure::code_of;
 use crate::metrics::{RequestClass, RequestTimer};
 use crate::partition::Partition;
@@ -43,7 +43,7 @@ impl Api {
         mut timer: RequestTimer,
         request: FetchAfter,
         form: FetchForm,
-        call: Call,
+        call: RequestContext,
         burst: &mut Burst,
     ) {
         let gathered = self.gather(&request);

@@ -1,6 +1,6 @@
 //! Consumer groups: requests to the coordinator.
 
-use super::{Answered, Api, Burst, Call, Peer};
+use super::{Answered, Api, Burst, Peer, RequestContext};
 use crate::group::state::GroupCommit;
 use crate::group::{HeartbeatSender, QueueTicket};
 use crate::metrics::{RequestClass, RequestTimer};
@@ -13,7 +13,13 @@ type Partitions = Vec<(TopicId, PartitionId)>;
 
 impl Api {
     /// Answers a heartbeat. While its answer waits, it takes no slot from other requests.
-    pub(super) fn heartbeat(self: &Arc<Self>, timer: RequestTimer, beat: Heartbeat, call: Call, burst: &mut Burst) {
+    pub(super) fn heartbeat(
+        self: &Arc<Self>,
+        timer: RequestTimer,
+        beat: Heartbeat,
+        call: RequestContext,
+        burst: &mut Burst,
+    ) {
         let (ticket, mut session) = (self.state.groups.enter(&beat.group), self.state.groups.guard_session(&beat));
         let (mut reply, api, peer) = (burst.reply(call.correlation, call.permit, timer), self.clone(), call.peer);
         self.state.tasks.spawn("a heartbeat", async move {

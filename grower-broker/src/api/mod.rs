@@ -45,7 +45,7 @@ pub(crate) struct Api {
 }
 
 /// A request without its message.
-pub(crate) struct Call {
+pub(crate) struct RequestContext {
     pub(crate) correlation: Correlation,
     pub(crate) permit: Permit,
     pub(crate) attachment: BytesMut,
@@ -66,7 +66,7 @@ impl Api {
 
     /// Handles one request. A row names the metric that its time counts towards, and its handler. Handlers of the first block
     /// answer by themselves, with the burst or later. All others run as tasks: they touch metadata, groups or the disk.
-    pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
+    pub(crate) fn handle(self: &Arc<Self>, request: Request, call: RequestContext, burst: &mut Burst) {
         if let Err(failure) = request.check_parts() {
             self.state.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
@@ -133,7 +133,7 @@ impl Api {
         self.state.tasks.spawn("a request", async move { reply.send(&response(&health, answer.await)) });
     }
 
-    fn hello(&self, _timer: RequestTimer, hello: &Hello, call: Call, burst: &mut Burst) {
+    fn hello(&self, _timer: RequestTimer, hello: &Hello, call: RequestContext, burst: &mut Burst) {
         let ours = Feature::ours();
         let unknown_features = Feature::missing(&hello.features, &ours);
         tracing::debug!(software = hello.software, version = hello.version, "a client introduced itself");

@@ -5,7 +5,7 @@
 //! busy with the disk, or has to roll, takes its batch later: the thread that serves the connection waits for neither.
 
 use super::burst::{Burst, Reply};
-use super::{Api, Call};
+use super::{Api, RequestContext};
 use crate::critical::CriticalSection;
 use crate::metrics::RequestTimer;
 use crate::partition::{
@@ -54,8 +54,14 @@ struct Written {
 }
 
 impl Api {
-    pub(super) fn produce(self: &Arc<Self>, timer: RequestTimer, request: Produce, call: Call, burst: &mut Burst) {
-        let Call { correlation, permit, attachment, .. } = call;
+    pub(super) fn produce(
+        self: &Arc<Self>,
+        timer: RequestTimer,
+        request: Produce,
+        call: RequestContext,
+        burst: &mut Burst,
+    ) {
+        let RequestContext { correlation, permit, attachment, .. } = call;
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,
             Err(failure) => {

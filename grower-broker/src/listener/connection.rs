@@ -8,7 +8,7 @@
 use super::intake::{Intake, ReceiveOutcome};
 use super::outbox::{ConnectionOutbox, ConnectionShare};
 use super::stream::Stream;
-use crate::api::{Answer, Api, Burst, Call, InFlightLimit, Outbox, Peer, Permit, decoded};
+use crate::api::{Answer, Api, Burst, InFlightLimit, Outbox, Peer, Permit, RequestContext, decoded};
 use crate::background::contained;
 use crate::config::ZeroCopy;
 use crate::descriptors::HttpDescriptors;
@@ -86,7 +86,7 @@ pub(crate) async fn run(
     let peer = Arc::new(Peer::at(address));
     let (source, sink) = stream.split();
     let outbox = Arc::new(ConnectionOutbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
-    let mut connection = Connection {
+    let mut connection = ServedConnection {
         intake: Intake::new(source, &limits),
         peer,
         outbox: outbox.clone(),
@@ -128,7 +128,7 @@ pub(crate) async fn run(
     }
 }
 
-struct Connection {
+struct ServedConnection {
     intake: Intake,
     peer: Arc<Peer>,
     outbox: Arc<ConnectionOutbox>,
@@ -140,7 +140,7 @@ struct Connection {
     limits: Arc<ConnectionLimits>,
 }
 
-impl Connection {
+impl ServedConnection {
     async fn serve(&mut self) -> Result<(), ConnectionEnd> {
         if !self.open().await? {
             return Ok(());
@@ -228,7 +228,7 @@ impl Connection {
             let request: Request = grower_protocol::wire::decode(&frame.message)?;
             permit.fit(request.kind(), head.message);
             let peer = self.peer.clone();
-            let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
+            let call = RequestContext { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
             self.intake.frame_done();
             self.since_yield += head.total;

@@ -42,9 +42,9 @@ pub(super) fn lags(state: &BrokerState, partitions: &[Arc<Partition>]) -> Lags {
     Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), series, left_out }
 }
 
-type Partitions<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
+type PartitionsById<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
 
-fn lag(found: &Partitions<'_>, group: &GroupFigures, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
+fn lag(found: &PartitionsById<'_>, group: &GroupFigures, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
     let partition = found.get(&(at.topic, at.partition))?;
     // Where the log lost what the group has read, its readers go back.
     let lost_from = partition.divergence(at.offset, at.leader_epoch).map(|divergence| divergence.end);

@@ -13,7 +13,7 @@ const PURE: [(&str, &str); 7] = [
     ("grower-storage", "recovery/decide.rs"),
 ];
 
-/// What pure code never names.
+/// Names that pure code never uses.
 const FORBIDDEN: [&str; 8] =
     ["Instant::now", "SystemTime::now", "thread::", "spawn_blocking", "tokio::", "Mutex", "RwLock", "std::fs"];
 

@@ -1,6 +1,6 @@
 //! Consumer groups: sharing, a killed member, idle members, a second group.
 
-use super::reader::{GroupReader, RecordKey, until, until_owned};
+use super::reader::{DemoRecordKey, GroupReader, until, until_owned};
 use super::script::DemoOutput;
 use std::collections::BTreeSet;
 
@@ -26,7 +26,11 @@ pub(super) async fn two_members_one_killed(demo: &mut DemoOutput<'_>) -> anyhow:
     Ok(s2)
 }
 
-fn check_once_each(demo: &mut DemoOutput<'_>, committed: &[RecordKey], taken_over: &[RecordKey]) -> anyhow::Result<()> {
+fn check_once_each(
+    demo: &mut DemoOutput<'_>,
+    committed: &[DemoRecordKey],
+    taken_over: &[DemoRecordKey],
+) -> anyhow::Result<()> {
     let before: BTreeSet<_> = committed.iter().collect();
     let again = taken_over.iter().filter(|place| before.contains(place)).count();
     demo.claim(again == 0, "nothing that was committed is read again")?;
@@ -58,7 +62,7 @@ pub(super) async fn third_and_fourth_member(demo: &mut DemoOutput<'_>, s2: Group
 pub(super) async fn second_group(demo: &mut DemoOutput<'_>) -> anyhow::Result<()> {
     demo.say("\na second group reads everything again from the start")?;
     let mut reader = GroupReader::join(demo.client, "others", "T1", "rainbow").await?;
-    let read: BTreeSet<RecordKey> = reader.read(demo, 18).await?.into_iter().collect();
+    let read: BTreeSet<DemoRecordKey> = reader.read(demo, 18).await?.into_iter().collect();
     reader.consumer.close().await?;
     demo.claim(read.len() == 18, "all 18 records, independent of the first group's commits")
 }

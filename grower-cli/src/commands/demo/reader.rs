@@ -13,7 +13,7 @@ pub(super) const SESSION: Duration = Duration::from_secs(1);
 const BATCH: usize = 3;
 
 /// Identifies a record of the topic.
-pub(super) type RecordKey = (PartitionId, Offset);
+pub(super) type DemoRecordKey = (PartitionId, Offset);
 
 /// A member of a group.
 pub(super) struct GroupReader {
@@ -48,7 +48,7 @@ impl GroupReader {
     }
 
     /// Reads and commits batch by batch until it has `count` records.
-    pub(super) async fn read(&mut self, demo: &mut DemoOutput<'_>, count: usize) -> anyhow::Result<Vec<RecordKey>> {
+    pub(super) async fn read(&mut self, demo: &mut DemoOutput<'_>, count: usize) -> anyhow::Result<Vec<DemoRecordKey>> {
         let began = Instant::now();
         let mut places = Vec::new();
         while places.len() < count {
