@@ -1,4 +1,4 @@
-//! Steps through the records of a batch.
+//! Parses the records of a batch.
 
 mod passing;
 
@@ -11,47 +11,47 @@ use crate::ids::Timestamp;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Why the records of a batch cannot be read although its CRC may be right.
+/// The reason why the records of a batch cannot be read. The batch's CRC may be correct.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordsError {
-    /// The codec's number is none that we know.
+    /// The number of the codec is unknown.
     #[error("unknown compression codec in attributes {attributes:#06x}")]
     UnknownCodec {
-        /// The attributes field.
+        /// The attributes of the batch.
         attributes: u16,
     },
     /// The records could not be decompressed.
     #[error(transparent)]
     Decompress(#[from] DecompressError),
-    /// A record's lengths do not fit the bytes that are there.
-    #[error("record {index} does not fit its batch")]
+    /// The lengths in a record do not fit its bytes.
+    #[error("record {index} is malformed")]
     Malformed {
-        /// Which record, counted from 0.
+        /// The index of the record, from 0.
         index: u32,
     },
-    /// The header promised another number of records.
-    #[error("the header says {header} records, the batch holds {found}")]
+    /// The header's record count differs from the number of records.
+    #[error("the header says {header} records, found {found}")]
     Count {
-        /// As the header says.
+        /// The number in the header.
         header: u32,
-        /// As counted; one more than said stands for any surplus.
+        /// The number of records; `header + 1` stands for any surplus.
         found: u32,
     },
-    /// An offset that does not come after the one before, or lies outside the batch.
-    #[error("record {index} has offset delta {delta}, which is out of place")]
+    /// An offset is not larger than the one before, or lies outside the batch.
+    #[error("offset delta {delta} of record {index} is out of order or out of range")]
     OffsetDelta {
-        /// Which record, counted from 0.
+        /// The index of the record, from 0.
         index: u32,
-        /// The delta as it stands.
+        /// The offset delta.
         delta: i64,
     },
 }
 
-/// The records of one batch, in order. Ends after the first error.
+/// Iterates over the records of one batch in order. The iterator ends after the first error.
 #[derive(Debug)]
 pub struct Records {
     header: BatchHeader,
-    /// The records decompressed.
+    /// The decompressed records.
     bytes: Bytes,
     scanner: RecordScanner,
 }
@@ -61,7 +61,7 @@ impl Records {
         Self { scanner: RecordScanner::new(&header), header, bytes }
     }
 
-    /// What they take of memory: their bytes, decompressed.
+    /// The memory that they take: their decompressed length in bytes.
     pub fn bytes_held(&self) -> usize {
         self.bytes.len()
     }
@@ -106,22 +106,22 @@ impl Iterator for Records {
     }
 }
 
-/// Where the parts of a record lie in the decompressed bytes.
+/// The ranges of a record's parts in the decompressed bytes.
 pub(super) struct RawRecord {
     index: u32,
     pub(super) offset_delta: u32,
     pub(super) timestamp: Timestamp,
     pub(super) key: Option<Range<usize>>,
     pub(super) value: Option<Range<usize>>,
-    /// The headers from their count to the record's end.
+    /// The headers, from their count to the end of the record.
     headers: Range<usize>,
-    /// None are defined; kept as they came.
+    /// The record's attributes. Kafka defines none; a rewrite keeps them.
     pub(super) attributes: Range<usize>,
-    /// From the key's length to the record's end: all that does not depend on its batch.
+    /// The bytes from the key's length to the end of the record, which do not depend on the batch.
     pub(super) content: Range<usize>,
 }
 
-/// The state between two records: no allocation, no copy, every length checked.
+/// The state between two records. The scanner checks every length, allocates nothing and copies nothing.
 #[derive(Debug)]
 pub(super) struct RecordScanner {
     base_timestamp: Timestamp,
@@ -146,7 +146,7 @@ impl RecordScanner {
         }
     }
 
-    /// The next record of `bytes`; `None` after the last one or after an error.
+    /// Parses the next record of `bytes`; `None` after the last one or after an error.
     pub(super) fn next_record(&mut self, bytes: &[u8]) -> Option<Result<RawRecord, RecordsError>> {
         if self.done {
             return None;
@@ -199,7 +199,7 @@ impl RecordScanner {
         Timestamp::from_millis(self.base_timestamp.as_millis().wrapping_add(delta))
     }
 
-    /// Offsets rise within `0..=last_offset_delta`; gaps are what compaction leaves.
+    /// Offset deltas rise within `0..=last_offset_delta`. Compaction leaves gaps.
     fn check_delta(&self, delta: i64) -> Result<u32, RecordsError> {
         let in_place = u32::try_from(delta)
             .ok()
@@ -208,7 +208,7 @@ impl RecordScanner {
     }
 }
 
-/// Reads forward through `all`; `None` as soon as something does not fit.
+/// Reads forward through `all`. Each method returns `None` if the bytes do not fit.
 struct Cursor<'a> {
     all: &'a [u8],
     at: usize,
@@ -229,13 +229,13 @@ impl Cursor<'_> {
         Some(value)
     }
 
-    /// A length and that many bytes.
+    /// Reads a length and that number of bytes.
     fn span(&mut self) -> Option<Range<usize>> {
         let length = usize::try_from(self.varint()?).ok()?;
         self.skip(length)
     }
 
-    /// Like `span`, or the length -1 for none.
+    /// Reads like `span`, but the length -1 means none.
     fn nullable(&mut self) -> Option<Option<Range<usize>>> {
         match self.varint()? {
             -1 => Some(None),
@@ -243,7 +243,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// All headers, which must end where the record ends.
+    /// Reads all headers, which must end at the end of the record.
     fn headers(&mut self) -> Option<()> {
         let count = usize::try_from(self.varint()?).ok()?;
         for _ in 0..count {

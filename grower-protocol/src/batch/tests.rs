@@ -181,7 +181,7 @@ fn a_batch_with_a_wrong_length_is_refused() {
 #[test]
 fn a_wrong_record_count_is_refused() {
     insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"record count 3 is invalid");
-    insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"1 records cannot have 1 as last offset delta");
+    insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"last offset delta 1 does not fit 1 records");
     insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"record count -1 is invalid");
     insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"record count 2147483647 is invalid");
 }
@@ -190,8 +190,8 @@ fn a_wrong_record_count_is_refused() {
 fn overlapping_offset_deltas_are_refused() {
     // Position of the second record's delta: the header, the first record (length 1, attributes 1, time 1, delta 1, key 1,
     // value 4, headers 1), then three bytes of the second.
-    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"record 1 has offset delta 0, which is out of place");
-    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"record 1 has offset delta -2, which is out of place");
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"offset delta 0 of record 1 is out of order or out of range");
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"offset delta -2 of record 1 is out of order or out of range");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_compacted_topic_refuses_a_record_without_a_key() {
 #[test]
 fn a_forged_header_count_is_refused() {
     // The header count of the first record becomes a varint that the record's end cuts off.
-    assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 does not fit its batch");
+    assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 is malformed");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! A batch written down again without some of its records: what compaction does.
+//! Rewrites a batch without some of its records, for compaction.
 //!
-//! Offsets, timestamps, headers and the place in the log never change. A batch that loses its last record still spans the
-//! offsets it had, so that batches follow each other without a hole whatever was dropped from them.
+//! Offsets, timestamps and headers of the remaining records never change. A batch that loses its last record still spans
+//! its old offsets, so batches follow each other without a gap.
 
 use super::header::{CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
 use super::placed::codec;
@@ -12,29 +12,29 @@ use crate::ids::{Offset, Timestamp};
 use bytes::BytesMut;
 use std::ops::ControlFlow;
 
-/// What decides whether a record stays.
+/// The part of a record that compaction decides by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyedRecord<'a> {
-    /// Its position in the partition.
+    /// The record's offset in the partition.
     pub offset: Offset,
-    /// What it is about.
+    /// The key.
     pub key: Option<&'a [u8]>,
-    /// Whether it says that there is nothing any more under its key. A record without a key says so of nothing.
+    /// Whether the record has a key and no value, so that it deletes its key.
     pub is_tombstone: bool,
 }
 
-/// What looking at a batch, or writing it again, may take.
+/// Memory limits for reading or rewriting a batch.
 #[derive(Clone, Copy)]
 pub struct RewriteLimits<'a> {
-    /// The most that the records may grow to when they are decompressed, in bytes. They are never in memory all at once.
+    /// The largest decompressed length of the records in bytes. They are never all in memory at once.
     pub plain_bytes: usize,
-    /// Called before more memory is taken, with all bytes that are then in use beside the batch: windows of the codec, one
+    /// Called before more memory is allocated, with the new total in bytes, without the batch: the codec's windows, one
     /// key, and the new records.
     pub charge: &'a dyn Fn(usize),
 }
 
 impl Batch {
-    /// Looks at the records in order until `each` has seen enough.
+    /// Calls `each` for the records in order until it breaks.
     pub fn for_each_keyed_record(
         &self,
         limits: RewriteLimits<'_>,
@@ -48,8 +48,8 @@ impl Batch {
         Ok(())
     }
 
-    /// The batch with the records that `keep` chooses, compressed as it was. With a delete horizon its header says from
-    /// when on its tombstones may be dropped; without one a horizon that the batch had is taken off.
+    /// Returns the batch with only the records that `keep` chooses, compressed with the same codec. A delete horizon sets
+    /// the time after which its tombstones may be dropped; none removes the horizon of the batch.
     pub fn keep_keyed_records(
         &self,
         limits: RewriteLimits<'_>,
@@ -110,7 +110,7 @@ impl Batch {
     }
 }
 
-/// Shows each record, and keeps none.
+/// Calls `each` for every record and keeps none.
 struct EachRecord<'a, F> {
     batch: &'a Batch,
     each: F,
@@ -134,16 +134,16 @@ impl<F: FnMut(&KeyedRecord<'_>) -> ControlFlow<()>> Keeper for EachRecord<'_, F>
     fn write(&mut self, _: &[u8]) {}
 }
 
-/// The records that stay, as they are encoded.
+/// Encodes the records that stay.
 struct KeptRecords<'a, F> {
     batch: &'a Batch,
     keep: F,
     limits: RewriteLimits<'a>,
     window: usize,
     charged: usize,
-    /// Length of the longest key that was held.
+    /// Length of the longest key held in memory so far.
     key: usize,
-    /// The first record's, unless something else is said before it.
+    /// The base timestamp of the new batch. If it is not given, the first kept record sets it.
     base_timestamp: Option<Timestamp>,
     max_timestamp: Option<Timestamp>,
     count: u32,
@@ -160,7 +160,7 @@ impl<F> KeptRecords<'_, F> {
     }
 }
 
-/// Pieces in which content is compressed, so that the memory for each can be charged before.
+/// Content is compressed in pieces of this size, so that the memory for each is charged first.
 const PIECE: usize = 64 << 10;
 
 impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
@@ -197,7 +197,7 @@ impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
 }
 
 impl Batch {
-    /// The same place in the log without a record in it.
+    /// Returns a batch without records that spans the same offsets.
     pub fn emptied(&self) -> Self {
         let header = self.header();
         let changed = BatchHeader {
@@ -209,8 +209,8 @@ impl Batch {
         encode(&changed, &[])
     }
 
-    /// The same records in a batch that spans all offsets up to `next_offset`, of no producer: its sequence numbers would
-    /// no longer be those that were sent. None if a batch cannot span so many.
+    /// Returns a batch with the same records that spans all offsets up to `next_offset`; none if a batch cannot span them.
+    /// It has no producer, because its sequence numbers would differ from those that the producer sent.
     pub fn extended_to(&self, next_offset: Offset) -> Option<Self> {
         let header = self.header();
         let last = next_offset.since(header.base_offset).checked_sub(1)?;
@@ -220,7 +220,7 @@ impl Batch {
     }
 }
 
-/// A batch with this header, whose length and CRC are made right.
+/// Encodes a batch with this header, and sets its length and CRC.
 fn encode(header: &BatchHeader, records: &[u8]) -> Batch {
     let total_length = HEADER_LENGTH + records.len();
     let mut bytes = BytesMut::with_capacity(total_length);
@@ -233,7 +233,7 @@ fn encode(header: &BatchHeader, records: &[u8]) -> Batch {
 }
 
 impl BatchHeader {
-    /// The header's bytes; those of the CRC come after the records are known.
+    /// Encodes the header with 0 for the CRC, which covers the records too.
     fn encode(&self) -> [u8; HEADER_LENGTH] {
         let length = i32::try_from(self.total_length - LENGTH_COUNTS_FROM).expect("a batch is smaller than 2 GiB");
         let sequence = self.producer.and_then(|stamp| stamp.base_sequence).map_or(-1, |first| first.to_wire());

@@ -1,4 +1,4 @@
-//! A producer's batch on its way into a log: checked all through, without offsets yet.
+//! A producer's batch with every record checked, before it gets its offsets.
 
 use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
@@ -8,81 +8,82 @@ use crate::compression::{Codec, DecompressError, Plain};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use bytes::BytesMut;
 
-/// What a log accepts of its producers.
+/// The limits of a log for producers' batches.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
-    /// The largest batch in bytes as sent, header included.
+    /// The largest batch in bytes as sent, including the header.
     pub batch_bytes_max: usize,
-    /// The largest batch in bytes after decompression.
+    /// The largest decompressed length of the records in bytes.
     pub plain_bytes_max: usize,
-    /// No record may be later than this: one far-future timestamp would hold up retention and blind lookups by time.
+    /// The latest timestamp. A record in the far future would delay retention and hide later records from time lookups.
     pub timestamp_max: Timestamp,
-    /// Every record must have a key (compacted topics).
+    /// Whether every record needs a key, as in compacted topics.
     pub key_required: bool,
 }
 
 impl BatchLimits {
-    /// How far a batch may grow when it is decompressed for its check, as a multiple of its topic's `max.message.bytes`.
-    /// Producers know it too, and keep their batches under it.
+    /// The largest decompressed length of a batch, as a multiple of its topic's `max.message.bytes`. Producers apply the
+    /// same limit.
     pub const INFLATION_MAX: usize = 16;
 }
 
-/// A batch that a log may append: CRC right, every record walked, deltas dense, maximum timestamp true.
+/// A batch that a log may append: its CRC is correct, its records are valid with dense offset deltas, and its maximum
+/// timestamp is that of its records.
 #[derive(Debug)]
 pub struct UnplacedBatch {
     header: BatchHeader,
     bytes: BytesMut,
 }
 
-/// Why a producer's batch was refused. Nothing of it was stored; sending it again changes nothing.
+/// The reason why a producer's batch is refused. Nothing of it is stored, and a retry fails too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientBatchError {
-    /// Damaged or not a batch.
+    /// The bytes are damaged or not a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// Its records cannot be read.
+    /// The records cannot be read.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// Too large.
+    /// The batch is too large.
     #[error("the batch has {found} bytes, the topic takes {limit} (max.message.bytes)")]
     TooLarge {
-        /// Its size.
+        /// The length in bytes.
         found: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Something only brokers write.
+    /// The batch has an attribute that only brokers write.
     #[error("a producer cannot write {what}")]
     Reserved {
-        /// What it was.
+        /// The attribute.
         what: &'static str,
     },
-    /// No record at all, or offsets with gaps.
-    #[error("{count} records cannot have {last_offset_delta} as last offset delta")]
+    /// The batch has no records, or its offsets have gaps.
+    #[error("last offset delta {last_offset_delta} does not fit {count} records")]
     NotDense {
-        /// By the header.
+        /// The record count in the header.
         count: u32,
-        /// By the header.
+        /// The last offset delta in the header.
         last_offset_delta: u32,
     },
-    /// A producer id without a sequence.
-    #[error("an idempotent batch needs a sequence")]
+    /// The batch has a producer id, but no sequence number.
+    #[error("a batch with a producer id needs a sequence number")]
     NoSequence,
-    /// A timestamp too far ahead.
+    /// A timestamp is too far in the future.
     #[error("timestamp {found} is later than {limit}: is the producer's clock right?")]
     Timestamp {
-        /// The record's, in milliseconds.
+        /// The timestamp of the record.
         found: Timestamp,
-        /// The latest allowed.
+        /// The latest timestamp allowed.
         limit: Timestamp,
     },
-    /// A record without a key where each needs one.
+    /// A record has no key in a topic that requires keys.
     #[error("the topic is compacted: every record needs a key")]
     NoKey,
 }
 
 impl ClientBatchError {
-    /// Whether the batch was refused for its size alone, as sent or decompressed: smaller ones may be taken.
+    /// Whether only the size, as sent or decompressed, is the reason. Smaller batches may be accepted.
     pub fn is_too_large(&self) -> bool {
         matches!(
             self,
@@ -92,14 +93,14 @@ impl ClientBatchError {
 }
 
 impl UnplacedBatch {
-    /// What [`UnplacedBatch::check`] of these bytes takes of memory beside them: a decoder's window.
+    /// The memory in bytes that [`UnplacedBatch::check`] takes for these bytes: the window of their decoder.
     pub fn check_takes(bytes: &[u8], limits: &BatchLimits) -> usize {
         let codec = BatchHeader::parse(bytes).ok().and_then(|header| codec(&header).ok());
         let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
         codec.map_or(0, |codec| Plain::held(codec, packed, limits.plain_bytes_max))
     }
 
-    /// Takes exactly one batch as a producer sent it and checks all of it.
+    /// Checks exactly one batch of a producer, including every record.
     pub fn check(bytes: BytesMut, limits: &BatchLimits) -> Result<Self, ClientBatchError> {
         if limits.batch_bytes_max < bytes.len() {
             return Err(ClientBatchError::TooLarge { found: bytes.len(), limit: limits.batch_bytes_max });
@@ -114,28 +115,31 @@ impl UnplacedBatch {
         Ok(batch)
     }
 
-    /// Wraps what a [`super::BatchBuilder`] of ours has just built.
+    /// Wraps the output of a [`super::BatchBuilder`].
+    ///
+    /// # Panics
+    /// If `bytes` do not begin with a batch header.
     pub fn built(bytes: BytesMut) -> Self {
         let header = BatchHeader::parse(&bytes).expect("the builder writes sound headers");
         Self { header, bytes }
     }
 
-    /// Takes back a batch that was placed, and did not come into the log after all. Copies it.
+    /// Copies a batch whose append failed, so that it can get other offsets.
     pub fn displaced(batch: &Batch) -> Self {
         Self { header: *batch.header(), bytes: BytesMut::from(&batch.bytes()[..]) }
     }
 
-    /// The header; its base offset means nothing yet.
+    /// The header. Its base offset is not assigned yet.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// The batch in memory of its own: what it was received in is free for other uses.
+    /// Copies the batch to its own memory, which releases the receive buffer.
     pub fn detached(self) -> Self {
         Self { bytes: BytesMut::from(&self.bytes[..]), ..self }
     }
 
-    /// Gives the batch its offsets. Neither field is covered by the CRC.
+    /// Sets the base offset and the leader epoch. The CRC covers neither.
     pub fn place(mut self, base_offset: Offset, epoch: LeaderEpoch) -> Batch {
         self.bytes[0..8].copy_from_slice(&base_offset.to_wire().to_be_bytes());
         self.bytes[12..16].copy_from_slice(&epoch.to_wire().to_be_bytes());
@@ -144,7 +148,7 @@ impl UnplacedBatch {
         Batch::trusted(self.header, self.bytes.freeze())
     }
 
-    /// Time lookups and retention trust the header's maximum, so it must be the records' own.
+    /// Corrects the maximum timestamp, which time lookups and retention trust.
     fn correct_max_timestamp(&mut self, true_max: Timestamp) {
         self.bytes[35..43].copy_from_slice(&true_max.as_millis().to_be_bytes());
         let crc = crc32c(&self.bytes[CRC_COVERS_FROM..]);
@@ -179,13 +183,13 @@ fn check_header(header: &BatchHeader) -> Result<(), ClientBatchError> {
     }
 }
 
-/// Walks every record; returns the largest timestamp. Deltas that rise through `0..count` are `0..count`. What is
-/// compressed passes through a decoder's window: a batch that inflates takes no memory to speak of.
+/// Checks every record and returns the largest timestamp. The scanner checks that `count` deltas rise below `count`, so
+/// they are dense. Compressed records pass through a decoder's window, so a decompression bomb takes little memory.
 fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Result<Timestamp, ClientBatchError> {
     let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
     let mut scanner = RecordScanner::new(header);
     let mut latest = Timestamp::MIN;
-    let mut look = |timestamp: Timestamp, has_key: bool| {
+    let mut check = |timestamp: Timestamp, has_key: bool| {
         latest = latest.max(timestamp);
         if limits.key_required && !has_key { Err(ClientBatchError::NoKey) } else { Ok(()) }
     };
@@ -193,14 +197,14 @@ fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Re
         Codec::None => {
             while let Some(record) = scanner.next_record(packed) {
                 let record = record?;
-                look(record.timestamp, record.key.is_some())?;
+                check(record.timestamp, record.key.is_some())?;
             }
         }
         codec => {
             let plain = Plain::new(codec, packed, limits.plain_bytes_max);
             let mut plain = plain.map_err(RecordsError::from)?;
             while let Some(record) = scanner.pass(&mut plain)? {
-                look(record.timestamp, record.has_key)?;
+                check(record.timestamp, record.has_key)?;
             }
         }
     }

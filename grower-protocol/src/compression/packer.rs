@@ -1,22 +1,22 @@
-//! Compresses bytes that come a piece at a time, so that all of them need not be in memory at once.
+//! Compresses bytes a piece at a time, so that not all of them are in memory at once.
 
-use super::{Codec, compress, snappy};
+use super::{Codec, INFALLIBLE, compress, snappy};
 use std::io::Write;
 
-/// Up to so many bytes are compressed at once: for few bytes, a stream's encoder costs more than they do.
-const AT_ONCE: usize = 256 << 10;
+/// Up to this length, bytes are compressed at once: a streaming encoder takes more memory than they do.
+const AT_ONCE_MAX: usize = 256 << 10;
 
-/// Bytes that an encoder takes while it has a stream to make, at most: a window and tables.
-const ENCODER: usize = 5 << 20;
+/// The most memory in bytes that a streaming encoder takes: a window and tables.
+const ENCODER_BYTES: usize = 5 << 20;
 
-/// What was not compressed yet, and from [`AT_ONCE`] on an encoder.
+/// Holds bytes up to [`AT_ONCE_MAX`] uncompressed, and uses a streaming encoder for more.
 pub(crate) struct Packer {
     codec: Codec,
-    waiting: Vec<u8>,
+    pending: Vec<u8>,
     stream: Option<PackerStream>,
 }
 
-/// An encoder and what came out of it.
+/// A streaming encoder with its output.
 enum PackerStream {
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
     Snappy(Box<snappy::SnappyPacker>),
@@ -24,46 +24,44 @@ enum PackerStream {
     Zstd(zstd::Encoder<'static, Vec<u8>>),
 }
 
-const NEVER: &str = "writing to memory does not fail";
-
 impl Packer {
     pub(crate) fn new(codec: Codec) -> Self {
-        Self { codec, waiting: Vec::new(), stream: None }
+        Self { codec, pending: Vec::new(), stream: None }
     }
 
     pub(crate) fn write(&mut self, plain: &[u8]) {
-        if self.stream.is_none() && AT_ONCE < self.waiting.len() + plain.len() {
+        if self.stream.is_none() && AT_ONCE_MAX < self.pending.len() + plain.len() {
             self.stream = PackerStream::new(self.codec);
             if let Some(stream) = &mut self.stream {
-                stream.write(&std::mem::take(&mut self.waiting));
+                stream.write(&std::mem::take(&mut self.pending));
             }
         }
         match &mut self.stream {
             Some(stream) => stream.write(plain),
-            None => self.waiting.extend_from_slice(plain),
+            None => self.pending.extend_from_slice(plain),
         }
     }
 
-    /// Bytes that it takes once `more` were written, the batch that is made of them included. A vector that grows takes
-    /// three times what is in it for a moment.
+    /// The memory in bytes that it takes after `more` bytes are written, including the finished batch. A growing vector
+    /// takes three times its length for a moment.
     pub(crate) fn held_after(&self, more: usize) -> usize {
-        let streams = self.codec != Codec::None && AT_ONCE < self.waiting.len() + more;
-        let encoder = if streams || self.stream.is_some() { ENCODER } else { 0 };
-        let length = self.stream.as_ref().map_or(self.waiting.len(), PackerStream::packed_length);
+        let streams = self.codec != Codec::None && AT_ONCE_MAX < self.pending.len() + more;
+        let encoder = if streams || self.stream.is_some() { ENCODER_BYTES } else { 0 };
+        let length = self.stream.as_ref().map_or(self.pending.len(), PackerStream::packed_length);
         encoder + 3 * (length + more)
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
         match self.stream {
             Some(stream) => stream.finish(),
-            None if self.codec == Codec::None => self.waiting,
-            None => compress(self.codec, &self.waiting),
+            None if self.codec == Codec::None => self.pending,
+            None => compress(self.codec, &self.pending),
         }
     }
 }
 
 impl PackerStream {
-    /// None without compression.
+    /// Returns the encoder of a codec; none for [`Codec::None`].
     fn new(codec: Codec) -> Option<Self> {
         let packed = Vec::new();
         match codec {
@@ -73,16 +71,16 @@ impl PackerStream {
             }
             Codec::Snappy => Some(Self::Snappy(Box::default())),
             Codec::Lz4 => Some(Self::Lz4(Box::new(lz4_flex::frame::FrameEncoder::new(packed)))),
-            Codec::Zstd => Some(Self::Zstd(zstd::Encoder::new(packed, super::ZSTD_LEVEL).expect(NEVER))),
+            Codec::Zstd => Some(Self::Zstd(zstd::Encoder::new(packed, super::ZSTD_LEVEL).expect(INFALLIBLE))),
         }
     }
 
     fn write(&mut self, plain: &[u8]) {
         match self {
-            Self::Gzip(encoder) => encoder.write_all(plain).expect(NEVER),
+            Self::Gzip(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
             Self::Snappy(packer) => packer.write(plain),
-            Self::Lz4(encoder) => encoder.write_all(plain).expect(NEVER),
-            Self::Zstd(encoder) => encoder.write_all(plain).expect(NEVER),
+            Self::Lz4(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
+            Self::Zstd(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
         }
     }
 
@@ -97,10 +95,10 @@ impl PackerStream {
 
     fn finish(self) -> Vec<u8> {
         match self {
-            Self::Gzip(encoder) => encoder.finish().expect(NEVER),
+            Self::Gzip(encoder) => encoder.finish().expect(INFALLIBLE),
             Self::Snappy(packer) => packer.finish(),
-            Self::Lz4(encoder) => encoder.finish().expect(NEVER),
-            Self::Zstd(encoder) => encoder.finish().expect(NEVER),
+            Self::Lz4(encoder) => encoder.finish().expect(INFALLIBLE),
+            Self::Zstd(encoder) => encoder.finish().expect(INFALLIBLE),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Snappy as Kafka's clients frame it: the header of the xerial library, then blocks with a length each.
+//! Snappy in the framing of Kafka's clients: the header of the xerial library, then blocks, each with its length.
 //!
 //! ```text
 //! 0x82 'SNAPPY' 0 | version i32 = 1 | compatible i32 = 1 | (length i32, raw block)..
 //! ```
-//! Some clients send one raw block without any frame; it is read as well.
+//! Some clients send one raw block without this framing. The decoder accepts it too.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
 const MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const HEADER_LENGTH: usize = 16;
-/// Plain bytes in a block, as the other implementations have it.
+/// Uncompressed length of a block, as in other implementations.
 const BLOCK: usize = 32 * 1024;
 
 pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
@@ -19,35 +19,35 @@ pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
     packer.finish()
 }
 
-/// Compresses block after block.
+/// Compresses bytes block by block.
 pub(crate) struct SnappyPacker {
     packed: Vec<u8>,
-    /// Less than a block.
-    waiting: Vec<u8>,
+    /// The uncompressed bytes of an incomplete block: `pending.len() < BLOCK`.
+    pending: Vec<u8>,
     encoder: snap::raw::Encoder,
 }
 
 impl Default for SnappyPacker {
     fn default() -> Self {
         let packed = [&MAGIC[..], &1i32.to_be_bytes(), &1i32.to_be_bytes()].concat();
-        Self { packed, waiting: Vec::new(), encoder: snap::raw::Encoder::new() }
+        Self { packed, pending: Vec::new(), encoder: snap::raw::Encoder::new() }
     }
 }
 
 impl SnappyPacker {
     pub(super) fn write(&mut self, mut plain: &[u8]) {
-        while BLOCK <= self.waiting.len() + plain.len() {
-            let (fits, rest) = plain.split_at(BLOCK - self.waiting.len());
-            self.waiting.extend_from_slice(fits);
-            self.pack_waiting();
+        while BLOCK <= self.pending.len() + plain.len() {
+            let (fits, rest) = plain.split_at(BLOCK - self.pending.len());
+            self.pending.extend_from_slice(fits);
+            self.pack_pending();
             plain = rest;
         }
-        self.waiting.extend_from_slice(plain);
+        self.pending.extend_from_slice(plain);
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
-        if !self.waiting.is_empty() {
-            self.pack_waiting();
+        if !self.pending.is_empty() {
+            self.pack_pending();
         }
         self.packed
     }
@@ -56,15 +56,15 @@ impl SnappyPacker {
         self.packed.len()
     }
 
-    fn pack_waiting(&mut self) {
-        let block = self.encoder.compress_vec(&self.waiting).expect("a block of 32 KiB is below snappy's limit");
+    fn pack_pending(&mut self) {
+        let block = self.encoder.compress_vec(&self.pending).expect("a block of 32 KiB is below snappy's limit");
         self.packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
         self.packed.extend_from_slice(&block);
-        self.waiting.clear();
+        self.pending.clear();
     }
 }
 
-/// The blocks of a stream, decompressed one by one.
+/// Decompresses a stream block by block.
 pub(super) struct Blocks<'a> {
     packed: &'a [u8],
     framed: bool,
@@ -74,10 +74,10 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// No block may be longer than `limit`.
+    /// Starts to decompress a stream. A block longer than `limit` is an error.
     pub(super) fn new(packed: &'a [u8], limit: usize) -> Self {
         let framed = packed.starts_with(MAGIC);
-        // A header that is cut short turns out to be no block either.
+        // A truncated header fails later, as an invalid block.
         let packed = packed.get(HEADER_LENGTH..).filter(|_| framed).unwrap_or(packed);
         Self { packed, framed, block: Vec::new(), consumed: 0, limit }
     }
@@ -93,7 +93,7 @@ impl<'a> Blocks<'a> {
         Ok(block)
     }
 
-    /// A raw block says its plain length up front, so it is checked before anything is allocated.
+    /// Decompresses a raw block. It begins with its uncompressed length, which is checked before memory is allocated.
     fn decompress(&mut self, packed: &[u8]) -> io::Result<()> {
         let length = snap::raw::decompress_len(packed).map_err(io::Error::other)?;
         if self.limit < length {
@@ -107,7 +107,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// The longest plain length that a block of the stream announces. What is damaged announces nothing.
+/// The longest uncompressed length that a block of the stream announces. Damaged blocks count as 0.
 pub(super) fn longest_block(packed: &[u8]) -> usize {
     let mut blocks = Blocks::new(packed, usize::MAX);
     let mut longest = 0;

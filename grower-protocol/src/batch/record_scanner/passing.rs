@@ -1,12 +1,12 @@
-//! The walk over records that are decompressed meanwhile: all checks, no values, and never the whole batch in memory. A
-//! broker that looks at what producers send needs no more, nor does compaction, which looks at keys.
+//! Scans records during decompression. Every check of [`RecordScanner`] applies, but the whole batch is never in memory.
+//! The broker checks producers' batches in this way, and compaction reads keys.
 
 use super::{Cursor, RawRecord, RecordScanner, RecordsError, varint};
 use crate::compression::Plain;
 use crate::ids::Timestamp;
 use std::ops::Range;
 
-/// What is known of a record that was passed over.
+/// A scanned record without its key and value.
 pub(in crate::batch) struct PassedRecord {
     pub(in crate::batch) offset_delta: u32,
     pub(in crate::batch) timestamp: Timestamp,
@@ -14,18 +14,18 @@ pub(in crate::batch) struct PassedRecord {
     pub(in crate::batch) is_tombstone: bool,
 }
 
-/// Decides about records one after the other, and takes those that stay.
+/// Chooses records one by one and receives the chosen ones.
 pub(in crate::batch) trait Keeper {
-    /// Called before a key of that length is held in memory.
+    /// Called before the scanner allocates memory for a key of this length.
     fn holds_key(&mut self, length: usize);
 
-    /// Whether a record stays.
+    /// Whether to keep a record.
     fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool;
 
-    /// Begins a record that stays: its attributes, and how many bytes follow from the key's length on.
+    /// Starts a kept record. `content_length` bytes of content follow, from the key's length to the end of the record.
     fn begin(&mut self, attributes: &[u8], passed: &PassedRecord, content_length: usize);
 
-    /// More of its content.
+    /// Receives the next bytes of the content.
     fn write(&mut self, content: &[u8]);
 }
 
@@ -41,7 +41,7 @@ impl From<RawRecord> for PassedRecord {
 }
 
 impl RecordScanner {
-    /// Passes over the next record of `plain`; `None` after the last one. Not to be called again after an error.
+    /// Checks the next record of `plain`; `None` after the last one. The scanner is unusable after an error.
     pub(in crate::batch) fn pass(&mut self, plain: &mut Plain<'_>) -> Result<Option<PassedRecord>, RecordsError> {
         let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(None) };
         if !ends_here {
@@ -54,7 +54,7 @@ impl RecordScanner {
         Ok(Some(passed.into()))
     }
 
-    /// Hands the next record to `keeper`, if that keeps it; `false` after the last one.
+    /// Passes the next record to `keeper` if it keeps it; `false` after the last one.
     pub(in crate::batch) fn keep(
         &mut self,
         plain: &mut Plain<'_>,
@@ -78,7 +78,7 @@ impl RecordScanner {
         Ok(true)
     }
 
-    /// Whether the next record ends in the chunk that it begins in; none after the last one.
+    /// Whether the next record ends in the chunk in which it begins; none after the last one.
     fn next_ends_here(&self, plain: &mut Plain<'_>) -> Result<Option<bool>, RecordsError> {
         let chunk = plain.chunk()?;
         if self.index == self.count {
@@ -99,7 +99,7 @@ impl RecordScanner {
         let timestamp_delta = pieces.varint()?;
         let delta = pieces.varint()?;
         let content_length = pieces.left;
-        let mut head = Vec::new(); // The key with its length, and the length of the value, as they are encoded.
+        let mut head = Vec::new(); // The encoded key length, key and value length.
         let key = pieces.key_into(&mut head, keeper)?;
         let value_length = pieces.nullable_length(&mut head)?;
         let (offset_delta, timestamp) = (self.check_delta(delta)?, self.timestamp(timestamp_delta));
@@ -145,10 +145,10 @@ impl RecordScanner {
     }
 }
 
-/// Bytes of the longest varint.
+/// Length in bytes of the longest varint.
 const VARINT_MAX: usize = 10;
 
-/// The rest of one record, a piece at a time.
+/// Reads one record that spans several chunks.
 struct Pieces<'a, 'b> {
     plain: &'a mut Plain<'b>,
     left: usize,
@@ -168,7 +168,7 @@ impl Pieces<'_, '_> {
         self.varint_into(&mut Vec::new())
     }
 
-    /// The same, and its bytes as they stand.
+    /// Reads a varint and appends its encoded bytes to `into`.
     fn varint_into(&mut self, into: &mut Vec<u8>) -> Result<i64, RecordsError> {
         let mut bytes = [0; VARINT_MAX];
         for byte in &mut bytes {
@@ -185,14 +185,14 @@ impl Pieces<'_, '_> {
         usize::try_from(self.varint()?).map_err(|_| self.malformed.clone())
     }
 
-    /// A length and that many bytes, or the length -1 for none; says whether there are any.
+    /// Skips a length and that number of bytes. Returns `false` for the length -1, which means none.
     fn nullable(&mut self) -> Result<bool, RecordsError> {
         let length = self.nullable_length(&mut Vec::new())?;
         length.map_or(Ok(()), |length| self.skip(length))?;
         Ok(length.is_some())
     }
 
-    /// A length, and its bytes as they are encoded; none for the length -1.
+    /// Reads a length and appends its encoded bytes to `into`; none for the length -1.
     fn nullable_length(&mut self, into: &mut Vec<u8>) -> Result<Option<usize>, RecordsError> {
         match self.varint_into(into)? {
             -1 => Ok(None),
@@ -200,7 +200,7 @@ impl Pieces<'_, '_> {
         }
     }
 
-    /// The key with its length, and where in `into` the key is.
+    /// Appends the encoded key length and the key to `into`. Returns the range of the key in `into`.
     fn key_into(&mut self, into: &mut Vec<u8>, keeper: &mut impl Keeper) -> Result<Option<Range<usize>>, RecordsError> {
         let Some(length) = self.nullable_length(into)? else { return Ok(None) };
         if self.left.min(self.plain.left()) < length {
@@ -213,7 +213,7 @@ impl Pieces<'_, '_> {
         Ok(Some(start..into.len()))
     }
 
-    /// The value and the headers, which must end where the record ends.
+    /// Passes the value and the headers to `each`. They must end at the end of the record.
     fn rest(&mut self, value_length: usize, mut each: impl FnMut(&[u8])) -> Result<(), RecordsError> {
         self.take(value_length, &mut each)?;
         let mut number = Vec::new();

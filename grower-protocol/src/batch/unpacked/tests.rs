@@ -74,7 +74,7 @@ fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
     assert!(views(&empty).is_empty());
     assert_eq!(empty.header().last_offset(), before.header().last_offset());
     assert_eq!(empty.header().producer, Some(stamp()));
-    empty.for_each_keyed_record(limits(), |_| unreachable!("it has none")).unwrap();
+    empty.for_each_keyed_record(limits(), |_| unreachable!("the batch has no records")).unwrap();
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_stretched_batch_spans_more_and_is_nobodys() {
     let after = before.extended_to(Offset::new(1_000)).unwrap();
     assert_eq!(views(&after), views(&before));
     assert_eq!((after.header().next_offset(), after.header().producer), (Offset::new(1_000), None));
-    assert!(before.extended_to(Offset::new(104)).is_none(), "it never shrinks");
-    assert!(before.extended_to(Offset::new(100 + (1 << 31) + 1)).is_none(), "the wire cannot say more");
+    assert!(before.extended_to(Offset::new(104)).is_none(), "a batch never shrinks");
+    assert!(before.extended_to(Offset::new(100 + (1 << 31) + 1)).is_none(), "one batch spans at most 2^31 offsets");
     assert!(before.extended_to(Offset::new(100 + (1 << 31))).is_some());
 }
 
@@ -102,7 +102,7 @@ fn a_horizon_can_be_kept_and_taken_off_and_no_record_changes() {
     assert_eq!(
         unmarked.bytes(),
         before.keep_keyed_records(limits(), None, chosen).unwrap().bytes(),
-        "as if there had been no horizon"
+        "the batch equals one that never had a horizon"
     );
 }
 
@@ -190,7 +190,7 @@ fn a_record_whose_parts_do_not_fit_is_an_error_also_when_it_is_longer_than_a_pie
     }
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 fn noise(seed: usize, length: usize) -> bytes::Bytes {
     let mut state = seed as u64 + 1;
     let mut next = || {
