@@ -31,7 +31,7 @@ fn limits() -> RewriteLimits<'static> {
 
 proptest! {
     #[test]
-    fn what_is_kept_is_what_it_was(
+    fn kept_records_are_unchanged(
         which in 0usize..5,
         keep in prop::collection::vec(any::<bool>(), 1..40),
         horizon in prop::option::of(any::<i64>()),
@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn entries_say_what_decides() {
+fn each_record_is_read_in_order_until_a_break() {
     let mut entries = Vec::new();
     let each = |entry: &KeyedRecord<'_>| {
         entries.push((entry.offset.value(), entry.key.map(<[u8]>::to_vec), entry.is_tombstone));
@@ -67,7 +67,7 @@ fn entries_say_what_decides() {
 }
 
 #[test]
-fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
+fn a_batch_without_records_keeps_its_offsets_and_can_be_read() {
     let before = batch(Codec::Zstd, 5);
     let empty = before.keep_keyed_records(limits(), None, |_| false).unwrap();
     assert_eq!(empty.bytes().len(), HEADER_LENGTH);
@@ -78,7 +78,7 @@ fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
 }
 
 #[test]
-fn a_stretched_batch_spans_more_and_is_nobodys() {
+fn a_batch_stretched_over_a_gap_keeps_its_records_and_loses_its_producer() {
     let before = batch(Codec::Gzip, 5);
     let after = before.extended_to(Offset::new(1_000)).unwrap();
     assert_eq!(views(&after), views(&before));
@@ -89,7 +89,7 @@ fn a_stretched_batch_spans_more_and_is_nobodys() {
 }
 
 #[test]
-fn a_horizon_can_be_kept_and_taken_off_and_no_record_changes() {
+fn a_delete_horizon_is_set_kept_and_removed_without_changing_records() {
     let horizon = Some(Timestamp::from_millis(5_000));
     let before = batch(Codec::None, 5);
     let chosen = |entry: &KeyedRecord<'_>| entry.offset != Offset::new(102);
@@ -107,7 +107,7 @@ fn a_horizon_can_be_kept_and_taken_off_and_no_record_changes() {
 }
 
 #[test]
-fn a_record_without_key_and_value_is_no_tombstone() {
+fn a_record_without_key_and_value_is_not_a_tombstone() {
     let mut builder = BatchBuilder::new(Codec::None);
     builder.push(&Record::default());
     let batch = UnplacedBatch::built(builder.build(None)).place(Offset::new(100), LeaderEpoch::new(3));
@@ -119,7 +119,7 @@ fn a_record_without_key_and_value_is_no_tombstone() {
 }
 
 #[test]
-fn records_longer_than_any_piece_are_kept_as_they_were() {
+fn records_longer_than_any_chunk_are_kept_unchanged() {
     for codec in Codec::ALL {
         let mut builder = BatchBuilder::new(codec);
         let text =
@@ -149,7 +149,7 @@ fn records_longer_than_any_piece_are_kept_as_they_were() {
 }
 
 #[test]
-fn a_rewrite_is_charged_for_a_long_key_and_for_what_stays_but_not_for_what_was_inflated() {
+fn a_rewrite_charges_for_keys_and_kept_records_but_not_for_all_decompressed_bytes() {
     let (short, long) = (bytes::Bytes::from_static(b"k"), bytes::Bytes::from(vec![7; 6 << 20]));
     let most = |codec, key: &bytes::Bytes, value: &bytes::Bytes| {
         let mut builder = BatchBuilder::new(codec);
@@ -172,7 +172,7 @@ fn a_rewrite_is_charged_for_a_long_key_and_for_what_stays_but_not_for_what_was_i
 }
 
 #[test]
-fn a_record_whose_parts_do_not_fit_is_an_error_also_when_it_is_longer_than_a_piece() {
+fn a_malformed_record_longer_than_a_chunk_is_an_error() {
     for content in [&[1, 2][..], &[1, 0, 5, b'v', 0], &[3, 1, 2, 1]] {
         let mut plain = Vec::new();
         let body = [&[0u8, 0, 0][..], content, &[0u8; 100_000]].concat();
@@ -203,7 +203,7 @@ fn noise(seed: usize, length: usize) -> bytes::Bytes {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]
-    fn records_of_any_length_stay_as_they_were_also_when_they_are_rewritten_twice(
+    fn records_of_any_length_survive_two_rewrites_unchanged(
         lengths in prop::collection::vec((prop::option::of(0usize..40_000), prop::option::of(0usize..90_000), 0usize..3), 1..9),
         keep: (u16, u16),
         horizon in prop::option::of(0i64..1 << 40),
