@@ -167,6 +167,7 @@ impl RecordScanner {
     }
 
     fn record(&mut self, bytes: &[u8]) -> Result<RawRecord, RecordsError> {
+        debug_assert!(self.index < self.count, "the caller checks for the last record");
         let malformed = || RecordsError::Malformed { index: self.index };
         let mut cursor = Cursor { all: bytes, at: self.at };
         let body = cursor.span().ok_or_else(malformed)?;

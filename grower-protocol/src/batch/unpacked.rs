@@ -184,6 +184,7 @@ impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
         varint::put(&mut head, since_base);
         varint::put(&mut head, delta);
         self.write(&head);
+        debug_assert!(self.count < self.batch.header().record_count, "only records of the batch stay");
         self.max_timestamp = self.max_timestamp.max(Some(passed.timestamp));
         self.count += 1;
     }

@@ -121,6 +121,7 @@ impl UnplacedBatch {
     /// If `bytes` do not begin with a batch header.
     pub fn built(bytes: BytesMut) -> Self {
         let header = BatchHeader::parse(&bytes).expect("the builder writes sound headers");
+        debug_assert_eq!(header.total_length, bytes.len());
         Self { header, bytes }
     }
 

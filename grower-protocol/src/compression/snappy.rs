@@ -43,6 +43,7 @@ impl SnappyPacker {
             plain = rest;
         }
         self.pending.extend_from_slice(plain);
+        debug_assert!(self.pending.len() < BLOCK);
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
