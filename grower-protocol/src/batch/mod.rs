@@ -18,7 +18,7 @@ mod placed;
 mod reader;
 mod record;
 mod record_scanner;
-mod unpacked;
+mod rewrite;
 mod unplaced;
 mod varint;
 
@@ -29,7 +29,7 @@ pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
 pub use record::{Header, Record, RecordView};
 pub use record_scanner::{Records, RecordsError};
-pub use unpacked::{KeyedRecord, RewriteLimits};
+pub use rewrite::{KeyedRecord, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
 
 /// Computes a CRC-32C (Castagnoli). A batch's CRC covers all bytes from its attributes on.

@@ -1,8 +1,8 @@
 //! Parses the records of a batch.
 
-mod passing;
+mod streaming;
 
-pub(super) use passing::{Keeper, PassedRecord};
+pub(super) use streaming::{RecordSink, RecordSummary};
 
 use super::header::TimestampType;
 use super::{BatchHeader, Header, RecordView, varint};

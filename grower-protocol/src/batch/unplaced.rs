@@ -4,7 +4,7 @@ use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
 use super::record_scanner::RecordScanner;
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH, RecordsError, crc32c};
-use crate::compression::{Codec, DecompressError, Plain};
+use crate::compression::{Codec, DecompressError, Decompressor};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use bytes::BytesMut;
 
@@ -97,7 +97,7 @@ impl UnplacedBatch {
     pub fn check_takes(bytes: &[u8], limits: &BatchLimits) -> usize {
         let codec = BatchHeader::parse(bytes).ok().and_then(|header| codec(&header).ok());
         let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
-        codec.map_or(0, |codec| Plain::held(codec, packed, limits.plain_bytes_max))
+        codec.map_or(0, |codec| Decompressor::held(codec, packed, limits.plain_bytes_max))
     }
 
     /// Checks exactly one batch of a producer, including every record.
@@ -202,9 +202,9 @@ fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Re
             }
         }
         codec => {
-            let plain = Plain::new(codec, packed, limits.plain_bytes_max);
+            let plain = Decompressor::new(codec, packed, limits.plain_bytes_max);
             let mut plain = plain.map_err(RecordsError::from)?;
-            while let Some(record) = scanner.pass(&mut plain)? {
+            while let Some(record) = scanner.check_next(&mut plain)? {
                 check(record.timestamp, record.has_key)?;
             }
         }

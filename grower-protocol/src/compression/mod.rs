@@ -1,12 +1,12 @@
 //! The four codecs of record batches. The caller bounds the decompressed size, so a decompression bomb costs no more than
 //! that limit.
 
-mod packer;
-mod plain;
+mod compressor;
+mod decompressor;
 mod snappy;
 
-pub(crate) use packer::Packer;
-pub use plain::Plain;
+pub(crate) use compressor::Compressor;
+pub use decompressor::Decompressor;
 
 use std::io::Write;
 use std::{fmt, str};
@@ -124,7 +124,7 @@ pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
 
 /// Decompresses one stream. Fails if the result passes `limit` bytes.
 pub fn decompress(codec: Codec, packed: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-    let mut stream = Plain::new(codec, packed, limit)?;
+    let mut stream = Decompressor::new(codec, packed, limit)?;
     let mut plain = Vec::new();
     loop {
         let chunk = stream.chunk()?;

@@ -13,33 +13,33 @@ const HEADER_LENGTH: usize = 16;
 const BLOCK: usize = 32 * 1024;
 
 pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut packer = SnappyPacker::default();
-    packer.packed.reserve(plain.len() / 2);
-    packer.write(plain);
-    packer.finish()
+    let mut compressor = SnappyCompressor::default();
+    compressor.packed.reserve(plain.len() / 2);
+    compressor.write(plain);
+    compressor.finish()
 }
 
 /// Compresses bytes block by block.
-pub(crate) struct SnappyPacker {
+pub(crate) struct SnappyCompressor {
     packed: Vec<u8>,
     /// The uncompressed bytes of an incomplete block: `pending.len() < BLOCK`.
     pending: Vec<u8>,
     encoder: snap::raw::Encoder,
 }
 
-impl Default for SnappyPacker {
+impl Default for SnappyCompressor {
     fn default() -> Self {
         let packed = [&MAGIC[..], &1i32.to_be_bytes(), &1i32.to_be_bytes()].concat();
         Self { packed, pending: Vec::new(), encoder: snap::raw::Encoder::new() }
     }
 }
 
-impl SnappyPacker {
+impl SnappyCompressor {
     pub(super) fn write(&mut self, mut plain: &[u8]) {
         while BLOCK <= self.pending.len() + plain.len() {
             let (fits, rest) = plain.split_at(BLOCK - self.pending.len());
             self.pending.extend_from_slice(fits);
-            self.pack_pending();
+            self.compress_pending();
             plain = rest;
         }
         self.pending.extend_from_slice(plain);
@@ -48,16 +48,16 @@ impl SnappyPacker {
 
     pub(super) fn finish(mut self) -> Vec<u8> {
         if !self.pending.is_empty() {
-            self.pack_pending();
+            self.compress_pending();
         }
         self.packed
     }
 
-    pub(super) fn packed_length(&self) -> usize {
+    pub(super) fn compressed_length(&self) -> usize {
         self.packed.len()
     }
 
-    fn pack_pending(&mut self) {
+    fn compress_pending(&mut self) {
         let block = self.encoder.compress_vec(&self.pending).expect("a block of 32 KiB is below snappy's limit");
         self.packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
         self.packed.extend_from_slice(&block);
@@ -66,7 +66,7 @@ impl SnappyPacker {
 }
 
 /// Decompresses a stream block by block.
-pub(super) struct Blocks<'a> {
+pub(super) struct SnappyDecompressor<'a> {
     packed: &'a [u8],
     framed: bool,
     block: Vec<u8>,
@@ -74,7 +74,7 @@ pub(super) struct Blocks<'a> {
     limit: usize,
 }
 
-impl<'a> Blocks<'a> {
+impl<'a> SnappyDecompressor<'a> {
     /// Starts to decompress a stream. A block longer than `limit` is an error.
     pub(super) fn new(packed: &'a [u8], limit: usize) -> Self {
         let framed = packed.starts_with(MAGIC);
@@ -110,7 +110,7 @@ impl<'a> Blocks<'a> {
 
 /// The longest uncompressed length that a block of the stream announces. Damaged blocks count as 0.
 pub(super) fn longest_block(packed: &[u8]) -> usize {
-    let mut blocks = Blocks::new(packed, usize::MAX);
+    let mut blocks = SnappyDecompressor::new(packed, usize::MAX);
     let mut longest = 0;
     while !blocks.packed.is_empty() {
         let Ok(block) = blocks.take_packed() else { break };
@@ -119,7 +119,7 @@ pub(super) fn longest_block(packed: &[u8]) -> usize {
     longest
 }
 
-impl BufRead for Blocks<'_> {
+impl BufRead for SnappyDecompressor<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.consumed == self.block.len() && !self.packed.is_empty() {
             let packed = self.take_packed()?;
@@ -133,7 +133,7 @@ impl BufRead for Blocks<'_> {
     }
 }
 
-impl Read for Blocks<'_> {
+impl Read for SnappyDecompressor<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(into)?;
         self.consume(count);

@@ -10,28 +10,28 @@ const AT_ONCE_MAX: usize = 256 << 10;
 const ENCODER_BYTES: usize = 5 << 20;
 
 /// Holds bytes up to [`AT_ONCE_MAX`] uncompressed, and uses a streaming encoder for more.
-pub(crate) struct Packer {
+pub(crate) struct Compressor {
     codec: Codec,
     pending: Vec<u8>,
-    stream: Option<PackerStream>,
+    stream: Option<StreamCompressor>,
 }
 
 /// A streaming encoder with its output.
-enum PackerStream {
+enum StreamCompressor {
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
-    Snappy(Box<snappy::SnappyPacker>),
+    Snappy(Box<snappy::SnappyCompressor>),
     Lz4(Box<lz4_flex::frame::FrameEncoder<Vec<u8>>>),
     Zstd(zstd::Encoder<'static, Vec<u8>>),
 }
 
-impl Packer {
+impl Compressor {
     pub(crate) fn new(codec: Codec) -> Self {
         Self { codec, pending: Vec::new(), stream: None }
     }
 
     pub(crate) fn write(&mut self, plain: &[u8]) {
         if self.stream.is_none() && AT_ONCE_MAX < self.pending.len() + plain.len() {
-            self.stream = PackerStream::new(self.codec);
+            self.stream = StreamCompressor::new(self.codec);
             if let Some(stream) = &mut self.stream {
                 stream.write(&std::mem::take(&mut self.pending));
             }
@@ -47,7 +47,7 @@ impl Packer {
     pub(crate) fn held_after(&self, more: usize) -> usize {
         let streams = self.codec != Codec::None && AT_ONCE_MAX < self.pending.len() + more;
         let encoder = if streams || self.stream.is_some() { ENCODER_BYTES } else { 0 };
-        let length = self.stream.as_ref().map_or(self.pending.len(), PackerStream::packed_length);
+        let length = self.stream.as_ref().map_or(self.pending.len(), StreamCompressor::compressed_length);
         encoder + 3 * (length + more)
     }
 
@@ -60,7 +60,7 @@ impl Packer {
     }
 }
 
-impl PackerStream {
+impl StreamCompressor {
     /// Returns the encoder of a codec; none for [`Codec::None`].
     fn new(codec: Codec) -> Option<Self> {
         let packed = Vec::new();
@@ -78,16 +78,16 @@ impl PackerStream {
     fn write(&mut self, plain: &[u8]) {
         match self {
             Self::Gzip(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
-            Self::Snappy(packer) => packer.write(plain),
+            Self::Snappy(compressor) => compressor.write(plain),
             Self::Lz4(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
             Self::Zstd(encoder) => encoder.write_all(plain).expect(INFALLIBLE),
         }
     }
 
-    fn packed_length(&self) -> usize {
+    fn compressed_length(&self) -> usize {
         match self {
             Self::Gzip(encoder) => encoder.get_ref().len(),
-            Self::Snappy(packer) => packer.packed_length(),
+            Self::Snappy(compressor) => compressor.compressed_length(),
             Self::Lz4(encoder) => encoder.get_ref().len(),
             Self::Zstd(encoder) => encoder.get_ref().len(),
         }
@@ -96,7 +96,7 @@ impl PackerStream {
     fn finish(self) -> Vec<u8> {
         match self {
             Self::Gzip(encoder) => encoder.finish().expect(INFALLIBLE),
-            Self::Snappy(packer) => packer.finish(),
+            Self::Snappy(compressor) => compressor.finish(),
             Self::Lz4(encoder) => encoder.finish().expect(INFALLIBLE),
             Self::Zstd(encoder) => encoder.finish().expect(INFALLIBLE),
         }

@@ -2,12 +2,12 @@
 //! The broker checks producers' batches in this way, and compaction reads keys.
 
 use super::{Cursor, RawRecord, RecordScanner, RecordsError, varint};
-use crate::compression::Plain;
+use crate::compression::Decompressor;
 use crate::ids::Timestamp;
 use std::ops::Range;
 
 /// A scanned record without its key and value.
-pub(in crate::batch) struct PassedRecord {
+pub(in crate::batch) struct RecordSummary {
     pub(in crate::batch) offset_delta: u32,
     pub(in crate::batch) timestamp: Timestamp,
     pub(in crate::batch) has_key: bool,
@@ -15,21 +15,21 @@ pub(in crate::batch) struct PassedRecord {
 }
 
 /// Chooses records one by one and receives the chosen ones.
-pub(in crate::batch) trait Keeper {
+pub(in crate::batch) trait RecordSink {
     /// Called before the scanner allocates memory for a key of this length.
-    fn holds_key(&mut self, length: usize);
+    fn before_key(&mut self, length: usize);
 
     /// Whether to keep a record.
-    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool;
+    fn keeps(&mut self, summary: &RecordSummary, key: Option<&[u8]>) -> bool;
 
     /// Starts a kept record. `content_length` bytes of content follow, from the key's length to the end of the record.
-    fn begin(&mut self, attributes: &[u8], passed: &PassedRecord, content_length: usize);
+    fn begin(&mut self, attributes: &[u8], summary: &RecordSummary, content_length: usize);
 
     /// Receives the next bytes of the content.
     fn write(&mut self, content: &[u8]);
 }
 
-impl From<RawRecord> for PassedRecord {
+impl From<RawRecord> for RecordSummary {
     fn from(raw: RawRecord) -> Self {
         Self {
             offset_delta: raw.offset_delta,
@@ -42,44 +42,47 @@ impl From<RawRecord> for PassedRecord {
 
 impl RecordScanner {
     /// Checks the next record of `plain`; `None` after the last one. The scanner is unusable after an error.
-    pub(in crate::batch) fn pass(&mut self, plain: &mut Plain<'_>) -> Result<Option<PassedRecord>, RecordsError> {
+    pub(in crate::batch) fn check_next(
+        &mut self,
+        plain: &mut Decompressor<'_>,
+    ) -> Result<Option<RecordSummary>, RecordsError> {
         let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(None) };
         if !ends_here {
-            return self.pass_in_pieces(plain).map(Some);
+            return self.check_chunked(plain).map(Some);
         }
         let chunk = plain.chunk()?;
         self.at = 0;
-        let passed = self.record(chunk)?;
+        let summary = self.record(chunk)?;
         plain.consume(self.at);
-        Ok(Some(passed.into()))
+        Ok(Some(summary.into()))
     }
 
-    /// Passes the next record to `keeper` if it keeps it; `false` after the last one.
-    pub(in crate::batch) fn keep(
+    /// Passes the next record to `sink` if it keeps it; `false` after the last one.
+    pub(in crate::batch) fn filter_next(
         &mut self,
-        plain: &mut Plain<'_>,
-        keeper: &mut impl Keeper,
+        plain: &mut Decompressor<'_>,
+        sink: &mut impl RecordSink,
     ) -> Result<bool, RecordsError> {
         let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(false) };
         if !ends_here {
-            return self.keep_in_pieces(plain, keeper).map(|()| true);
+            return self.filter_chunked(plain, sink).map(|()| true);
         }
         let chunk = plain.chunk()?;
         self.at = 0;
         let raw = self.record(chunk)?;
         let part = |range: &Range<usize>| chunk.get(range.clone()).unwrap_or_default();
         let (attributes, content, key) = (part(&raw.attributes), part(&raw.content), raw.key.as_ref().map(part));
-        let passed = PassedRecord::from(raw);
-        if keeper.keeps(&passed, key) {
-            keeper.begin(attributes, &passed, content.len());
-            keeper.write(content);
+        let summary = RecordSummary::from(raw);
+        if sink.keeps(&summary, key) {
+            sink.begin(attributes, &summary, content.len());
+            sink.write(content);
         }
         plain.consume(self.at);
         Ok(true)
     }
 
     /// Whether the next record ends in the chunk in which it begins; none after the last one.
-    fn next_ends_here(&self, plain: &mut Plain<'_>) -> Result<Option<bool>, RecordsError> {
+    fn next_ends_here(&self, plain: &mut Decompressor<'_>) -> Result<Option<bool>, RecordsError> {
         let chunk = plain.chunk()?;
         if self.index == self.count {
             let surplus = RecordsError::Count { header: self.count, found: self.count.saturating_add(1) };
@@ -92,28 +95,29 @@ impl RecordScanner {
         Ok(Some(cursor.span().is_some()))
     }
 
-    fn keep_in_pieces(&mut self, plain: &mut Plain<'_>, keeper: &mut impl Keeper) -> Result<(), RecordsError> {
-        let mut pieces = Pieces { plain, left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
-        pieces.left = pieces.length()?;
-        let attributes = pieces.byte()?;
-        let timestamp_delta = pieces.varint()?;
-        let delta = pieces.varint()?;
-        let content_length = pieces.left;
+    fn filter_chunked(&mut self, plain: &mut Decompressor<'_>, sink: &mut impl RecordSink) -> Result<(), RecordsError> {
+        let mut chunked =
+            ChunkedRecord { plain, left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
+        chunked.left = chunked.length()?;
+        let attributes = chunked.byte()?;
+        let timestamp_delta = chunked.varint()?;
+        let delta = chunked.varint()?;
+        let content_length = chunked.left;
         let mut head = Vec::new(); // The encoded key length, key and value length.
-        let key = pieces.key_into(&mut head, keeper)?;
-        let value_length = pieces.nullable_length(&mut head)?;
+        let key = chunked.key_into(&mut head, sink)?;
+        let value_length = chunked.nullable_length(&mut head)?;
         let (offset_delta, timestamp) = (self.check_delta(delta)?, self.timestamp(timestamp_delta));
         let (has_key, is_tombstone) = (key.is_some(), value_length.is_none());
-        let passed = PassedRecord { offset_delta, timestamp, has_key, is_tombstone };
-        let kept = keeper.keeps(&passed, key.and_then(|range| head.get(range)));
+        let summary = RecordSummary { offset_delta, timestamp, has_key, is_tombstone };
+        let kept = sink.keeps(&summary, key.and_then(|range| head.get(range)));
         if kept {
-            keeper.begin(&[attributes], &passed, content_length);
-            keeper.write(&head);
+            sink.begin(&[attributes], &summary, content_length);
+            sink.write(&head);
         }
         drop(head);
-        pieces.rest(value_length.unwrap_or(0), |bytes| {
+        chunked.rest(value_length.unwrap_or(0), |bytes| {
             if kept {
-                keeper.write(bytes);
+                sink.write(bytes);
             }
         })?;
         self.previous_delta = Some(offset_delta);
@@ -121,27 +125,27 @@ impl RecordScanner {
         Ok(())
     }
 
-    fn pass_in_pieces(&mut self, plain: &mut Plain<'_>) -> Result<PassedRecord, RecordsError> {
+    fn check_chunked(&mut self, plain: &mut Decompressor<'_>) -> Result<RecordSummary, RecordsError> {
         let malformed = RecordsError::Malformed { index: self.index };
-        let mut pieces = Pieces { plain, left: usize::MAX, malformed: malformed.clone() };
-        pieces.left = pieces.length()?;
-        pieces.skip(1)?; // Attributes.
-        let timestamp_delta = pieces.varint()?;
-        let delta = pieces.varint()?;
-        let has_key = pieces.nullable()?;
-        let is_tombstone = !pieces.nullable()?;
-        for _ in 0..pieces.length()? {
-            let name = pieces.length()?;
-            pieces.skip(name)?;
-            pieces.nullable()?;
+        let mut chunked = ChunkedRecord { plain, left: usize::MAX, malformed: malformed.clone() };
+        chunked.left = chunked.length()?;
+        chunked.skip(1)?; // Attributes.
+        let timestamp_delta = chunked.varint()?;
+        let delta = chunked.varint()?;
+        let has_key = chunked.nullable()?;
+        let is_tombstone = !chunked.nullable()?;
+        for _ in 0..chunked.length()? {
+            let name = chunked.length()?;
+            chunked.skip(name)?;
+            chunked.nullable()?;
         }
-        if 0 < pieces.left {
+        if 0 < chunked.left {
             return Err(malformed);
         }
         let offset_delta = self.check_delta(delta)?;
         self.previous_delta = Some(offset_delta);
         self.index += 1;
-        Ok(PassedRecord { offset_delta, timestamp: self.timestamp(timestamp_delta), has_key, is_tombstone })
+        Ok(RecordSummary { offset_delta, timestamp: self.timestamp(timestamp_delta), has_key, is_tombstone })
     }
 }
 
@@ -149,13 +153,13 @@ impl RecordScanner {
 const VARINT_MAX: usize = 10;
 
 /// Reads one record that spans several chunks.
-struct Pieces<'a, 'b> {
-    plain: &'a mut Plain<'b>,
+struct ChunkedRecord<'a, 'b> {
+    plain: &'a mut Decompressor<'b>,
     left: usize,
     malformed: RecordsError,
 }
 
-impl Pieces<'_, '_> {
+impl ChunkedRecord<'_, '_> {
     fn byte(&mut self) -> Result<u8, RecordsError> {
         let byte = self.plain.chunk()?.first().copied().filter(|_| 0 < self.left);
         let byte = byte.ok_or_else(|| self.malformed.clone())?;
@@ -201,12 +205,16 @@ impl Pieces<'_, '_> {
     }
 
     /// Appends the encoded key length and the key to `into`. Returns the range of the key in `into`.
-    fn key_into(&mut self, into: &mut Vec<u8>, keeper: &mut impl Keeper) -> Result<Option<Range<usize>>, RecordsError> {
+    fn key_into(
+        &mut self,
+        into: &mut Vec<u8>,
+        sink: &mut impl RecordSink,
+    ) -> Result<Option<Range<usize>>, RecordsError> {
         let Some(length) = self.nullable_length(into)? else { return Ok(None) };
         if self.left.min(self.plain.left()) < length {
             return Err(self.malformed.clone());
         }
-        keeper.holds_key(length);
+        sink.before_key(length);
         into.reserve_exact(length + VARINT_MAX);
         let start = into.len();
         self.take(length, |bytes| into.extend_from_slice(bytes))?;

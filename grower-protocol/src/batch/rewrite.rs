@@ -5,9 +5,9 @@
 
 use super::header::{CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
 use super::placed::codec;
-use super::record_scanner::{Keeper, PassedRecord, RecordScanner};
+use super::record_scanner::{RecordScanner, RecordSink, RecordSummary};
 use super::{Batch, BatchHeader, HEADER_LENGTH, RecordsError, crc32c, varint};
-use crate::compression::{Codec, Packer, Plain};
+use crate::compression::{Codec, Compressor, Decompressor};
 use crate::ids::{Offset, Timestamp};
 use bytes::BytesMut;
 use std::ops::ControlFlow;
@@ -41,10 +41,10 @@ impl Batch {
         each: impl FnMut(&KeyedRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), RecordsError> {
         let window = self.charge_window(limits)?;
-        let mut plain = self.plain_pieces(limits.plain_bytes)?;
+        let mut plain = self.decompressor(limits.plain_bytes)?;
         let mut seen = EachRecord { batch: self, each, limits, window, enough: false };
         let mut scanner = RecordScanner::new(self.header());
-        while !seen.enough && scanner.keep(&mut plain, &mut seen)? {}
+        while !seen.enough && scanner.filter_next(&mut plain, &mut seen)? {}
         Ok(())
     }
 
@@ -60,7 +60,7 @@ impl Batch {
         let codec = codec(header)?;
         let window = self.charge_window(limits)?;
         let unmarked = Some(header.base_timestamp).filter(|_| !header.attributes.has_delete_horizon());
-        let packer = Packer::new(codec);
+        let compressor = Compressor::new(codec);
         let mut kept = KeptRecords {
             batch: self,
             keep,
@@ -71,13 +71,17 @@ impl Batch {
             base_timestamp: delete_horizon.or(unmarked),
             max_timestamp: None,
             count: 0,
-            packer,
+            compressor,
         };
-        let mut plain = self.plain_pieces(limits.plain_bytes)?;
+        let mut plain = self.decompressor(limits.plain_bytes)?;
         let mut scanner = RecordScanner::new(header);
-        while scanner.keep(&mut plain, &mut kept)? {}
+        while scanner.filter_next(&mut plain, &mut kept)? {}
         let KeptRecords {
-            base_timestamp: Some(base_timestamp), max_timestamp, count: record_count @ 1.., packer, ..
+            base_timestamp: Some(base_timestamp),
+            max_timestamp,
+            count: record_count @ 1..,
+            compressor,
+            ..
         } = kept
         else {
             return Ok(self.emptied());
@@ -89,24 +93,24 @@ impl Batch {
             record_count,
             ..*header
         };
-        Ok(encode(&changed, &packer.finish()))
+        Ok(encode(&changed, &compressor.finish()))
     }
 
     fn charge_window(&self, limits: RewriteLimits<'_>) -> Result<usize, RecordsError> {
         let packed = self.bytes().get(HEADER_LENGTH..).unwrap_or_default();
-        let window = Plain::held_by_stream(codec(self.header())?, packed, limits.plain_bytes);
+        let window = Decompressor::held_by_stream(codec(self.header())?, packed, limits.plain_bytes);
         (limits.charge)(window);
         Ok(window)
     }
 
-    fn plain_pieces(&self, limit: usize) -> Result<Plain<'_>, RecordsError> {
+    fn decompressor(&self, limit: usize) -> Result<Decompressor<'_>, RecordsError> {
         let packed = self.bytes().get(HEADER_LENGTH..).unwrap_or_default();
-        Ok(Plain::new(codec(self.header())?, packed, limit)?)
+        Ok(Decompressor::new(codec(self.header())?, packed, limit)?)
     }
 
-    fn entry<'a>(&self, passed: &PassedRecord, key: Option<&'a [u8]>) -> KeyedRecord<'a> {
-        let offset = self.header().base_offset.saturating_add(passed.offset_delta.into());
-        KeyedRecord { offset, key, is_tombstone: passed.is_tombstone && key.is_some() }
+    fn entry<'a>(&self, summary: &RecordSummary, key: Option<&'a [u8]>) -> KeyedRecord<'a> {
+        let offset = self.header().base_offset.saturating_add(summary.offset_delta.into());
+        KeyedRecord { offset, key, is_tombstone: summary.is_tombstone && key.is_some() }
     }
 }
 
@@ -119,17 +123,17 @@ struct EachRecord<'a, F> {
     enough: bool,
 }
 
-impl<F: FnMut(&KeyedRecord<'_>) -> ControlFlow<()>> Keeper for EachRecord<'_, F> {
-    fn holds_key(&mut self, length: usize) {
+impl<F: FnMut(&KeyedRecord<'_>) -> ControlFlow<()>> RecordSink for EachRecord<'_, F> {
+    fn before_key(&mut self, length: usize) {
         (self.limits.charge)(self.window + length);
     }
 
-    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool {
-        self.enough = (self.each)(&self.batch.entry(passed, key)).is_break();
+    fn keeps(&mut self, summary: &RecordSummary, key: Option<&[u8]>) -> bool {
+        self.enough = (self.each)(&self.batch.entry(summary, key)).is_break();
         false
     }
 
-    fn begin(&mut self, _: &[u8], _: &PassedRecord, _: usize) {}
+    fn begin(&mut self, _: &[u8], _: &RecordSummary, _: usize) {}
 
     fn write(&mut self, _: &[u8]) {}
 }
@@ -147,12 +151,12 @@ struct KeptRecords<'a, F> {
     base_timestamp: Option<Timestamp>,
     max_timestamp: Option<Timestamp>,
     count: u32,
-    packer: Packer,
+    compressor: Compressor,
 }
 
 impl<F> KeptRecords<'_, F> {
     fn charge(&mut self, more: usize) {
-        let bytes = self.window + self.key + self.packer.held_after(more);
+        let bytes = self.window + self.key + self.compressor.held_after(more);
         if self.charged < bytes {
             (self.limits.charge)(bytes);
             self.charged = bytes;
@@ -163,20 +167,20 @@ impl<F> KeptRecords<'_, F> {
 /// Content is compressed in pieces of this size, so that the memory for each is charged first.
 const PIECE: usize = 64 << 10;
 
-impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
-    fn holds_key(&mut self, length: usize) {
+impl<F: FnMut(&KeyedRecord<'_>) -> bool> RecordSink for KeptRecords<'_, F> {
+    fn before_key(&mut self, length: usize) {
         self.key = self.key.max(length);
         self.charge(0);
     }
 
-    fn keeps(&mut self, passed: &PassedRecord, key: Option<&[u8]>) -> bool {
-        (self.keep)(&self.batch.entry(passed, key))
+    fn keeps(&mut self, summary: &RecordSummary, key: Option<&[u8]>) -> bool {
+        (self.keep)(&self.batch.entry(summary, key))
     }
 
-    fn begin(&mut self, attributes: &[u8], passed: &PassedRecord, content_length: usize) {
-        let base_timestamp = *self.base_timestamp.get_or_insert(passed.timestamp);
-        let since_base = passed.timestamp.as_millis().wrapping_sub(base_timestamp.as_millis());
-        let delta = i64::from(passed.offset_delta);
+    fn begin(&mut self, attributes: &[u8], summary: &RecordSummary, content_length: usize) {
+        let base_timestamp = *self.base_timestamp.get_or_insert(summary.timestamp);
+        let since_base = summary.timestamp.as_millis().wrapping_sub(base_timestamp.as_millis());
+        let delta = i64::from(summary.offset_delta);
         let length = attributes.len() + varint::length(since_base) + varint::length(delta) + content_length;
         let mut head = Vec::new();
         varint::put(&mut head, length as i64);
@@ -185,14 +189,14 @@ impl<F: FnMut(&KeyedRecord<'_>) -> bool> Keeper for KeptRecords<'_, F> {
         varint::put(&mut head, delta);
         self.write(&head);
         debug_assert!(self.count < self.batch.header().record_count, "only records of the batch stay");
-        self.max_timestamp = self.max_timestamp.max(Some(passed.timestamp));
+        self.max_timestamp = self.max_timestamp.max(Some(summary.timestamp));
         self.count += 1;
     }
 
     fn write(&mut self, content: &[u8]) {
         for piece in content.chunks(PIECE) {
             self.charge(piece.len());
-            self.packer.write(piece);
+            self.compressor.write(piece);
         }
     }
 }

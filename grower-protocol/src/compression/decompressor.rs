@@ -11,20 +11,20 @@ const CHUNK: usize = 32 << 10;
 const WINDOW: usize = 8 << 20;
 
 /// A decompressing reader with a limit on its output. It holds one window or block of the codec in memory.
-pub struct Plain<'a> {
+pub struct Decompressor<'a> {
     codec: Codec,
     limit: usize,
     left: usize,
     reader: Box<dyn BufRead + 'a>,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> Decompressor<'a> {
     /// Starts to decompress one stream into at most `limit` bytes.
     pub fn new(codec: Codec, packed: &'a [u8], limit: usize) -> Result<Self, DecompressError> {
         let reader: Box<dyn BufRead + 'a> = match codec {
             Codec::None => Box::new(packed),
             Codec::Gzip => Box::new(BufReader::with_capacity(CHUNK, flate2::read::MultiGzDecoder::new(packed))),
-            Codec::Snappy => Box::new(snappy::Blocks::new(packed, limit)),
+            Codec::Snappy => Box::new(snappy::SnappyDecompressor::new(packed, limit)),
             Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
             Codec::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| DecompressError::Damaged { codec })?;
@@ -45,7 +45,7 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// Like [`Plain::held`], by the sizes that the stream announces: less for most streams.
+    /// Like [`Decompressor::held`], by the sizes that the stream announces: less for most streams.
     pub(crate) fn held_by_stream(codec: Codec, packed: &[u8], limit: usize) -> usize {
         let window = match codec {
             Codec::Lz4 => lz4_blocks(packed),
@@ -82,9 +82,9 @@ impl<'a> Plain<'a> {
     }
 }
 
-impl fmt::Debug for Plain<'_> {
+impl fmt::Debug for Decompressor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plain").field("codec", &self.codec).field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("Decompressor").field("codec", &self.codec).field("left", &self.left).finish_non_exhaustive()
     }
 }
 
