@@ -195,7 +195,7 @@ requests! {
 }
 
 impl Request {
-    /// Returns the closest request for a broker without the [feature](RequestKind::feature) that this request needs.
+    /// Returns the closest request for a broker without the feature in this request's [`RequestKind`].
     pub fn for_older_brokers(&self) -> Option<Self> {
         match self {
             Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
