@@ -120,7 +120,7 @@ impl Api {
         let length = bytes.len();
         self.state.disk_reserve.admit(length)?;
         let limits = partition.config().batch_limits(self.state.clock.latest());
-        let window = UnplacedBatch::check_takes(&bytes, &limits);
+        let window = UnplacedBatch::check_memory(&bytes, &limits);
         let window = (0 < window).then(|| self.state.memory.take(window)); // Others wait the longer for theirs.
         let batch = UnplacedBatch::check(bytes, &limits);
         drop(window);
@@ -197,7 +197,7 @@ impl Api {
         };
         let memory = self.state.memory.take(size.bytes);
         let now = self.state.clock.steady();
-        let queued = QueuedAppend { batch: batch.detached(), now, memory, done: Box::new(done) };
+        let queued = QueuedAppend { batch: batch.into_own_memory(), now, memory, done: Box::new(done) };
         self.state.flushers.append_later(partition, queued);
     }
 }

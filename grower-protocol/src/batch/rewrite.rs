@@ -84,7 +84,7 @@ impl Batch {
             ..
         } = kept
         else {
-            return Ok(self.emptied());
+            return Ok(self.without_records());
         };
         let changed = BatchHeader {
             attributes: header.attributes.rewritten(codec, delete_horizon.is_some()),
@@ -98,7 +98,7 @@ impl Batch {
 
     fn charge_window(&self, limits: RewriteLimits<'_>) -> Result<usize, RecordsError> {
         let packed = self.bytes().get(HEADER_LENGTH..).unwrap_or_default();
-        let window = Decompressor::held_by_stream(codec(self.header())?, packed, limits.plain_bytes);
+        let window = Decompressor::announced_memory(codec(self.header())?, packed, limits.plain_bytes);
         (limits.charge)(window);
         Ok(window)
     }
@@ -156,7 +156,7 @@ struct KeptRecords<'a, F> {
 
 impl<F> KeptRecords<'_, F> {
     fn charge(&mut self, more: usize) {
-        let bytes = self.window + self.key + self.compressor.held_after(more);
+        let bytes = self.window + self.key + self.compressor.memory_after(more);
         if self.charged < bytes {
             (self.limits.charge)(bytes);
             self.charged = bytes;
@@ -203,7 +203,7 @@ impl<F: FnMut(&KeyedRecord<'_>) -> bool> RecordSink for KeptRecords<'_, F> {
 
 impl Batch {
     /// Returns a batch without records that spans the same offsets.
-    pub fn emptied(&self) -> Self {
+    fn without_records(&self) -> Self {
         let header = self.header();
         let changed = BatchHeader {
             attributes: header.attributes.rewritten(Codec::None, false),

@@ -94,10 +94,10 @@ impl ClientBatchError {
 
 impl UnplacedBatch {
     /// The memory in bytes that [`UnplacedBatch::check`] takes for these bytes: the window of their decoder.
-    pub fn check_takes(bytes: &[u8], limits: &BatchLimits) -> usize {
+    pub fn check_memory(bytes: &[u8], limits: &BatchLimits) -> usize {
         let codec = BatchHeader::parse(bytes).ok().and_then(|header| codec(&header).ok());
         let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
-        codec.map_or(0, |codec| Decompressor::held(codec, packed, limits.plain_bytes_max))
+        codec.map_or(0, |codec| Decompressor::memory(codec, packed, limits.plain_bytes_max))
     }
 
     /// Checks exactly one batch of a producer, including every record.
@@ -126,7 +126,7 @@ impl UnplacedBatch {
     }
 
     /// Copies a batch whose append failed, so that it can get other offsets.
-    pub fn displaced(batch: &Batch) -> Self {
+    pub fn copied_from(batch: &Batch) -> Self {
         Self { header: *batch.header(), bytes: BytesMut::from(&batch.bytes()[..]) }
     }
 
@@ -136,7 +136,7 @@ impl UnplacedBatch {
     }
 
     /// Copies the batch to its own memory, which releases the receive buffer.
-    pub fn detached(self) -> Self {
+    pub fn into_own_memory(self) -> Self {
         Self { bytes: BytesMut::from(&self.bytes[..]), ..self }
     }
 

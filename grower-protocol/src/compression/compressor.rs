@@ -44,7 +44,7 @@ impl Compressor {
 
     /// The memory in bytes that it takes after `more` bytes are written, including the finished batch. A growing vector
     /// takes three times its length for a moment.
-    pub(crate) fn held_after(&self, more: usize) -> usize {
+    pub(crate) fn memory_after(&self, more: usize) -> usize {
         let streams = self.codec != Codec::None && AT_ONCE_MAX < self.pending.len() + more;
         let encoder = if streams || self.stream.is_some() { ENCODER_BYTES } else { 0 };
         let length = self.stream.as_ref().map_or(self.pending.len(), StreamCompressor::compressed_length);

@@ -36,7 +36,7 @@ impl<'a> Decompressor<'a> {
 
     /// The most memory in bytes that reading `packed` takes, with an output of up to `limit` bytes: the codec's window or
     /// blocks. Callers reserve it before they start.
-    pub fn held(codec: Codec, packed: &[u8], limit: usize) -> usize {
+    pub fn memory(codec: Codec, packed: &[u8], limit: usize) -> usize {
         match codec {
             Codec::None => 0,
             Codec::Gzip => 2 * CHUNK,
@@ -45,12 +45,12 @@ impl<'a> Decompressor<'a> {
         }
     }
 
-    /// Like [`Decompressor::held`], by the sizes that the stream announces: less for most streams.
-    pub(crate) fn held_by_stream(codec: Codec, packed: &[u8], limit: usize) -> usize {
+    /// Like [`Decompressor::memory`], by the sizes that the stream announces: less for most streams.
+    pub(crate) fn announced_memory(codec: Codec, packed: &[u8], limit: usize) -> usize {
         let window = match codec {
             Codec::Lz4 => lz4_blocks(packed),
             Codec::Zstd => zstd_window(packed),
-            codec => return Self::held(codec, packed, limit),
+            codec => return Self::memory(codec, packed, limit),
         };
         window.map_or(WINDOW, |window| window.saturating_add(4 * CHUNK)).min(limit)
     }

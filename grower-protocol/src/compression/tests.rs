@@ -50,7 +50,7 @@ fn codec_names_and_numbers_are_fixed() {
 #[test]
 fn memory_of_a_decoder_is_known_before_it_starts() {
     let plain = vec![0; 10 << 20];
-    let held = |codec, packed: &[u8], limit| Decompressor::held(codec, packed, limit);
+    let held = |codec, packed: &[u8], limit| Decompressor::memory(codec, packed, limit);
     let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
     assert_eq!(held(Codec::Snappy, &raw, 16 << 20), 10 << 20, "a block without a frame is decompressed whole");
     assert_eq!(held(Codec::Snappy, &raw, 1 << 20), 1 << 20, "a block beyond the limit is refused");

@@ -78,7 +78,7 @@ fn a_batch_without_records_keeps_its_offsets_and_can_be_read() {
 }
 
 #[test]
-fn a_batch_stretched_over_a_gap_keeps_its_records_and_loses_its_producer() {
+fn a_batch_extended_over_a_gap_keeps_its_records_and_loses_its_producer() {
     let before = batch(Codec::Gzip, 5);
     let after = before.extended_to(Offset::new(1_000)).unwrap();
     assert_eq!(views(&after), views(&before));

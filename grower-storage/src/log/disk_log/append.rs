@@ -53,7 +53,7 @@ impl DiskLog {
         match self.write_to_active(&batch) {
             Ok(()) => Ok(AtOnce::Appended(self.take_in(&batch, next_offset, false))),
             // The slow path may find room: in a new segment, or in a reserve.
-            Err(AppendError::Disk(error)) if error.is_full() => Ok(AtOnce::Waits(UnplacedBatch::displaced(&batch))),
+            Err(AppendError::Disk(error)) if error.is_full() => Ok(AtOnce::Waits(UnplacedBatch::copied_from(&batch))),
             Err(error) => Err(error),
         }
     }
