@@ -84,6 +84,7 @@ impl Accumulator {
         if self.open.as_ref().is_some_and(|batch| self.is_full(batch)) {
             self.seal();
         }
+        debug_assert!(self.open.as_ref().is_none_or(|batch| !self.is_full(batch)), "a full batch stays open");
         (delivery, started || sealed < self.sealed.len())
     }
 

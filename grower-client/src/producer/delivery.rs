@@ -214,6 +214,7 @@ impl DeliveryState {
     /// Returns the outcome of `records` once all are settled: their first error, if any.
     fn settled(&self, records: &Range<u32>) -> Option<Result<(), ProduceError>> {
         let settled: u32 = self.outcomes.iter().map(|(of, _)| overlap(of, records)).sum();
+        debug_assert!(settled <= records.len() as u32, "records {records:?} are settled twice");
         if settled < records.len() as u32 {
             return None;
         }

@@ -139,6 +139,7 @@ impl InFlightBatch {
 
     /// Writes the producer's identity and the current sequence into a copy of its bytes. Earlier attempts keep theirs.
     pub(super) fn restamp(&mut self, identity: ProducerIdentity) {
+        debug_assert!(!self.bytes.is_empty(), "batch {} is not built", self.id);
         let mut bytes = BytesMut::from(&self.bytes[..]);
         restamp(&mut bytes, stamp(identity, self.first));
         self.bytes = bytes.freeze();

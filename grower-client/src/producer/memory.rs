@@ -28,6 +28,7 @@ pub(super) struct MemoryReservation<'a> {
 impl MemoryReservation<'_> {
     /// Passes the memory to the record's queue; [`ProducerMemory::release`] frees it, batch by batch.
     pub(super) fn hand_in(self) {
+        debug_assert_eq!(self.permit.num_permits(), self.bytes, "a reservation holds its bytes");
         self.permit.forget();
     }
 }

@@ -179,7 +179,8 @@ impl ProducerTopic {
     }
 
     pub(super) fn end_reconnect(&self) {
-        self.reconnecting.store(false, Ordering::Release);
+        let was_reconnecting = self.reconnecting.swap(false, Ordering::AcqRel);
+        debug_assert!(was_reconnecting, "one caller reconnects at a time");
     }
 
     /// Whether a partition has records but no suitable connection.

@@ -139,6 +139,7 @@ impl Committer {
 
 /// Records committed offsets; returns the others.
 fn settle(shared: &SharedSubscription, progress: &[UncommittedOffset], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
+    debug_assert_eq!(progress.len(), parts.len(), "each offset has an answer");
     let mut subscription = shared.lock();
     let mut failed = Vec::new();
     for (progress, part) in progress.iter().zip(parts) {

@@ -32,6 +32,7 @@ impl FetchResponse {
     ) -> Vec<Self> {
         match answer.and_then(|answer| parts(address, fetches.len(), answer)) {
             Ok(parts) => {
+                debug_assert_eq!(fetches.len(), parts.len(), "each partition has a part of the answer");
                 let pairs = fetches.into_iter().zip(parts);
                 pairs.map(|(fetch, part)| Self::of_one(fetch, part)).collect()
             }

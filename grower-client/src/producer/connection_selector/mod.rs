@@ -82,6 +82,7 @@ impl<C: SelectableConnection> ConnectionSelector<C> {
 
     /// Counts attempts to be sent on the selected connection; [`ConnectionSelector::remove_in_flight`] must follow for each.
     pub(super) fn add_in_flight(&mut self, attempts: usize) {
+        debug_assert!(self.next.is_none(), "a partition that changes its connection sends nothing");
         self.in_flight += attempts;
     }
 

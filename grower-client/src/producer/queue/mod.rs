@@ -82,6 +82,7 @@ impl PartitionQueue {
     pub(super) fn abandon(&mut self) -> Vec<DeliveryPromise> {
         let mut promises = self.window.abandon();
         promises.extend(self.accumulator.take_all().map(|batch| batch.promise));
+        debug_assert!(!self.is_busy(), "all records are dropped");
         promises
     }
 
@@ -176,6 +177,7 @@ impl PartitionQueue {
             let error = ProduceError::Failed { topic_partition, source: error.clone(), in_doubt: false };
             settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
         }
+        debug_assert!(!self.is_busy(), "all records have failed");
         settled
     }
 

@@ -128,6 +128,7 @@ impl SequenceWindow {
     /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
     pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
         let batch = self.batches.iter_mut().find(|batch| batch.id == id)?;
+        debug_assert_eq!(batch.state, BatchState::Building, "batch {id} is built once");
         batch.bytes = bytes;
         Some(batch.attempt())
     }
@@ -146,6 +147,7 @@ impl SequenceWindow {
 
     /// Handles a failed request for a producer id.
     pub(super) fn identity_refused(&mut self, error: RequestError, now: Instant) {
+        debug_assert!(self.identity.is_some(), "only an idempotent producer needs an id");
         self.last_error = Some(error);
         self.back_off(now);
     }

@@ -75,6 +75,7 @@ impl PartitionFetchState {
     }
 
     fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, epoch: Option<LeaderEpoch>, cause: GapCause) {
+        debug_assert!(offsets.start <= offsets.end, "{}: a gap from {offsets:?}", self.topic_partition);
         let topic_partition = self.topic_partition.clone();
         self.buffer.push_back(BufferedItem::Gap(Gap { topic_partition, offsets, resumes_at, cause }, epoch));
     }

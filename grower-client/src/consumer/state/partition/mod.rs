@@ -358,5 +358,6 @@ impl PartitionFetchState {
         self.buffer.clear();
         self.open = None;
         self.buffered_bytes = 0;
+        self.check_memory();
     }
 }

@@ -181,6 +181,7 @@ pub(crate) async fn look_up_offsets(
     let ask = |topic_partition: &TopicPartition, spec| (topic_partition.topic.clone(), topic_partition.partition, spec);
     let asked: Vec<_> = lookups.iter().map(|(topic_partition, spec)| ask(topic_partition, *spec)).collect();
     let answers = list_offsets(cluster, &asked).await?;
+    debug_assert_eq!(answers.len(), lookups.len(), "each lookup has an answer");
     let unmatched = lookups.iter().zip(&answers).filter(|(_, answer)| is_unmatched(answer));
     let ends: Vec<_> = unmatched.map(|((topic_partition, _), _)| ask(topic_partition, OffsetSpec::End)).collect();
     let mut ends = list_offsets(cluster, &ends).await?.into_iter();
