@@ -119,7 +119,7 @@ impl Mount {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the mount is busy for a moment, and nothing says for how long")]
+    #[allow(clippy::disallowed_methods, reason = "the mount is busy for a moment, and nothing says for how long")]
     fn unmount(&mut self) -> Result<(), String> {
         let mut unmounted = run(Command::new("umount").arg(&self.path));
         // A program that another test is just starting holds copies of all open files until it runs.
