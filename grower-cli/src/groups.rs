@@ -66,12 +66,12 @@ pub(crate) async fn of_groups(
         let asked: Vec<_> = groups.iter().map(|group| losses(admin, group).boxed()).collect();
         all_losses.extend(try_join_all(asked).await?);
     }
-    let position = |(group, losses)| GroupPosition::of(group, losses, names);
-    let places: Vec<Vec<GroupPosition>> = groups.iter().zip(&all_losses).map(position).collect();
-    let spans = spans(admin, places.iter().flatten()).await?;
-    let mut all: Vec<Vec<GroupProgress>> = places
+    let positions_of = |(group, losses)| GroupPosition::of(group, losses, names);
+    let positions: Vec<Vec<GroupPosition>> = groups.iter().zip(&all_losses).map(positions_of).collect();
+    let spans = spans(admin, positions.iter().flatten()).await?;
+    let mut all: Vec<Vec<GroupProgress>> = positions
         .into_iter()
-        .map(|places| places.into_iter().filter_map(|place| place.progress(&spans)).collect())
+        .map(|positions| positions.into_iter().filter_map(|position| position.progress(&spans)).collect())
         .collect();
     let mut behind: Vec<&mut GroupProgress> = all.iter_mut().flatten().filter(|row| row.lag != 0).collect();
     let oldest = |row: &&mut GroupProgress| (row.topic.clone(), row.partition, OffsetSpec::FirstFrom(row.next()));
@@ -102,20 +102,20 @@ async fn losses(admin: &Admin, group: &GroupDescription) -> Result<Losses, Admin
 type Losses = BTreeMap<PartitionOfTopicId, Offset>;
 
 /// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
-async fn spans(admin: &Admin, places: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
-    let places: BTreeSet<(TopicName, PartitionId)> =
-        places.map(|place| (place.topic.clone(), place.partition)).collect();
+async fn spans(admin: &Admin, positions: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
+    let partitions: BTreeSet<(TopicName, PartitionId)> =
+        positions.map(|position| (position.topic.clone(), position.partition)).collect();
     let ends = |(topic, partition): &(TopicName, PartitionId)| {
         [OffsetSpec::Beginning, OffsetSpec::End].map(|spec| (topic.clone(), *partition, spec))
     };
-    let listed = admin.list_offsets(places.iter().flat_map(ends)).await?;
+    let listed = admin.list_offsets(partitions.iter().flat_map(ends)).await?;
     let mut listed = listed.into_iter().map(|listed| listed.ok().and_then(|listed| listed.offset));
     let mut next = || listed.next().flatten();
-    Ok(places
+    Ok(partitions
         .into_iter()
-        .filter_map(|place| {
+        .filter_map(|partition| {
             let span = (next(), next());
-            Some((place, span.0?..span.1?))
+            Some((partition, span.0?..span.1?))
         })
         .collect())
 }
@@ -136,21 +136,21 @@ impl GroupPosition {
         let committed: BTreeMap<PartitionOfTopicId, Offset> =
             group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
-        let places: BTreeSet<&PartitionOfTopicId> = committed.keys().chain(owners.keys()).collect();
-        let position = |place: &PartitionOfTopicId| {
-            let (topic, committed) = (names.get(&place.0)?.clone(), committed.get(place).copied());
-            let (lost_from, owner) = (losses.get(place).copied(), owners.get(place).cloned());
-            Some(Self { topic, partition: place.1, committed, lost_from, owner })
+        let partitions: BTreeSet<&PartitionOfTopicId> = committed.keys().chain(owners.keys()).collect();
+        let position = |partition: &PartitionOfTopicId| {
+            let (topic, committed) = (names.get(&partition.0)?.clone(), committed.get(partition).copied());
+            let (lost_from, owner) = (losses.get(partition).copied(), owners.get(partition).cloned());
+            Some(Self { topic, partition: partition.1, committed, lost_from, owner })
         };
-        places.into_iter().filter_map(position).collect()
+        partitions.into_iter().filter_map(position).collect()
     }
 
     /// Returns the progress, with an age only if the lag is 0. None if the topic was deleted meanwhile.
     fn progress(self, spans: &Spans) -> Option<GroupProgress> {
         let Self { topic, partition, committed, lost_from, owner } = self;
-        let place = (topic, partition);
-        let Range { start, end } = spans.get(&place)?.clone();
-        let (topic, partition) = place;
+        let topic_partition = (topic, partition);
+        let Range { start, end } = spans.get(&topic_partition)?.clone();
+        let (topic, partition) = topic_partition;
         let row = GroupProgress { topic, partition, start, end, committed, lost_from, lag: 0, lag_ms: None, owner };
         let lag = end.since(row.next());
         Some(GroupProgress { lag, lag_ms: (lag == 0).then_some(0), ..row })

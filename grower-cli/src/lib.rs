@@ -44,9 +44,9 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::stderr_line(format_args!("error: {}", with_advice(output::told(&error))));
+            output::stderr_line(format_args!("error: {}", with_advice(output::message_of(&error))));
             let is_usage = error.is::<session::WrongVariable>() || error.is::<options::WrongUsage>();
             if is_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
@@ -66,12 +66,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Adds advice to an error that comes from a lack of file descriptors.
-fn with_advice(told: String) -> String {
+fn with_advice(message: String) -> String {
     let is_short = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()
-        .any(|errno| told.contains(&std::io::Error::from(*errno).to_string()));
+        .any(|errno| message.contains(&std::io::Error::from(*errno).to_string()));
     let advice = "; raise the limit with `ulimit -n 1024`, or close files of other programs";
-    if is_short { format!("{told}{advice}") } else { told }
+    if is_short { format!("{message}{advice}") } else { message }
 }
 
 /// Prints help or a version. The parser's own printing ignores errors.

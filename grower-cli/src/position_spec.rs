@@ -145,8 +145,8 @@ mod tests {
         ] {
             assert!(text.parse::<PositionSpec>().is_err(), "{text}");
         }
-        let told = "offset:x".parse::<PositionSpec>().unwrap_err().to_string();
-        insta::assert_snapshot!(told, @r#""x" is not an offset: write a number from 0, as in offset:1200"#);
+        let message = "offset:x".parse::<PositionSpec>().unwrap_err().to_string();
+        insta::assert_snapshot!(message, @r#""x" is not an offset: write a number from 0, as in offset:1200"#);
     }
 
     #[test]

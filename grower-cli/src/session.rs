@@ -122,11 +122,11 @@ const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// once, with status 1.
 pub(crate) async fn interrupted() {
     let Ok(mut requests) = StopSignals::listen() else { return std::future::pending().await };
-    let (tell_first, first) = oneshot::channel();
+    let (first_sender, first) = oneshot::channel();
     // A separate task: the command may be blocked in a write, or wait for acks that never arrive.
     tokio::spawn(async move {
         requests.next().await;
-        let _ = tell_first.send(()); // The command may have ended by itself.
+        let _ = first_sender.send(()); // The command may have ended by itself.
         tokio::time::sleep(SAME_REQUEST).await;
         requests.forget();
         requests.next().await;

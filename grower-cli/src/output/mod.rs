@@ -28,7 +28,7 @@ use serde::Serialize;
 use std::io::{self, BufWriter, Write};
 use streams::Stdout;
 
-/// Buffered standard output, which tells a reader that is gone ([`ReaderWentAway`]) from every other failure.
+/// Buffered standard output, which tells a reader that is gone ([`ReaderGone`]) from every other failure.
 pub(crate) struct StdoutWriter(BufWriter<CheckedStdout>);
 
 struct CheckedStdout(Stdout);
@@ -36,7 +36,7 @@ struct CheckedStdout(Stdout);
 /// Standard output has lost its reader, as in `grower-cli consume .. | head`. This is not a failure.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of standard output is gone")]
-pub(crate) struct ReaderWentAway;
+pub(crate) struct ReaderGone;
 
 impl StdoutWriter {
     /// Opens standard output.
@@ -79,13 +79,13 @@ impl Write for CheckedStdout {
 
 fn explained(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderWentAway),
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone),
         kind => io::Error::new(kind, format!("cannot write to standard output: {error}")),
     }
 }
 
 /// Formats an error with its causes on one line. A cause that the text quotes already is left out.
-pub(crate) fn told(error: &anyhow::Error) -> String {
+pub(crate) fn message_of(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -98,7 +98,7 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
 }
 
 /// Whether a command failed only because its output has lost its reader.
-pub(crate) fn reader_went_away(error: &anyhow::Error) -> bool {
-    let is_ours = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<ReaderWentAway>());
-    error.chain().any(|cause| cause.is::<ReaderWentAway>() || cause.downcast_ref::<io::Error>().is_some_and(is_ours))
+pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let is_ours = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<ReaderGone>());
+    error.chain().any(|cause| cause.is::<ReaderGone>() || cause.downcast_ref::<io::Error>().is_some_and(is_ours))
 }

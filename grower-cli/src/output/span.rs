@@ -30,9 +30,9 @@ mod tests {
 
     #[test]
     fn a_span_has_two_units_at_most() {
-        let told =
+        let shown =
             [0, 59, 60, 200, 3_600, 90_061, 40_000_000].map(|seconds| span_for_people(Duration::from_secs(seconds)));
-        assert_eq!(told, ["0 s", "59 s", "1 min", "3 min 20 s", "1 h", "1 d 1 h", "1 y 97 d"]);
+        assert_eq!(shown, ["0 s", "59 s", "1 min", "3 min 20 s", "1 h", "1 d 1 h", "1 y 97 d"]);
     }
 
     #[test]

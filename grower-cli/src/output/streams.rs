@@ -1,7 +1,7 @@
 //! The three standard streams, which this process shares with others.
 //!
 //! Another program may have made them non-blocking: a read or write that would block waits until the stream is ready.
-//! The other end may be gone. Standard output reports that as an error ([`super::reader_went_away`]). A write to standard
+//! The other end may be gone. Standard output reports that as an error ([`super::is_reader_gone`]). A write to standard
 //! error never fails and never panics, because its failure could not be reported.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -104,12 +104,12 @@ fn print(backed_up: &BackedUp, output: OutputForm) -> anyhow::Result<()> {
         OutputForm::Json => out.json(&json!({
             "path": path, "files": files, "bytes": bytes, "new_bytes": new_bytes, "copied_bytes": copied_bytes,
         }))?,
-        OutputForm::Table => tell(&mut out, &path, *files, [*bytes, *new_bytes, *copied_bytes])?,
+        OutputForm::Table => print_written(&mut out, &path, *files, [*bytes, *new_bytes, *copied_bytes])?,
     }
     Ok(out.flush()?)
 }
 
-fn tell(out: &mut StdoutWriter, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
+fn print_written(out: &mut StdoutWriter, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
     let [all, new, copied] = bytes.map(bytes_for_people);
     writeln!(out, "{}: {}, {all}; {new} new, {copied} copied", escaped(path), counted(files, "file"))
 }

@@ -51,8 +51,8 @@ impl PartitionEnds {
             let wanted =
                 |now: &&PartitionDescription| served.iter().any(|(topic, p)| topic == name && *p == now.partition);
             if in_group {
-                let place = |now: &PartitionDescription| ((name.clone(), now.partition), topic.id);
-                undecided.extend(topic.partitions.iter().filter(wanted).map(place));
+                let topic_partition = |now: &PartitionDescription| ((name.clone(), now.partition), topic.id);
+                undecided.extend(topic.partitions.iter().filter(wanted).map(topic_partition));
             }
             // An empty partition has nothing to wait for.
             for now in topic.partitions.iter().filter(wanted).filter(|now| now.log_start < now.high_watermark) {
@@ -157,10 +157,10 @@ impl PartitionEnds {
     }
 
     /// Drops an offline partition. True if it was not read to its end.
-    pub(super) fn leave_unread(&mut self, place: &TopicPartition) -> bool {
-        self.undecided.remove(&(place.topic.to_string(), place.partition));
-        let of = self.of.get_mut(place.topic.as_str());
-        of.is_some_and(|of| of.remove(&place.partition).is_some())
+    pub(super) fn leave_unread(&mut self, topic_partition: &TopicPartition) -> bool {
+        self.undecided.remove(&(topic_partition.topic.to_string(), topic_partition.partition));
+        let of = self.of.get_mut(topic_partition.topic.as_str());
+        of.is_some_and(|of| of.remove(&topic_partition.partition).is_some())
     }
 
     /// Whether every partition was read to its end.
@@ -182,8 +182,8 @@ async fn served(
         match found {
             Ok(_) => served.push((topic.clone(), *partition)),
             Err(error) if error.code() == Some(ErrorCode::PartitionShut) => {
-                let place = TopicPartition { topic: TopicName::new(topic)?, partition: *partition };
-                offline.is_unread(place, &error);
+                let topic_partition = TopicPartition { topic: TopicName::new(topic)?, partition: *partition };
+                offline.is_unread(topic_partition, &error);
             }
             Err(error) => return Err(error.into()),
         }
@@ -205,14 +205,14 @@ async fn review_topic(
     forget_dropped(topic, of); // A log does not know whether it lost records that it has dropped.
     for now in &topic.partitions {
         let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
-        let place = TopicPartition { topic: name.clone(), partition: now.partition };
-        let lost_from = match admin.lost_from(&place, end.topic, end.offset, end.reviewed).await {
+        let topic_partition = TopicPartition { topic: name.clone(), partition: now.partition };
+        let lost_from = match admin.lost_from(&topic_partition, end.topic, end.offset, end.reviewed).await {
             Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // The consumer gets the same error.
             lost_from => lost_from?,
         };
         if let Some(lost_from) = lost_from {
             stderr_line(format_args!(
-                "{place}: the log lost offsets {lost_from}..{}: reading up to offset {lost_from}",
+                "{topic_partition}: the log lost offsets {lost_from}..{}: reading up to offset {lost_from}",
                 end.offset
             ));
             end.offset = lost_from;

@@ -6,7 +6,7 @@ mod offline;
 mod print;
 
 use crate::options::WrongUsage;
-use crate::output::{ReaderWentAway, Template, counted, reader_left};
+use crate::output::{ReaderGone, Template, counted, reader_left};
 use crate::position_spec::{PositionSpec, now};
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail, ensure};
@@ -225,7 +225,7 @@ impl Reading<'_> {
             let records = tokio::select! {
                 biased;
                 () = &mut interrupt => return Ok(()),
-                () = &mut reader_left => return Err(ReaderWentAway.into()),
+                () = &mut reader_left => return Err(ReaderGone.into()),
                 records = self.records() => records?,
             };
             let Some(records) = records else { return Ok(()) };
@@ -253,9 +253,9 @@ impl Reading<'_> {
     /// Handles an error of one topic or partition, so that the others are still read.
     fn pass_over(&mut self, error: ConsumeError) -> anyhow::Result<()> {
         let error = match self.offline.note(error) {
-            Ok(place) => {
-                if self.ends.as_mut().is_some_and(|ends| ends.leave_unread(&place)) {
-                    self.offline.stays_unread(place);
+            Ok(topic_partition) => {
+                if self.ends.as_mut().is_some_and(|ends| ends.leave_unread(&topic_partition)) {
+                    self.offline.stays_unread(topic_partition);
                 }
                 return Ok(());
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// The known offline partitions, and those that should have been read.
 #[derive(Default)]
 pub(super) struct OfflinePartitions {
-    told: BTreeSet<TopicPartition>,
+    warned: BTreeSet<TopicPartition>,
     unread: BTreeSet<TopicPartition>,
 }
 
@@ -16,44 +16,44 @@ impl OfflinePartitions {
     /// Reports and returns the partition if the error says that it is offline. Returns any other error.
     pub(super) fn note(&mut self, error: ConsumeError) -> Result<TopicPartition, ConsumeError> {
         match error {
-            ConsumeError::Failed { topic_partition: place, source }
-                if source.code() == Some(ErrorCode::PartitionShut) =>
-            {
-                self.tell(&place, &source);
-                Ok(place)
+            ConsumeError::Failed { topic_partition, source } if source.code() == Some(ErrorCode::PartitionShut) => {
+                self.warn_once(&topic_partition, &source);
+                Ok(topic_partition)
             }
             error => Err(error),
         }
     }
 
-    fn tell(&mut self, place: &TopicPartition, why: &dyn std::fmt::Display) {
-        if self.told.insert(place.clone()) {
+    fn warn_once(&mut self, topic_partition: &TopicPartition, why: &dyn std::fmt::Display) {
+        if self.warned.insert(topic_partition.clone()) {
             let why = why.to_string();
             stderr_line(format_args!(
-                "warning: {place} is offline; it is read once it is served again: {}",
+                "warning: {topic_partition} is offline; it is read once it is served again: {}",
                 escaped(&why)
             ));
         }
     }
 
     /// Reports a partition that was offline when it should have been read.
-    pub(super) fn is_unread(&mut self, place: TopicPartition, why: &dyn std::fmt::Display) {
-        if self.told.insert(place.clone()) {
+    pub(super) fn is_unread(&mut self, topic_partition: TopicPartition, why: &dyn std::fmt::Display) {
+        if self.warned.insert(topic_partition.clone()) {
             let why = why.to_string();
-            stderr_line(format_args!("warning: {place} is offline and not read: {}", escaped(&why)));
+            stderr_line(format_args!("warning: {topic_partition} is offline and not read: {}", escaped(&why)));
         }
-        self.unread.insert(place);
+        self.unread.insert(topic_partition);
     }
 
     /// Marks a reported partition as unread.
-    pub(super) fn stays_unread(&mut self, place: TopicPartition) {
-        self.unread.insert(place);
+    pub(super) fn stays_unread(&mut self, topic_partition: TopicPartition) {
+        self.unread.insert(topic_partition);
     }
 
     /// Records of the partition arrive: its next outage is reported again.
     pub(super) fn is_served(&mut self, topic: &str, partition: grower_client::ids::PartitionId) {
-        if !self.told.is_empty() {
-            self.told.retain(|place| place.topic.as_str() != topic || place.partition != partition);
+        if !self.warned.is_empty() {
+            self.warned.retain(|topic_partition| {
+                topic_partition.topic.as_str() != topic || topic_partition.partition != partition
+            });
         }
     }
 

@@ -32,7 +32,7 @@ fn check_once_each(
     taken_over: &[DemoRecordKey],
 ) -> anyhow::Result<()> {
     let before: BTreeSet<_> = committed.iter().collect();
-    let again = taken_over.iter().filter(|place| before.contains(place)).count();
+    let again = taken_over.iter().filter(|record| before.contains(record)).count();
     demo.claim(again == 0, "nothing that was committed is read again")?;
     let all: BTreeSet<_> = committed.iter().chain(taken_over).collect();
     demo.claim(all.len() == 18, "nothing is skipped: all 18 records were read")

@@ -32,7 +32,8 @@ impl GroupReader {
 
     /// The partitions assigned to it.
     pub(super) fn owns(&self) -> Vec<u32> {
-        let mut owned: Vec<u32> = self.consumer.assignment().iter().map(|place| place.partition.value()).collect();
+        let mut owned: Vec<u32> =
+            self.consumer.assignment().iter().map(|assigned| assigned.partition.value()).collect();
         owned.sort_unstable();
         owned
     }

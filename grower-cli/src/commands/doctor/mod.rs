@@ -41,11 +41,11 @@ pub struct DoctorCommand {
 impl DoctorCommand {
     pub(crate) async fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let broker = if options.embedded.is_some() { BrokerReply::NotAsked } else { ask(options).await };
-        let told = match &broker {
+        let data_dir_of_broker = match &broker {
             BrokerReply::Yes(broker_facts) => broker_facts.data_dir.clone().filter(|dir| dir.is_dir()),
             BrokerReply::No(_) | BrokerReply::NotAsked => None,
         };
-        let disk = match self.data_dir.or_else(|| options.embedded.clone()).or(told) {
+        let disk = match self.data_dir.or_else(|| options.embedded.clone()).or(data_dir_of_broker) {
             Some(dir) => Some(look_at(&dir).await?),
             None => None,
         };

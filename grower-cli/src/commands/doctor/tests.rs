@@ -44,7 +44,7 @@ fn limits() -> SystemLimits {
     }
 }
 
-fn told(facts: &DoctorFacts, only: &str) -> String {
+fn checks_text(facts: &DoctorFacts, only: &str) -> String {
     let line = |c: DoctorCheck| format!("{} | {} | {} | {}", c.level.name(), c.about, c.found, c.advice.unwrap_or("-"));
     let checks = judge(facts).into_iter().filter(|check| only.is_empty() || check.about == only);
     checks.map(line).collect::<Vec<_>>().join("\n")
@@ -54,7 +54,7 @@ fn told(facts: &DoctorFacts, only: &str) -> String {
 fn a_good_machine_is_good_in_every_line() {
     let facts =
         DoctorFacts { disk: Some(disk("ext4", 400)), limits: limits(), broker: BrokerReply::Yes(broker_facts()) };
-    insta::assert_snapshot!(told(&facts, ""), @"
+    insta::assert_snapshot!(checks_text(&facts, ""), @"
     good | broker | answers in 0.30 ms | -
     good | file system | ext4 at /srv/grower | -
     good | fsync | p50 0.40 ms, p99 0.40 ms over 100 writes of 4 KiB | -
@@ -91,7 +91,7 @@ fn every_bad_fact_comes_with_advice() {
         clock_kept: Some(false),
         ..limits()
     };
-    insta::assert_snapshot!(told(&DoctorFacts { disk: Some(disk), limits, broker: BrokerReply::Yes(bad) }, ""), @"
+    insta::assert_snapshot!(checks_text(&DoctorFacts { disk: Some(disk), limits, broker: BrokerReply::Yes(bad) }, ""), @"
     warning | broker | answers in 80.00 ms | run clients closer to it, or look at its load with top
     bad | file system | tmpfs at /srv/grower | this is memory: records do not survive a restart. Use a directory on a disk
     warning | fsync | p50 0.00 ms, p99 0.00 ms over 100 writes of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
@@ -111,7 +111,7 @@ fn every_bad_fact_comes_with_advice() {
 #[test]
 fn every_file_system_is_judged() {
     let judged =
-        |name: &str| told(&DoctorFacts { disk: Some(disk(name, 400)), ..DoctorFacts::default() }, "file system");
+        |name: &str| checks_text(&DoctorFacts { disk: Some(disk(name, 400)), ..DoctorFacts::default() }, "file system");
     insta::assert_snapshot!(["xfs", "overlay", "nfs", "fuse", "file system 0x1"].map(judged).join("\n"), @"
     good | file system | xfs at /srv/grower | -
     warning | file system | overlay at /srv/grower | this is a container's own layer, which goes with the container: mount a volume for the data directory
@@ -124,11 +124,14 @@ fn every_file_system_is_judged() {
 #[test]
 fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
     let judged = |fsync| {
-        told(&DoctorFacts { disk: Some(DiskFacts { fsync, ..disk("ext4", 1) }), ..DoctorFacts::default() }, "fsync")
+        checks_text(
+            &DoctorFacts { disk: Some(DiskFacts { fsync, ..disk("ext4", 1) }), ..DoctorFacts::default() },
+            "fsync",
+        )
     };
     let each = |micros| judged(Ok(vec![Duration::from_micros(micros)]));
-    let told = [each(5), each(30_000), judged(Ok(Vec::new())), judged(Err("permission denied".to_owned()))];
-    insta::assert_snapshot!(told.join("\n"), @"
+    let lines = [each(5), each(30_000), judged(Ok(Vec::new())), judged(Err("permission denied".to_owned()))];
+    insta::assert_snapshot!(lines.join("\n"), @"
     warning | fsync | p50 0.01 ms, p99 0.01 ms over 1 write of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
     warning | fsync | p50 30.00 ms, p99 30.00 ms over 1 write of 4 KiB | each ack waits for a sync: use a faster disk, or larger batches
     bad | fsync | no sync ended in time | check the disk: it hardly works
@@ -139,8 +142,8 @@ fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
 #[test]
 fn a_silent_broker_is_bad_unless_only_the_machine_is_examined() {
     let no = || BrokerReply::No("connection refused".to_owned());
-    insta::assert_snapshot!(told(&DoctorFacts { broker: no(), ..DoctorFacts::default() }, "broker"), @"bad | broker | does not answer: connection refused | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
+    insta::assert_snapshot!(checks_text(&DoctorFacts { broker: no(), ..DoctorFacts::default() }, "broker"), @"bad | broker | does not answer: connection refused | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
     let facts = DoctorFacts { broker: no(), disk: Some(disk("ext4", 400)), ..DoctorFacts::default() };
-    assert!(told(&facts, "broker").starts_with("warning"));
-    assert_eq!(told(&DoctorFacts::default(), "broker"), "");
+    assert!(checks_text(&facts, "broker").starts_with("warning"));
+    assert_eq!(checks_text(&DoctorFacts::default(), "broker"), "");
 }

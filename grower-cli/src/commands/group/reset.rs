@@ -61,8 +61,9 @@ impl ResetGroupCommand {
     async fn check_served(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<()> {
         let lookups = topic.partitions.iter().map(|now| (self.topic.as_str(), now.partition, OffsetSpec::End));
         for (now, found) in topic.partitions.iter().zip(admin.list_offsets(lookups).await?) {
-            let place = format!("{}/{}", self.topic, now.partition);
-            found.with_context(|| format!("{} was not reset: {place} cannot be read", escaped(&self.group)))?;
+            let topic_partition = format!("{}/{}", self.topic, now.partition);
+            found
+                .with_context(|| format!("{} was not reset: {topic_partition} cannot be read", escaped(&self.group)))?;
         }
         Ok(())
     }

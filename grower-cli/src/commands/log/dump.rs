@@ -26,7 +26,7 @@ impl DumpSegmentCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let (mut out, mut damage, mut printed) = (StdoutWriter::open(), 0, Ok(()));
         offline::dump(&self.file, |dumped| {
-            printed = self.tell(dumped, options.output, &mut out, &mut damage);
+            printed = self.print(dumped, options.output, &mut out, &mut damage);
             if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         printed?;
@@ -39,7 +39,7 @@ impl DumpSegmentCommand {
         Ok(())
     }
 
-    fn tell(&self, dumped: Dumped, output: OutputForm, out: &mut StdoutWriter, damage: &mut u32) -> io::Result<()> {
+    fn print(&self, dumped: Dumped, output: OutputForm, out: &mut StdoutWriter, damage: &mut u32) -> io::Result<()> {
         let (bytes, what) = match dumped {
             Dumped::Batch { position, batch } => match offline::records(&batch) {
                 Ok(records) => return print(&DumpedBatch { position, batch, records }, output, out),

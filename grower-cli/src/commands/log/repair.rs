@@ -199,11 +199,11 @@ pub(super) fn print_loss(
     out: &mut StdoutWriter,
 ) -> io::Result<()> {
     let AcceptedLoss { offsets, at, by, what, kept, bytes, .. } = loss;
-    let place = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
+    let topic_partition = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
     let kept =
         if kept.is_empty() { String::new() } else { format!("; {} kept in cut/{kept}", counted(*bytes, "byte")) };
     let line = format!(
-        "{place}: offsets {}..{} were given up at {} by {by}: {what}{kept}",
+        "{topic_partition}: offsets {}..{} were given up at {} by {by}: {what}{kept}",
         offsets.start,
         offsets.end,
         rfc3339(*at)

@@ -6,7 +6,7 @@ use super::source::{LineChunk, LineSource};
 use super::unacknowledged::Unacknowledged;
 use crate::follow::{ArrivedLines, FollowedFile, LineMark, NoteError, NoteKeeper};
 use crate::lines::Line;
-use crate::output::{ReaderWentAway, stderr_line, told};
+use crate::output::{ReaderGone, message_of, stderr_line};
 use crate::session::interrupted;
 use anyhow::bail;
 use futures_util::FutureExt;
@@ -108,7 +108,7 @@ impl<'a> LineSender<'a> {
             tokio::select! {
                 biased;
                 () = &mut interrupt => break ReadEnd::Interrupted,
-                () = &mut acks_unread => return Err(ReaderWentAway.into()),
+                () = &mut acks_unread => return Err(ReaderGone.into()),
                 settled = next(&mut self.in_flight) => self.settle(settled)?,
                 piece = source.recv(), if room => match piece {
                     Some(piece) => self.send(piece?).await?,
@@ -141,7 +141,7 @@ impl<'a> LineSender<'a> {
     fn fail(mut self, is_read: bool) -> anyhow::Result<()> {
         let acknowledged = self.report.acknowledged_lines();
         if let Err(error) = self.report.end() {
-            stderr_line(format_args!("error: {}", told(&error)));
+            stderr_line(format_args!("error: {}", message_of(&error)));
         }
         if let Some(following) = self.following.as_mut().filter(|following| following.is_behind) {
             following.keeper.save([])?;
@@ -267,7 +267,7 @@ impl FollowProgress {
             Ok(()) => self.is_behind = false,
             Err(error @ NoteError::Busy { .. }) => return Err(error.into()),
             Err(error) if !std::mem::replace(&mut self.is_behind, true) => {
-                stderr_line(format_args!("warning: {}; the next acks retry it", told(&error.into())));
+                stderr_line(format_args!("warning: {}; the next acks retry it", message_of(&error.into())));
             }
             Err(_) => {}
         }

@@ -7,7 +7,7 @@ mod source;
 mod unacknowledged;
 
 use crate::options::{AckLevel, Compression, WrongUsage, key_value};
-use crate::output::{EscapeError, reader_went_away, unescaped};
+use crate::output::{EscapeError, is_reader_gone, unescaped};
 use crate::session::Session;
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -130,7 +130,7 @@ impl ProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self.carry(session).await {
             // Other commands succeed then, but here success means that every line was acknowledged.
-            Err(error) if reader_went_away(&error) => {
+            Err(error) if is_reader_gone(&error) => {
                 bail!("the reader of the acks is gone: lines without a read ack may or may not be stored")
             }
             result => result,

@@ -73,7 +73,7 @@ impl fmt::Display for LineRanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::told;
+    use crate::output::message_of;
     use std::time::Duration;
 
     fn failure(in_doubt: bool) -> ProduceError {
@@ -84,16 +84,16 @@ mod tests {
         ProduceError::TimedOut { topic_partition, after: Duration::from_secs(1), in_doubt, last: None }
     }
 
-    fn told_of(lines: impl IntoIterator<Item = (u64, bool)>, sent_up_to: Option<u64>) -> String {
+    fn message_of_lines(lines: impl IntoIterator<Item = (u64, bool)>, sent_up_to: Option<u64>) -> String {
         let mut unacknowledged = Unacknowledged::default();
         lines.into_iter().for_each(|(line, in_doubt)| unacknowledged.add(line, failure(in_doubt)));
-        told(&unacknowledged.into_error(sent_up_to, 7).unwrap())
+        message_of(&unacknowledged.into_error(sent_up_to, 7).unwrap())
     }
 
     #[test]
     fn exactly_the_unacknowledged_lines_are_named() {
-        insta::assert_snapshot!(told_of([(2, false)], None), @"not acknowledged: line 2; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
-        insta::assert_snapshot!(told_of([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); possibly stored: line 5; not sent: every line after 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
-        insta::assert_snapshot!(told_of([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; possibly stored: all; not sent: every line after 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");
+        insta::assert_snapshot!(message_of_lines([(2, false)], None), @"not acknowledged: line 2; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
+        insta::assert_snapshot!(message_of_lines([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); possibly stored: line 5; not sent: every line after 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
+        insta::assert_snapshot!(message_of_lines([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; possibly stored: all; not sent: every line after 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");
     }
 }

@@ -85,22 +85,22 @@ async fn show(
 
 /// Reads keys on a thread, because a read blocks. The thread ends with the view, or with the terminal.
 fn keys() -> mpsc::UnboundedReceiver<Event> {
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
-        while !tell.is_closed() {
+        while !sender.is_closed() {
             match event::poll(KEYS_EACH) {
                 Ok(false) => {}
-                Ok(true) if event::read().is_ok_and(|event| tell.send(event).is_ok()) => {}
+                Ok(true) if event::read().is_ok_and(|event| sender.send(event).is_ok()) => {}
                 Ok(true) | Err(_) => return,
             }
         }
     });
-    told
+    receiver
 }
 
 /// Polls the broker in a task, so that a silent broker never delays a key.
 fn snapshots(admin: Admin) -> mpsc::Receiver<Result<TopSnapshot, String>> {
-    let (tell, told) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let began = Instant::now();
         loop {
@@ -112,17 +112,17 @@ fn snapshots(admin: Admin) -> mpsc::Receiver<Result<TopSnapshot, String>> {
                     Ok(polled) => break polled.map_err(|error| error.to_string()),
                     Err(_) => {
                         let silent = format!("no answer for {}", span_for_people(asked.elapsed()));
-                        if tell.send(Err(silent)).await.is_err() {
+                        if sender.send(Err(silent)).await.is_err() {
                             return;
                         }
                     }
                 }
             };
-            if tell.send(polled).await.is_err() {
+            if sender.send(polled).await.is_err() {
                 return;
             }
             sleep(POLL_EACH).await;
         }
     });
-    told
+    receiver
 }

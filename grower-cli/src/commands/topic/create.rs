@@ -2,7 +2,7 @@
 
 use super::CONFIG_HELP;
 use crate::options::{OutputForm, key_value};
-use crate::output::{StdoutWriter, stderr_line, told};
+use crate::output::{StdoutWriter, message_of, stderr_line};
 use crate::session::Session;
 use anyhow::ensure;
 use clap::Args;
@@ -74,11 +74,11 @@ impl CreateTopicCommand {
         let mut refused = 0;
         for topic in &self.topics {
             match self.create(session, topic).await {
-                Ok(id) => tell(&mut out, session.output, topic, id)?,
+                Ok(id) => print_created(&mut out, session.output, topic, id)?,
                 Err(error) if self.topics.len() == 1 => return Err(topic.explain(error)),
                 Err(error) => {
                     refused += 1;
-                    stderr_line(format_args!("error: {}", told(&topic.explain(error))));
+                    stderr_line(format_args!("error: {}", message_of(&topic.explain(error))));
                 }
             }
         }
@@ -107,7 +107,12 @@ fn is_there_already(error: &AdminError) -> bool {
     error.code() == Some(ErrorCode::TopicExists)
 }
 
-fn tell(out: &mut StdoutWriter, output: OutputForm, topic: &TopicArgument, id: Option<TopicId>) -> anyhow::Result<()> {
+fn print_created(
+    out: &mut StdoutWriter,
+    output: OutputForm,
+    topic: &TopicArgument,
+    id: Option<TopicId>,
+) -> anyhow::Result<()> {
     let created = id.is_some();
     match output {
         OutputForm::Json => {

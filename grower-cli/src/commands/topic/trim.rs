@@ -60,7 +60,7 @@ impl TrimTopicCommand {
         let some: Vec<&PartitionTrim> = trims.iter().filter(|trim| trim.log_start < trim.before).collect();
         let mut out = StdoutWriter::open();
         if session.output == OutputForm::Table {
-            told(&topic, &trims, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            trim_lines(&topic, &trims, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
             out.flush()?;
         }
         let go = !self.dry_run && !some.is_empty();
@@ -143,7 +143,7 @@ impl PartitionTrim {
 }
 
 /// One line per partition.
-fn told(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec<String> {
+fn trim_lines(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec<String> {
     let verb = if dry_run { "would drop" } else { "drops" };
     let line = |trim: &PartitionTrim| {
         let (name, number, start, before) = (&topic.name, trim.partition, trim.log_start, trim.before);

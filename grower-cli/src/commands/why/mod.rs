@@ -52,17 +52,17 @@ impl WhyCommand {
         let group = gather::group(&admin, &self.name).await?.map(|facts| facts.findings());
         let group: Vec<WhyFinding> = group.into_iter().flatten().chain(refused).collect();
         let group = (!group.is_empty()).then_some(("group", group));
-        let told: Vec<_> = topic.into_iter().chain(group).collect();
-        if told.is_empty() {
+        let explained: Vec<_> = topic.into_iter().chain(group).collect();
+        if explained.is_empty() {
             bail!("there is no topic and no group {}; see grower-cli topic list and group list", escaped(&self.name));
         }
         let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => {
-                out.json(&told.iter().map(|(kind, found)| self.json(kind, found)).collect::<Vec<_>>())?
+                out.json(&explained.iter().map(|(kind, found)| self.json(kind, found)).collect::<Vec<_>>())?
             }
             OutputForm::Table => {
-                told.iter().flat_map(|(_, found)| found).try_for_each(|finding| print(finding, &mut out))?
+                explained.iter().flat_map(|(_, found)| found).try_for_each(|finding| print(finding, &mut out))?
             }
         }
         Ok(out.flush()?)

@@ -31,13 +31,13 @@ impl FileTail {
             Recognised::Gone => {
                 self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
                 self.queue_path(&surroundings)?;
-                self.tell_gone(&surroundings, &trace, true);
+                self.report_gone(&surroundings, &trace, true);
                 self.note = None;
                 self.next_file(note.incarnation)
             }
             found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
                 let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
-                self.tell_found(found, &surroundings, &trace);
+                self.report_found(found, &surroundings, &trace);
                 let is_at_path = surroundings.candidates[at].location == CandidateLocation::Path;
                 let is_copy = matches!(found, Recognised::Copy(_)) || (note.is_copy() && !is_at_path);
                 self.is_rotated = is_copy;
@@ -92,7 +92,7 @@ impl FileTail {
         current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id, true);
         let begun = TailEvent::Begun(Arc::clone(&current.open), current.splitter.start());
         self.is_rotated = true;
-        self.tell_found(found, surroundings, trace);
+        self.report_found(found, surroundings, trace);
         Ok(Some(begun))
     }
 
@@ -113,7 +113,7 @@ impl FileTail {
         if let Some(last) = last {
             return Ok(TailEvent::Lines(open, vec![last])); // The next step searches again.
         }
-        self.tell_gone(&surroundings, &trace, false);
+        self.report_gone(&surroundings, &trace, false);
         if self.queue.is_empty() {
             // From the survey that found no copy: a later copy is found when its file is read.
             self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
@@ -123,7 +123,7 @@ impl FileTail {
         self.next_file(incarnation)
     }
 
-    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &FileTrace) {
+    fn report_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &FileTrace) {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         match found {
             Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
@@ -138,7 +138,7 @@ impl FileTail {
         }
     }
 
-    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &FileTrace, is_gone: bool) {
+    fn report_gone(&mut self, surroundings: &Surroundings, trace: &FileTrace, is_gone: bool) {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         if offset == 0 {
             return; // No bytes were read, so none are missing.

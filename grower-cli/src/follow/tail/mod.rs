@@ -116,11 +116,11 @@ impl FileTail {
                 self.trouble = None;
                 step
             }
-            Err(error) => self.told_once(&error),
+            Err(error) => self.warn_once(&error),
         }
     }
 
-    fn told_once(&mut self, error: &io::Error) -> TailEvent {
+    fn warn_once(&mut self, error: &io::Error) -> TailEvent {
         let why = match error.kind() {
             io::ErrorKind::NotFound => "not there yet".to_owned(),
             _ => error.to_string(),

@@ -106,7 +106,10 @@ fn a_missing_file_is_waited_for_with_one_warning() {
     let mut log_folder = LogFolder::new();
     let mut tail = log_folder.follow();
     let (sent, warned) = log_folder.read(&mut tail);
-    assert!(sent.is_empty() && matches!(&warned[..], [told] if told.contains("app.log: not there yet")), "{warned:?}");
+    assert!(
+        sent.is_empty() && matches!(&warned[..], [warning] if warning.contains("app.log: not there yet")),
+        "{warned:?}"
+    );
     one(&log_folder);
     assert_eq!(log_folder.read(&mut tail), ("one".to_owned(), vec![]));
 }
