@@ -92,7 +92,10 @@ fn damaged_backups_and_wrong_paths_are_refused() {
     }
     assert!(!backup.join("new").exists());
     let inside = data.join("backups");
-    assert!(fails(&["backup", inside.to_str().unwrap(), "--data-dir", data_text]).contains("a place of its own"));
+    assert!(
+        fails(&["backup", inside.to_str().unwrap(), "--data-dir", data_text])
+            .contains("choose a separate directory for backups")
+    );
     // The file is replaced by name, because the data directory shares its bytes.
     let log = backups.join("backup-000001/topics/events/0/00000000000000000003.growerlog");
     let mut bytes = fs::read(&log).unwrap();
@@ -154,7 +157,7 @@ fn a_running_broker_writes_backups_only_below_its_backup_dir() {
     fs::create_dir(broker.path("backups")).unwrap();
     fs::rename(broker.path("backups-link"), broker.path("backups/in-data")).unwrap();
     let refused = broker.fails("backup in-data/x", b"");
-    assert!(refused.contains("a place of its own"), "{refused}");
+    assert!(refused.contains("choose a separate directory for backups"), "{refused}");
 }
 
 #[test]

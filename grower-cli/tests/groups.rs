@@ -45,7 +45,7 @@ fn why_and_doctor_report_a_member_that_waits_for_memory() {
     let mut waits = broker.cli("consume events --group g").spawn().unwrap();
     let why = || text(&broker.run("why g", b"").stdout);
     until("why says so", || why().contains("group g: memory for a new member or a commit was refused "));
-    assert!(why().contains("give the broker more memory"), "{}", why());
+    assert!(why().contains("raise broker.memory"), "{}", why());
     let doctor = json(&broker.run("doctor --output json", b"").stdout);
     let check = doctor[0]
         .as_array()

@@ -65,7 +65,8 @@ fn a_backup_is_never_written_to_and_the_error_gives_advice() {
         let told = fails(&["--embedded", &place, "topic", "create", "u"]);
         assert!(told.contains("`grower-cli restore /"), "{place}: {told}");
         assert!(fails(&["demo", "--dir", &place]).contains("lies in the backup"), "{place}");
-        assert!(fails(&["backup", &place, "--data-dir", &backup]).contains(" lies in "), "{place}");
+        let told = fails(&["backup", &place, "--data-dir", &backup]);
+        assert!(told.contains(" lies in ") || told.contains(" lie inside each other"), "{place}: {told}");
     }
     for repair in [&["--accept-loss", "t/0:0..1"][..], &["--accept-lost-partition", "t/0"], &["--rebuild-indexes"]] {
         let told = fails(&[&["log", "repair", &backup], repair].concat());
@@ -149,7 +150,8 @@ fn an_interrupted_restore_is_reported_before_any_damage() {
         &["--embedded", out_text, "consume", "t"],
     ] {
         let told = fails(command);
-        assert!(told.contains("was cut short") && told.contains("repeat"), "{command:?}: {told}");
+        let names_the_cause = told.contains("was interrupted") || told.contains("is unfinished");
+        assert!(names_the_cause && told.contains("repeat"), "{command:?}: {told}");
     }
     ok(&["restore", &format!("{backups}/backup-000001"), out_text], b"");
     ok(&["log", "verify", out_text], b"");
