@@ -35,7 +35,7 @@ fn a_file_in_place_of_a_partition_is_found_and_the_others_are_served() {
     fs::write(&place, "x\n").unwrap();
     let verified = log("verify", &broker.data_dir(), "");
     assert_eq!(verified.status.code(), Some(1));
-    let expected = format!("{}: a file where the directory of a partition belongs", place.display());
+    let expected = format!("{}: a file in the place of a partition's directory", place.display());
     assert!(text(&verified.stdout).contains(&expected), "{}", text(&verified.stdout));
     let repair = log("repair", &broker.data_dir(), "");
     assert!(!text(&repair.stdout).contains("no record is lost"), "{}", text(&repair.stdout));
