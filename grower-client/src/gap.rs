@@ -54,7 +54,7 @@ impl Gap {
         let (position, end) = (offsets.start, offsets.end);
         match cause {
             GapCause::Retention => {
-                tracing::warn!(partition = %topic_partition, %position, log_start = %resumes_at, "retention deleted unread records");
+                tracing::warn!(partition = %topic_partition, %position, log_start = %resumes_at, "retention dropped records that were not read yet");
             }
             GapCause::Truncation => {
                 tracing::warn!(partition = %topic_partition, lost_from = %position, read_up_to = %end, "the log lost records that were read: continuing where the loss begins");
