@@ -4,7 +4,7 @@
 //! partition 1; topic `gone` was deleted; group `readers` has read everything. The content of `data-v1-full-life` is
 //! described in `full_life`, which made it, and makes it again for each run of these tests; `GROWER_FIXTURE=DIR cargo
 //! test -p grower-broker --test fixture` makes one to keep. To make one for a new format, or for a new kind of file,
-//! add a directory beside them: none of them is ever replaced.
+//! add another directory: none of them is ever replaced.
 
 mod support {
     pub(crate) mod full_life;

@@ -92,8 +92,8 @@ impl Broker {
         self.connector()()
     }
 
-    /// What [`Broker::connect`] does, as a closure that a client can keep. Once the broker has stopped, the connections
-    /// that it opens are closed already.
+    /// Returns [`Broker::connect`] as a closure that a client can keep. Its connections are closed at once after the
+    /// broker has stopped.
     pub fn connector(&self) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
         // Weak: a client that outlives the broker must not keep its data directory locked.
         let (api, limits) = (Arc::downgrade(&self.api), self.limits.clone());

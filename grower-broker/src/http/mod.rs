@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// What HTTP reports about the broker. Reasons are for people.
+/// The state of the broker that HTTP reports. Reasons are for people.
 pub(crate) trait Probe: Send + Sync + 'static {
     /// An error once only a restart helps.
     fn alive(&self) -> Result<(), String>;

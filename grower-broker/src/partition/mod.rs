@@ -303,7 +303,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Drops everything before `start`, which nobody needs any more.
+    /// Drops everything before `start`, durably.
     pub(crate) fn trim(&self, start: Offset) -> Result<(), ChangeError> {
         debug_assert!(start <= self.published.log_end(), "offset {start} was never written");
         let _dropping = self.dropping.lock();

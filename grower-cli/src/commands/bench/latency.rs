@@ -17,7 +17,7 @@ pub(super) struct BenchResult {
     pub(super) bytes: u64,
     pub(super) took: Duration,
     pub(super) latencies: LatencyHistogram,
-    /// What a latency measures, for the heading of the table.
+    /// The two ends of a latency, for the heading of the table.
     pub(super) latency_of: &'static str,
 }
 
