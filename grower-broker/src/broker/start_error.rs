@@ -40,7 +40,7 @@ pub enum StartError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A restore into the directory was not finished.
-    #[error("a restore into {} is unfinished: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
+    #[error("a restore into {} was interrupted: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
     CutShortRestore {
         /// The data directory.
         dir: std::path::PathBuf,
