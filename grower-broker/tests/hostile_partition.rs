@@ -14,19 +14,19 @@ use support::tampered::{SMALL_FILES, Served, Tampered, all, edit};
 
 /// Starts after the tampering: partition 0 answers with the reason, partition 1 and the group are whole, no file of
 /// partition 0 changes, and it is whole again once the tampering is undone.
-async fn check_shut(world: &Tampered, reason: &str, undo: impl FnOnce(&Tampered)) {
+async fn check_offline(world: &Tampered, reason: &str, undo: impl FnOnce(&Tampered)) {
     let dir = world.path("topics/events/0");
     let files = || world.files().into_iter().filter(|(path, _)| path.starts_with(&dir)).collect::<Vec<_>>();
     let tampered = files();
     let served = world.served().await;
     for refused in refusals(&served).await {
-        assert_eq!(refused.code, ErrorCode::PartitionShut, "{refused}");
+        assert_eq!(refused.code, ErrorCode::PartitionOffline, "{refused}");
         assert!(refused.detail.contains("partition 0 of topic events") && refused.detail.contains(reason), "{refused}");
     }
     assert_eq!(served.read(1).await, all());
     let described = served.client.admin().describe_topic("events", true).await.unwrap();
     let leaders: Vec<_> = described.partitions.iter().map(|partition| partition.leader.is_some()).collect();
-    assert_eq!(leaders, [false, true], "a partition that is shut has no leader");
+    assert_eq!(leaders, [false, true], "an offline partition has no leader");
     served.client.admin().grow_topic("events", 3).await.unwrap();
     served.broker.stop().await.unwrap();
     assert_eq!(files(), tampered);
@@ -45,7 +45,7 @@ async fn refusals(served: &Served) -> Vec<Failure> {
     let fetched = client.fetch(fetch_from(topic, 0)).await.0[0].clone().unwrap_err();
     let listed = client.list_offset(topic, OffsetSpec::End).await.unwrap_err();
     let report = ReportDamage { topic, partition: PARTITION, start: Offset::new(0), end: Offset::new(1) };
-    let Response::Failed(reported) = client.ask(&Request::ReportDamage(report)).await else { panic!("it is shut") };
+    let Response::Failed(reported) = client.ask(&Request::ReportDamage(report)).await else { panic!("it is offline") };
     vec![produced, fetched, listed, reported]
 }
 
@@ -61,7 +61,7 @@ async fn a_partition_with_a_file_of_a_newer_format_is_offline_and_the_rest_is_se
             let crc = crc32fast::hash(&bytes[..end]);
             bytes[end..].copy_from_slice(&crc.to_be_bytes());
         });
-        check_shut(&world, "format 900", |_| fs::write(&path, before).unwrap()).await;
+        check_offline(&world, "format 900", |_| fs::write(&path, before).unwrap()).await;
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_directory_of_another_partition_is_offline_and_the_rest_is_served() {
     let (dir, elsewhere) = (world.path("topics/events/0"), world.path("elsewhere"));
     fs::rename(&dir, &elsewhere).unwrap();
     copy_dir(&world.path("topics/events/1"), &dir);
-    check_shut(&world, "partition.meta", |_| {
+    check_offline(&world, "partition.meta", |_| {
         fs::remove_dir_all(&dir).unwrap();
         fs::rename(&elsewhere, &dir).unwrap();
     })
@@ -84,7 +84,7 @@ async fn a_file_in_place_of_a_partitions_directory_takes_only_that_partition_off
     let (dir, elsewhere) = (world.path("topics/events/0"), world.path("elsewhere"));
     fs::rename(&dir, &elsewhere).unwrap();
     fs::write(&dir, b"a file").unwrap();
-    check_shut(&world, "topics/events/0", |_| {
+    check_offline(&world, "topics/events/0", |_| {
         fs::remove_file(&dir).unwrap();
         fs::rename(&elsewhere, &dir).unwrap();
     })
@@ -99,7 +99,7 @@ async fn a_directory_in_place_of_a_small_file_takes_only_that_partition_offline(
         let before = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        check_shut(&world, name, |_| {
+        check_offline(&world, name, |_| {
             fs::remove_dir(&path).unwrap();
             fs::write(&path, before).unwrap();
         })

@@ -35,7 +35,7 @@ async fn check_offline(dir: &Path, events: TopicId, others: TopicId) {
     let produced = client.produce(events, Acks::All, &batch(&["again"])).await.unwrap_err();
     let fetched = client.fetch(fetch_from(events, 0)).await.0[0].clone().unwrap_err();
     for refused in [produced, fetched] {
-        assert_eq!(refused.code, ErrorCode::PartitionShut, "{refused}");
+        assert_eq!(refused.code, ErrorCode::PartitionOffline, "{refused}");
         assert!(refused.detail.contains("its files are gone"), "{refused}");
     }
     let asked = Request::DescribeTopics { topics: Some(vec![TopicName::new("events").unwrap()]), segments: false };
@@ -103,7 +103,7 @@ async fn a_partition_with_returned_files_is_served_without_a_restart() {
     let broker = Broker::start(config).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let fetch = fetch_from(events, 0);
-    assert_eq!(client.fetch(fetch.clone()).await.0[0].as_ref().unwrap_err().code, ErrorCode::PartitionShut);
+    assert_eq!(client.fetch(fetch.clone()).await.0[0].as_ref().unwrap_err().code, ErrorCode::PartitionOffline);
     fs::rename(&away, dir.path().join("topics/events/0")).unwrap();
     let served = async {
         while client.fetch(fetch.clone()).await.0[0].is_err() {
@@ -162,7 +162,7 @@ async fn a_record_is_not_called_fsynced_in_a_file_that_is_gone_and_the_rest_is_s
         let fetched = client.fetch(fetch_from(events, 0)).await.0[0].clone().unwrap_err();
         let produced = client.produce(events, Acks::Leader, &batch(&["again"])).await.unwrap_err();
         for refused in [fetched, produced] {
-            assert_eq!(refused.code, ErrorCode::PartitionShut, "{what}: {refused}");
+            assert_eq!(refused.code, ErrorCode::PartitionOffline, "{what}: {refused}");
             assert!(refused.detail.contains("removed, moved or replaced"), "{what}: {refused}");
         }
         client.produce(others, Acks::All, &batch(&["more"])).await.unwrap();

@@ -34,7 +34,12 @@ impl Api {
         });
     }
 
-    pub(super) async fn step_out(self: Arc<Self>, ticket: QueueTicket, group: GroupId, member: MemberId) -> Answered {
+    pub(super) async fn detach_member(
+        self: Arc<Self>,
+        ticket: QueueTicket,
+        group: GroupId,
+        member: MemberId,
+    ) -> Answered {
         self.state.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
         Ok(Response::Done)
     }

@@ -101,7 +101,9 @@ impl Api {
             Request::FetchPositions { group, partitions } => {
                 (Class::FetchOffsets, api().fetch_positions(group, partitions).boxed())
             }
-            Request::StepOut { group, member } => (Class::Groups, api().step_out(turn(&group), group, member).boxed()),
+            Request::DetachMember { group, member } => {
+                (Class::Groups, api().detach_member(turn(&group), group, member).boxed())
+            }
             Request::LeaveGroup { group, member } => {
                 (Class::Groups, api().leave_group(turn(&group), group, member).boxed())
             }

@@ -92,7 +92,7 @@ impl RunningBroker<'_> {
         let partition = match self.topics.partition(topic.id, number) {
             Ok(partition) => partition,
             // The files of an offline partition do not change.
-            Err(failure) if failure.code == ErrorCode::PartitionShut => {
+            Err(failure) if failure.code == ErrorCode::PartitionOffline => {
                 return hold_stopped(snapshot, self.data_dir, &dir, None);
             }
             Err(failure) => return Err(failure.into()),

@@ -20,7 +20,7 @@ impl Groups {
     pub(crate) fn why_offline(&self, position: &PositionToCommit, refused: &Failure) -> Option<Failure> {
         let is_missing = refused.code == ErrorCode::UnknownPartition;
         let why = is_missing.then(|| self.topics.partition(position.topic, position.partition).err()).flatten();
-        why.filter(|why| why.code == ErrorCode::PartitionShut)
+        why.filter(|why| why.code == ErrorCode::PartitionOffline)
     }
 
     /// Fills in `lost_from` where the log has lost records before the position.

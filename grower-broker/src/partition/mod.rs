@@ -368,7 +368,7 @@ impl Partition {
             AppendError::Disk(error) => code_of(error),
             AppendError::StaleEpoch { .. } => ErrorCode::NotLeader,
             AppendError::NoOffsetsLeft { .. } => ErrorCode::LimitReached,
-            AppendError::Failed(error) if error.files_gone => ErrorCode::PartitionShut,
+            AppendError::Failed(error) if error.files_gone => ErrorCode::PartitionOffline,
             AppendError::Failed(_) => ErrorCode::StorageFailed,
         };
         Failure::new(code, format_args!("{}/{}: {error}", self.topic_name, self.partition))

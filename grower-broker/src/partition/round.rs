@@ -89,7 +89,7 @@ impl SyncPool {
             } else {
                 self.health.fail(format!("a sync failed, so the content of the disk is unknown: {error}"));
             }
-            // Not `PartitionShut`: the records may be there again once the files are back.
+            // Not `PartitionOffline`: the records may be there again once the files are back.
             Failure::new(ErrorCode::StorageFailed, error)
         })
     }

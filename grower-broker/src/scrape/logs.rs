@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Writes all metrics of these partitions, which are sorted by topic.
-pub(super) fn print(page: &mut MetricsPage<'_>, partitions: &[Arc<Partition>], shut: usize) -> fmt::Result {
+pub(super) fn print(page: &mut MetricsPage<'_>, partitions: &[Arc<Partition>], offline: usize) -> fmt::Result {
     let topics: Vec<_> = partitions.chunk_by(|a, b| a.topic == b.topic).collect();
     page.gauge(("topics", "Topics, internal ones included", None), topics.len() as u64)?;
     page.gauge(("partitions", "Partitions that are served", None), partitions.len() as u64)?;
-    page.gauge(("partitions_shut", "Offline partitions: their files cannot be opened", None), shut as u64)?;
+    page.gauge(("partitions_shut", "Offline partitions: their files cannot be opened", None), offline as u64)?;
     print_traffic(page, &topics)?;
     let own_series = &partitions[..partitions.len().min(PARTITIONS_MAX)];
     print_logs(page, own_series)

@@ -33,7 +33,7 @@ impl ServedTopic {
         match self.partitions.get(number.value() as usize) {
             Some(partition) => partition.online().cloned().map_err(|why| {
                 let detail = format_args!("partition {number} of topic {} cannot be opened: {why}", self.name);
-                Failure::new(ErrorCode::PartitionShut, detail)
+                Failure::new(ErrorCode::PartitionOffline, detail)
             }),
             None => {
                 let (name, count) = (&self.name, PartitionCount(self.partitions.len() as u32));

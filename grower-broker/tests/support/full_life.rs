@@ -1,7 +1,7 @@
 //! A small data directory with every kind of data on disk, made by the present broker.
 //!
 //! `events` was trimmed, `gone` deleted, `profiles` compacted, a damaged record of `worn` given up; a setting was changed;
-//! group `readers` has committed, and the static member of `workers` stepped out. There was a backup, a snapshot of the
+//! group `readers` has committed, and the static member of `workers` is detached. There was a backup, a snapshot of the
 //! metadata, and a trim and another setting after it. Most of it happens in memory, since the snapshot is due after a
 //! thousand commands.
 

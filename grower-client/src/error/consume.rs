@@ -12,7 +12,7 @@ use std::ops::Range;
 ///
 /// The consumer retries retriable errors (an unreachable broker, a moved leader) silently. An error about one partition
 /// does not stop the others, and the consumer retries that partition after a second: the next call may always follow. An
-/// offline partition ([`ErrorCode::PartitionShut`]) is reported once until it is served again.
+/// offline partition ([`ErrorCode::PartitionOffline`]) is reported once until it is served again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {

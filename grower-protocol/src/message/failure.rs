@@ -94,7 +94,7 @@ pub enum ErrorCode {
     /// The broker is at its connection limit: a retry may succeed after another connection closes.
     TooManyConnections,
     /// The partition is offline: its files need a repair before they can be opened. Other partitions are served.
-    PartitionShut,
+    PartitionOffline,
     /// Another process has the member's instance name: the member must release all partitions and leave for good.
     FencedInstance,
     /// The broker's settings forbid the request.

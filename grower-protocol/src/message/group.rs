@@ -287,7 +287,7 @@ pub struct MemberDescription {
     /// The member that took over its instance name.
     pub replaced_by: Option<MemberId>,
     /// Whether the member is detached: its partitions wait for a member that joins under its instance name.
-    pub away: bool,
+    pub detached: bool,
 }
 
 /// A partition that a member holds.

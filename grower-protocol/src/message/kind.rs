@@ -28,7 +28,7 @@ pub enum MemoryUse {
 
 /// The number of parts of a request. It is bounded so that the answer fits a message: a name takes two bytes, but the
 /// error about an unknown topic takes a hundred.
-pub(super) enum RequestParts {
+pub(super) enum PartCount {
     /// The number of topics in the request.
     Topics(usize),
     /// The number of partitions in the request.
@@ -54,7 +54,7 @@ impl RequestKind {
     }
 }
 
-impl RequestParts {
+impl PartCount {
     /// Refuses more parts than a cluster can have.
     pub(super) fn check(self) -> Result<(), Failure> {
         let (parts, limit, what) = match self {
@@ -74,7 +74,7 @@ impl RequestParts {
 /// - `number => Name`, with the message in the form of an enum variant,
 /// - `feature:` of brokers that know the request, if not all do,
 /// - `memory:` its [`MemoryUse`], if not `Message`,
-/// - `parts:` a pattern for the message, and the [`RequestParts`] of what it matches, if their number is bounded.
+/// - `parts:` a pattern for the message, and the [`PartCount`] of what it matches, if their number is bounded.
 macro_rules! requests {
     ($(
         $(#[$doc:meta])*
@@ -121,7 +121,7 @@ macro_rules! requests {
             /// Refuses a request of more parts than a cluster can have.
             pub fn check_parts(&self) -> Result<(), Failure> {
                 match self {
-                    $($(Self::$name $pattern => RequestParts::$unit($count).check(),)?)*
+                    $($(Self::$name $pattern => PartCount::$unit($count).check(),)?)*
                     _ => Ok(()),
                 }
             }

@@ -31,7 +31,7 @@ pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, T
 pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
 
 use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
-use kind::{RequestParts, requests};
+use kind::{PartCount, requests};
 use serde::{Deserialize, Serialize};
 
 /// The descriptions in answers to admin requests, which clients hand to their users as they are.
@@ -134,7 +134,7 @@ requests! {
     };
     /// Detaches a member that no longer reads. Its partitions wait a session timeout for a member that joins under its
     /// instance name. A member without such a name leaves the group.
-    20 => StepOut {
+    20 => DetachMember {
         /// The group.
         group: GroupId,
         /// The member to detach.

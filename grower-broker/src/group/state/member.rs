@@ -221,7 +221,7 @@ impl MemberState {
             holds: self.granted.iter().map(holding).collect(),
             awaits: topic_id_partition::to_message(&self.target.difference(&self.granted).copied().collect()),
             replaced_by: self.replaced_by.clone(),
-            away: self.detached,
+            detached: self.detached,
         }
     }
 }

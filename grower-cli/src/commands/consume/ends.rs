@@ -181,7 +181,7 @@ async fn served(
     for ((topic, partition), found) in partitions.iter().zip(admin.list_offsets(lookups).await?) {
         match found {
             Ok(_) => served.push((topic.clone(), *partition)),
-            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => {
+            Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => {
                 let topic_partition = TopicPartition { topic: TopicName::new(topic)?, partition: *partition };
                 offline.is_unread(topic_partition, &error);
             }
@@ -207,7 +207,7 @@ async fn review_topic(
         let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
         let topic_partition = TopicPartition { topic: name.clone(), partition: now.partition };
         let lost_from = match admin.lost_from(&topic_partition, end.topic, end.offset, end.reviewed).await {
-            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // The consumer gets the same error.
+            Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => continue, // The consumer gets the same error.
             lost_from => lost_from?,
         };
         if let Some(lost_from) = lost_from {

@@ -155,7 +155,7 @@ impl ConsumeCommand {
         let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
         for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
             let end = match end {
-                Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // Reading it reports the error.
+                Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => continue, // Reading it reports the error.
                 end => end?.offset.unwrap_or_default(),
             };
             ensure!(

@@ -16,7 +16,7 @@ impl OfflinePartitions {
     /// Reports and returns the partition if the error says that it is offline. Returns any other error.
     pub(super) fn note(&mut self, error: ConsumeError) -> Result<TopicPartition, ConsumeError> {
         match error {
-            ConsumeError::Failed { topic_partition, source } if source.code() == Some(ErrorCode::PartitionShut) => {
+            ConsumeError::Failed { topic_partition, source } if source.code() == Some(ErrorCode::PartitionOffline) => {
                 self.warn_once(&topic_partition, &source);
                 Ok(topic_partition)
             }

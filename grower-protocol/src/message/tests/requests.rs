@@ -64,7 +64,7 @@ fn requests_keep_their_bytes() {
             start: Offset::new(1),
             end: Offset::new(2),
         }),
-        Request::StepOut { group: group(), member: member() },
+        Request::DetachMember { group: group(), member: member() },
         Request::ListCommits(group()),
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
@@ -104,7 +104,7 @@ fn requests_keep_their_bytes() {
     DescribeGroup 0b0167
     DeleteGroup 0c0167
     ReportDamage 1207070707070707070707070707070707020102
-    StepOut 140167016d
+    DetachMember 140167016d
     ListCommits 1c0167
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     CommitPositions 1e016700016d0305010707070707070707070707070707070702fb2c0101070178

@@ -120,6 +120,6 @@ fn member_description() -> MemberDescription {
         holds: vec![Holding { topic: TOPIC, partition: PARTITION, since: Timestamp::from_millis(1), giving_up: true }],
         awaits: owned(),
         replaced_by: Some(MemberId::new("n").unwrap()),
-        away: false,
+        detached: false,
     }
 }

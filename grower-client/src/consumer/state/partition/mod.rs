@@ -320,7 +320,7 @@ impl PartitionFetchState {
 
     /// Reports a failed fetch to the reader; an offline partition only once until it is served again.
     pub(crate) fn fail(&mut self, source: RequestError, now: Instant) {
-        let is_offline = source.code() == Some(ErrorCode::PartitionShut);
+        let is_offline = source.code() == Some(ErrorCode::PartitionOffline);
         if is_offline && std::mem::replace(&mut self.offline_reported, true) {
             (self.is_fetching, self.not_before) = (false, Some(now + ERROR_PAUSE));
             return;

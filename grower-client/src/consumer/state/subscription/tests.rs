@@ -305,7 +305,7 @@ fn an_offline_partition_is_reported_once_until_it_is_served_again() {
     take(&shared, 6);
     let goes_offline = || {
         let mut subscription = shared.lock();
-        let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
+        let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionOffline, "its files are gone");
         subscription.partition(&topic_partition(1)).unwrap().fail(failure.into(), Instant::now());
     };
     let told =
@@ -325,7 +325,7 @@ fn an_offline_partition_is_reported_once_until_it_is_served_again() {
 fn a_partition_reported_offline_before_its_start_can_still_start() {
     let shared = shared(&[], OnDamage::Fail);
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
-    let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
+    let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionOffline, "its files are gone");
     shared
         .with(&topic_partition(0), version, Instant::now(), |partition, _| {
             partition.fail(failure.into(), Instant::now())

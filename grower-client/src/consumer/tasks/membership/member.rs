@@ -31,7 +31,7 @@ impl MemberIdentity {
         if !self.is_static {
             return self.leave(cluster).await;
         }
-        self.send(cluster, &Request::StepOut { group: self.group.clone(), member: self.id.clone() }).await
+        self.send(cluster, &Request::DetachMember { group: self.group.clone(), member: self.id.clone() }).await
     }
 
     /// Tells the group that this member reads no more and does not return.

@@ -97,7 +97,7 @@ pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version
 
 /// Whether the error says that the partition's files are unusable, while other partitions are served.
 pub(crate) fn is_offline(error: &RequestError) -> bool {
-    error.code() == Some(ErrorCode::PartitionShut)
+    error.code() == Some(ErrorCode::PartitionOffline)
 }
 
 /// Determines the start of each partition, in order.
