@@ -33,12 +33,12 @@ fn grows(make: impl Fn(u32) -> Box<dyn GrowingIndex>, told_late_by: usize) {
     const SEED: u32 = 0xfeed;
     let mut index = make(SEED);
     let mut stored = Vec::new();
-    let mut witnessed_from = 0;
+    let mut covered_from = 0;
     for at in 0..40 {
         let prefix = prefix(at);
         let Some(entry) = index.note(&batch(at, &prefix), at * 50) else { continue };
-        judge(&entry, SEED, witnessed_from..=at);
-        witnessed_from = at + 1;
+        judge(&entry, SEED, covered_from..=at);
+        covered_from = at + 1;
         stored.push(entry);
         index.stored(stored.len().saturating_sub(told_late_by));
         assert_eq!(index.entry_count(), stored.len(), "an entry that memory let go of still counts");

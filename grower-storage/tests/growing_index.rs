@@ -152,10 +152,10 @@ fn an_append_does_not_wait_for_a_reader_of_the_index_file() {
     let mut world = World::new(in_runs_of(8), 200);
     let (reader, reads) = (world.log.reader(), world.faults.calls(Call::Read));
     let (reading, wait) = channel::<()>();
-    let (appended, go_on) = channel::<()>();
+    let (appended, may_continue) = channel::<()>();
     world.faults.before(Call::Read, reads, move || {
         reading.send(()).unwrap();
-        go_on.recv_timeout(Duration::from_secs(60)).expect("the append comes back while this read is under way");
+        may_continue.recv_timeout(Duration::from_secs(60)).expect("the append comes back while this read is under way");
     });
     #[expect(clippy::disallowed_methods, reason = "the reader must wait while the writer appends")]
     let lookup = std::thread::spawn(move || at_offset(&reader, 100));

@@ -4,7 +4,7 @@ mod log_kit;
 
 use grower_protocol::ids::{LeaderEpoch, Timestamp};
 use grower_storage::disk::{Call, Fault};
-use grower_storage::log::{AppendError, AtOnce, ChangeError, Log, LogFiles, LogOptions, RetentionLimits};
+use grower_storage::log::{AppendError, ChangeError, Log, LogFiles, LogOptions, RetentionLimits, TryAppend};
 use log_kit::{World, batch_of, options};
 
 /// Every kind of call but syncs: after one that fails nothing is known.
@@ -170,15 +170,15 @@ fn a_segment_that_may_not_grow_gets_a_successor() {
 }
 
 #[test]
-fn an_append_at_once_never_rolls_a_segment_that_may_not_grow() {
+fn a_tried_append_never_rolls_a_segment_that_may_not_grow() {
     let mut world = World::new(LogOptions { segment_bytes: 1 << 20, ..options() });
     append(&mut world).unwrap();
     for fault in [Fault::too_large, Fault::full] {
         let (writes, syncs) = (world.faults.calls(Call::Write), world.faults.calls(Call::Sync));
         world.faults.inject(fault(Call::Write, writes).after_bytes(20));
         let (epoch, now) = (LeaderEpoch::new(world.epoch), Timestamp::from_millis(world.now));
-        let tried = world.log.append_at_once(batch_of(9, 1, 30, 0, world.now), epoch, now);
-        assert!(matches!(tried, Ok(AtOnce::Waits(_))), "{tried:?}");
+        let tried = world.log.try_append(batch_of(9, 1, 30, 0, world.now), epoch, now);
+        assert!(matches!(tried, Ok(TryAppend::WouldWait(_))), "{tried:?}");
         assert_eq!((world.log.reader().segments().len(), world.faults.calls(Call::Sync)), (1, syncs));
     }
     append(&mut world).unwrap(); // As if it had never been tried.

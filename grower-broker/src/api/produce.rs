@@ -9,7 +9,7 @@ use super::{Api, RequestContext};
 use crate::critical::CriticalSection;
 use crate::metrics::RequestTimer;
 use crate::partition::{
-    AtOnce, CommitWaiter, InlineSyncHint, Partition, PendingCommit, QueuedAppend, SendGathered, SyncPool,
+    CommitWaiter, InlineSyncHint, Partition, PendingCommit, QueuedAppend, SendGathered, SyncPool, TryAppend,
 };
 use crate::topic::Topics;
 use bytes::BytesMut;
@@ -137,11 +137,11 @@ impl Api {
                 .offer(batch, self.state.clock.steady())
                 .map_err(|failure| self.state.health.explain(failure))?
             {
-                AtOnce::Appended(appended) => {
+                TryAppend::Appended(appended) => {
                     let size = BatchSize { records, bytes: length };
                     Stored::Written(Written::new(partition, &appended, size, acks, &self.state.topics))
                 }
-                AtOnce::Waits(batch) => Stored::Busy(partition, batch),
+                TryAppend::WouldWait(batch) => Stored::Busy(partition, batch),
             },
         )
     }

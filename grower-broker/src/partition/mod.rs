@@ -31,7 +31,7 @@ mod writer;
 pub(crate) use compaction::CompactError;
 pub(crate) use damage_check::DamageCheck;
 pub(crate) use flusher::Flushers;
-pub(crate) use grower_storage::log::AtOnce;
+pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use traffic::TrafficTotals;
@@ -125,9 +125,9 @@ impl Partition {
     /// Appends a batch: written when this returns, durable after the next sync round. May wait for the disk, so network
     /// threads use [`Partition::offer`].
     pub(crate) fn append(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Appended, Failure> {
-        let batch = match self.append_at_once(self.writer.lock(), batch, now)? {
-            AtOnce::Appended(appended) => return Ok(appended),
-            AtOnce::Waits(batch) => batch,
+        let batch = match self.try_append(self.writer.lock(), batch, now)? {
+            TryAppend::Appended(appended) => return Ok(appended),
+            TryAppend::WouldWait(batch) => batch,
         };
         let mut tail = self.writer.lock_slowly();
         let epoch = tail.writable_epoch()?;
@@ -140,24 +140,24 @@ impl Partition {
 
     /// Appends a batch if that takes one write and no wait for slow work. Else the batch comes back, and the caller
     /// queues it at once: batches of one connection keep their order.
-    pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<AtOnce, Failure> {
+    pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<TryAppend, Failure> {
         match self.writer.lock_unless_slow() {
-            Some(tail) => self.append_at_once(tail, batch, now),
-            None => Ok(AtOnce::Waits(batch)),
+            Some(tail) => self.try_append(tail, batch, now),
+            None => Ok(TryAppend::WouldWait(batch)),
         }
     }
 
-    fn append_at_once(
+    fn try_append(
         &self,
         mut tail: StateGuard<'_, PartitionTail>,
         batch: UnplacedBatch,
         now: Timestamp,
-    ) -> Result<AtOnce, Failure> {
+    ) -> Result<TryAppend, Failure> {
         let epoch = tail.writable_epoch()?;
         let keep_reserve = KeepReserve::begin();
-        let tried = tail.log.append_at_once(batch, epoch, now).map_err(|error| self.refusal(&error))?;
+        let tried = tail.log.try_append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
         drop(keep_reserve);
-        if let AtOnce::Appended(appended) = &tried {
+        if let TryAppend::Appended(appended) = &tried {
             let effects = self.take_in(&mut tail, appended, now);
             drop(tail);
             self.carry_out(effects);

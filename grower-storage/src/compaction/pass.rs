@@ -61,12 +61,12 @@ impl Compaction {
 
     /// Reads the new records and notes the last one of each key. Then verifies all that the pass will touch, before it
     /// changes anything.
-    pub fn survey(self, go_on: ContinuePass<'_>) -> Result<CompactionPass, CompactionError> {
+    pub fn survey(self, may_continue: ContinuePass<'_>) -> Result<CompactionPass, CompactionError> {
         let mut keys = KeyMap::new(self.policy.keys_bytes, self.dirty_offsets());
         let sealed = &self.sealed;
         let mut known_end = sealed.cleaned_end;
         for segment in sealed.segments.iter().filter(|segment| sealed.cleaned_end < segment.end_position().offset) {
-            let (end, full) = survey(segment, known_end, &mut keys, go_on)?;
+            let (end, full) = survey(segment, known_end, &mut keys, may_continue)?;
             known_end = end;
             if full {
                 break;
@@ -76,13 +76,13 @@ impl Compaction {
             plan::groups(&candidates(&sealed.segments), known_end, sealed.segment_bytes).into();
         debug_assert!(sealed.cleaned_end <= known_end, "a survey never knows less than the passes before");
         let touched = groups.back().map_or(0, |last| last.end);
-        sealed.segments.iter().take(touched).try_for_each(|segment| self.verify(segment, go_on))?;
+        sealed.segments.iter().take(touched).try_for_each(|segment| self.verify(segment, may_continue))?;
         Ok(CompactionPass { compaction: self, keys, known_end, groups, done: false })
     }
 
     /// Verifies content by CRCs, headers by header checksums and epochs.
-    fn verify(&self, segment: &Segment, go_on: ContinuePass<'_>) -> Result<(), CompactionError> {
-        if !go_on(0) {
+    fn verify(&self, segment: &Segment, may_continue: ContinuePass<'_>) -> Result<(), CompactionError> {
+        if !may_continue(0) {
             return Err(CompactionError::Stopped);
         }
         let expected = Expectations { seed: Some(self.sealed.seed), epochs: &self.sealed.epochs };
@@ -101,11 +101,11 @@ fn survey(
     segment: &Segment,
     from: Offset,
     keys: &mut KeyMap,
-    go_on: ContinuePass<'_>,
+    may_continue: ContinuePass<'_>,
 ) -> Result<(Offset, bool), CompactionError> {
     let start = segment.log_position(segment.floor_by_offset(from.max(segment.base)));
     let mut stopped_at = None;
-    for_each_batch(segment, start, go_on, |batch| {
+    for_each_batch(segment, start, may_continue, |batch| {
         if batch.header().attributes.is_control() {
             return Ok(ControlFlow::Continue(()));
         }
@@ -117,7 +117,7 @@ fn survey(
             _ => ControlFlow::Continue(()),
         };
         let charge = |bytes| {
-            go_on(bytes_around(&batch) + bytes); // It is asked again before the next batch.
+            may_continue(bytes_around(&batch) + bytes); // It is asked again before the next batch.
         };
         let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
         let read = batch.for_each_keyed_record(limits, each);
@@ -129,9 +129,9 @@ fn survey(
 
 impl CompactionPass {
     /// Returns the next finished part, its files synced; none at the end of the pass.
-    pub fn step(&mut self, go_on: ContinuePass<'_>) -> Result<Option<Compacted>, CompactionError> {
+    pub fn step(&mut self, may_continue: ContinuePass<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
-            if let Some(replacement) = self.rewrite(group, go_on)? {
+            if let Some(replacement) = self.rewrite(group, may_continue)? {
                 return Ok(Some(self.done(PassResult::Replacement(replacement))));
             }
         }
@@ -147,7 +147,7 @@ impl CompactionPass {
     fn rewrite(
         &self,
         group: Range<usize>,
-        go_on: ContinuePass<'_>,
+        may_continue: ContinuePass<'_>,
     ) -> Result<Option<SegmentReplacement>, CompactionError> {
         let sealed = &self.compaction.sealed;
         let old = sealed.segments.get(group).unwrap_or_default().to_vec();
@@ -157,7 +157,7 @@ impl CompactionPass {
             old.windows(2).all(|pair| pair[0].end_position().offset == pair[1].base),
             "neighbours are merged"
         );
-        let written = self.write(&old, go_on);
+        let written = self.write(&old, may_continue);
         if !matches!(written, Ok(Some(_))) {
             discard_compacted(&*sealed.disk, &sealed.dir, offsets.start);
         }
@@ -169,7 +169,11 @@ impl CompactionPass {
     }
 
     /// Writes the new files; none if nothing changed.
-    fn write(&self, old: &[Arc<Segment>], go_on: ContinuePass<'_>) -> Result<Option<WrittenSegment>, CompactionError> {
+    fn write(
+        &self,
+        old: &[Arc<Segment>],
+        may_continue: ContinuePass<'_>,
+    ) -> Result<Option<WrittenSegment>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let Compaction { sealed, remembered, now, policy } = &self.compaction;
         let (disk, dir) = (&*sealed.disk, &*sealed.dir);
@@ -181,14 +185,14 @@ impl CompactionPass {
             delete_retention_ms: policy.delete_retention_ms,
             remembered,
             charge: &|batch, bytes| {
-                go_on(bytes_around(batch) + bytes);
+                may_continue(bytes_around(batch) + bytes);
             },
             waiting: None,
             changed: 1 < old.len(),
         };
         for segment in old {
             let start = LogPosition::start_of(segment.base);
-            for_each_batch(segment, start, go_on, |batch| {
+            for_each_batch(segment, start, may_continue, |batch| {
                 let whole = batch.clone();
                 let done = filter.push(batch).map_err(|error| unreadable(segment, &whole, &error))?;
                 done.map_or(Ok(()), |batch| new.put(&batch)).map(ControlFlow::Continue)
@@ -210,7 +214,7 @@ fn bytes_around(batch: &Batch) -> usize {
 fn for_each_batch(
     segment: &Segment,
     start: LogPosition,
-    go_on: ContinuePass<'_>,
+    may_continue: ContinuePass<'_>,
     mut each: impl FnMut(Batch) -> Result<ControlFlow<()>, CompactionError>,
 ) -> Result<(), CompactionError> {
     let mut scanner = Scanner::new(segment, ScanMode::Content, start, segment.end_position());
@@ -219,7 +223,7 @@ fn for_each_batch(
             ScanItem::Batch(found) => found,
             ScanItem::Corrupt(region) => return Err(damaged(segment, region.into())),
         };
-        if !go_on(COPIES * found.header.total_length) {
+        if !may_continue(COPIES * found.header.total_length) {
             return Err(CompactionError::Stopped);
         }
         let content = Bytes::copy_from_slice(scanner.content(&found)?);

@@ -70,7 +70,7 @@ impl Default for MemDiskState {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hold {
     Alone,
-    MemDiskState,
+    Shared,
 }
 
 /// So that many segments in a test are not all open.
@@ -140,7 +140,7 @@ impl MemDisk {
         let id = self.0.names.lock().dir(dir).map_err(DiskError::at("lock", dir))?;
         let mut locks = self.0.locks.lock();
         let token = match locks.get(&id).and_then(Weak::upgrade) {
-            Some(held) if (*held, hold) == (Hold::MemDiskState, Hold::MemDiskState) => held,
+            Some(held) if (*held, hold) == (Hold::Shared, Hold::Shared) => held,
             Some(_) => return Err(DiskError::at("lock", dir)(lock_is_held())),
             None => Arc::new(hold),
         };
@@ -236,7 +236,7 @@ impl Disk for MemDisk {
     }
 
     fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
-        self.hold(dir, Hold::MemDiskState)
+        self.hold(dir, Hold::Shared)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::rules;
 use super::{
-    AppendError, Appended, AtOnce, ChangeError, EpochEnd, FilesView, FlushPoint, Log, LogFailed, LogFiles, LogOptions,
-    LogReader, LogView, ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
+    AppendError, Appended, ChangeError, EpochEnd, FilesView, FlushPoint, Log, LogFailed, LogFiles, LogOptions,
+    LogReader, LogView, ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset, TryAppend,
 };
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
@@ -99,7 +99,7 @@ impl MemLog {
     }
 
     /// Begins a segment if the batch does not fit the last one. True if there was one.
-    fn make_room(&self, view: &mut MemLogState, batch: &UnplacedBatch, now: Timestamp) -> bool {
+    fn roll_if_full(&self, view: &mut MemLogState, batch: &UnplacedBatch, now: Timestamp) -> bool {
         let fits = view.segments.back().is_some_and(|last| last.fill(now).takes(batch.header(), &self.options));
         if !fits {
             view.segments.push_back(MemSegment::new(view.end, now));
@@ -132,11 +132,11 @@ impl Log for MemLog {
         if view.epochs.latest() != Some(epoch) {
             view.epochs.begin(epoch, base_offset);
         }
-        let rolled = self.make_room(view, &batch, now);
+        let rolled = self.roll_if_full(view, &batch, now);
         let batch = batch.place(base_offset, epoch);
         self.producers.note(batch.header(), now);
         self.producers.bound(now, &self.options);
-        let last = view.segments.back_mut().expect("make_room left a segment");
+        let last = view.segments.back_mut().expect("roll_if_full left a segment");
         if last.batches.is_empty() {
             last.created = now; // The previous segment may have rolled long ago.
         }
@@ -147,13 +147,13 @@ impl Log for MemLog {
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
 
-    fn append_at_once(
+    fn try_append(
         &mut self,
         batch: UnplacedBatch,
         epoch: LeaderEpoch,
         now: Timestamp,
-    ) -> Result<AtOnce, AppendError> {
-        self.append(batch, epoch, now).map(AtOnce::Appended)
+    ) -> Result<TryAppend, AppendError> {
+        self.append(batch, epoch, now).map(TryAppend::Appended)
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {

@@ -69,14 +69,14 @@ pub trait Log: Send {
     /// is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
 
-    /// Appends a batch if one write is enough. If not, the append would also roll, begin an epoch, store the producers
-    /// or make room, and so wait for syncs: the batch comes back, for a thread that may wait.
-    fn append_at_once(
+    /// Appends a batch if one write is enough. An append that would also roll, begin an epoch or store the producers
+    /// waits for syncs: then the batch comes back, for a thread that may wait.
+    fn try_append(
         &mut self,
         batch: UnplacedBatch,
         epoch: LeaderEpoch,
         now: Timestamp,
-    ) -> Result<AtOnce, AppendError>;
+    ) -> Result<TryAppend, AppendError>;
 
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
@@ -129,13 +129,13 @@ pub trait Log: Send {
     fn reader(&self) -> LogReader;
 }
 
-/// The outcome of [`Log::append_at_once`].
+/// The outcome of [`Log::try_append`].
 #[derive(Debug)]
-pub enum AtOnce {
-    /// It is appended.
+pub enum TryAppend {
+    /// The batch is in the log.
     Appended(Appended),
-    /// It is not: [`Log::append`] would have to wait for the disk.
-    Waits(UnplacedBatch),
+    /// The batch is not in the log: [`Log::append`] would wait for the disk.
+    WouldWait(UnplacedBatch),
 }
 
 /// Where a batch was placed.

@@ -40,9 +40,9 @@ pub trait FilesView {
     /// Checks the stored bytes of these offsets and remembers damage: from then on reading it is an error.
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError>;
 
-    /// Learns when tombstones may go in segments that an earlier process compacted, until `go_on` returns false. Until
+    /// Learns when tombstones may go in segments that an earlier process compacted, until `may_continue` returns false. Until
     /// that is known, expired tombstones cause no compaction pass. Reads the headers of their batches.
-    fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError>;
+    fn learn_delete_horizons(&self, may_continue: &dyn Fn() -> bool) -> Result<(), ReadError>;
 }
 
 /// Reads a log while it is written. Clones share it.
@@ -70,8 +70,8 @@ impl LogReader {
     }
 
     /// As [`FilesView::learn_delete_horizons`]; a log in memory is not compacted.
-    pub fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
-        self.files().map_or(Ok(()), |files| files.learn_delete_horizons(go_on))
+    pub fn learn_delete_horizons(&self, may_continue: &dyn Fn() -> bool) -> Result<(), ReadError> {
+        self.files().map_or(Ok(()), |files| files.learn_delete_horizons(may_continue))
     }
 }
 

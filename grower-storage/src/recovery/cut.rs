@@ -29,9 +29,9 @@ fn keep(
     end: LogPosition,
     written: u64,
 ) -> Result<Option<PathBuf>, DiskError> {
-    let Some(dir) = &context.place.cut_dir else { return Ok(None) };
-    let place = context.place;
-    let name = format!("{}-{}-{:020}-{}.cut", place.topic_id, place.partition, end.offset.value(), end.bytes);
+    let Some(dir) = &context.location.cut_dir else { return Ok(None) };
+    let location = context.location;
+    let name = format!("{}-{}-{:020}-{}.cut", location.topic_id, location.partition, end.offset.value(), end.bytes);
     let path = dir.join(name);
     context.disk.create_dir_all(dir)?;
     if_found(context.disk.remove_file(&path))?; // From a recovery that a crash interrupted.

@@ -63,7 +63,7 @@ pub(crate) struct RecoveryContext<'a> {
     pub(crate) disk: &'a dyn Disk,
     /// The same, for files that are opened again when they are read.
     pub(crate) shared_disk: &'a Arc<dyn Disk>,
-    pub(crate) place: &'a LogLocation,
+    pub(crate) location: &'a LogLocation,
     pub(crate) options: &'a LogOptions,
     pub(crate) seed: u32,
     /// By the clock for ages.
@@ -75,28 +75,28 @@ pub(crate) fn recover(
     context: &RecoveryContext<'_>,
     report: &mut RecoveryReport,
 ) -> Result<Option<Recovered>, OpenError> {
-    let RecoveryContext { disk, place, .. } = *context;
-    if if_found(disk.list(&place.dir))?.is_none() {
+    let RecoveryContext { disk, location, .. } = *context;
+    if if_found(disk.list(&location.dir))?.is_none() {
         return Ok(None);
     }
     let has_identity = check_identity(context, report)?;
     let cleaned_end = finish_compaction(context, report)?;
-    let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
+    let Some(mut directory) = Directory::list(disk, &location.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
-        load_or_note::<AcceptedLosses>(disk, place, report)?; // A later version has to finish its own exchange.
-        finish_exchange(disk, &place.dir)?;
-        directory = Directory::list(disk, &place.dir)?.unwrap_or(directory);
+        load_or_note::<AcceptedLosses>(disk, location, report)?; // A later version has to finish its own exchange.
+        finish_exchange(disk, &location.dir)?;
+        directory = Directory::list(disk, &location.dir)?.unwrap_or(directory);
     }
-    let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
-    directory.clean_up(disk, &place.dir, checkpoint.as_ref())?;
-    let orphans = directory.end_by_orphans(disk, &place.dir)?;
+    let checkpoint: Option<Checkpoint> = load_or_note(disk, location, report)?;
+    directory.clean_up(disk, &location.dir, checkpoint.as_ref())?;
+    let orphans = directory.end_by_orphans(disk, &location.dir)?;
     if !directory.has_begun(checkpoint.as_ref(), orphans) {
         return Ok(None); // A crash came before the first segment.
     }
     let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;
     recovered.has_identity = has_identity;
     recovered.cleaned_end = cleaned_end.min(recovered.end);
-    recovered.account_for_missing(place, directory.logs.first().copied(), orphans);
+    recovered.account_for_missing(location, directory.logs.first().copied(), orphans);
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         // A truncation may have removed any of it.
         let start = recovered.start;
@@ -141,8 +141,8 @@ impl Recovered {
 
     /// Reports offsets that the checkpoint or an index knew and no log file holds: they were lost with their files,
     /// and are never given to other records.
-    fn account_for_missing(&mut self, place: &LogLocation, first: Option<Offset>, orphans: Option<Offset>) {
-        let path = place.dir.join(Checkpoint::NAME);
+    fn account_for_missing(&mut self, location: &LogLocation, first: Option<Offset>, orphans: Option<Offset>) {
+        let path = location.dir.join(Checkpoint::NAME);
         if let Some(first) = first {
             self.lose(path.clone(), self.start..first, "the segment files before it are missing");
         }
@@ -170,11 +170,11 @@ impl Recovered {
 /// Refuses another partition's directory. A damaged or missing identity does not withhold the records. Returns whether
 /// there is a sound one.
 fn check_identity(context: &RecoveryContext<'_>, report: &mut RecoveryReport) -> Result<bool, OpenError> {
-    let place = context.place;
-    let expected = LogIdentity { topic_id: place.topic_id, partition: place.partition };
-    match load_or_note::<LogIdentity>(context.disk, place, report)? {
+    let location = context.location;
+    let expected = LogIdentity { topic_id: location.topic_id, partition: location.partition };
+    match load_or_note::<LogIdentity>(context.disk, location, report)? {
         Some(found) if found != expected => Err(OpenError::Foreign {
-            path: place.dir.join(LogIdentity::NAME),
+            path: location.dir.join(LogIdentity::NAME),
             found: found.to_string(),
             expected: expected.to_string(),
         }),
@@ -184,36 +184,36 @@ fn check_identity(context: &RecoveryContext<'_>, report: &mut RecoveryReport) ->
 
 /// Finishes a published compaction that a crash interrupted, and returns how far the log is compacted.
 fn finish_compaction(context: &RecoveryContext<'_>, report: &mut RecoveryReport) -> Result<Offset, OpenError> {
-    let RecoveryContext { disk, place, .. } = *context;
-    let state: CompactionState = load_or_note(disk, place, report)?.unwrap_or_default();
+    let RecoveryContext { disk, location, .. } = *context;
+    let state: CompactionState = load_or_note(disk, location, report)?.unwrap_or_default();
     let Some(replacing) = &state.replacing else { return Ok(state.cleaned_end) };
-    match finish_replacement(disk, &place.dir, replacing) {
+    match finish_replacement(disk, &location.dir, replacing) {
         // The files were changed from outside. All stay, and damage shows when they are opened.
         Err(error) if error.kind() == ErrorKind::InvalidData => report.notes.push(error.to_string()),
         finished => finished?,
     }
     let done = CompactionState { replacing: None, ..state };
-    state_file::store(disk, &place.dir, &done)?;
+    state_file::store(disk, &location.dir, &done)?;
     Ok(done.cleaned_end)
 }
 
 /// Loads a state file. A missing or damaged one is none: it is reported, and replaced at the next write.
 pub(crate) fn load_or_note<T: StateFile>(
     disk: &dyn Disk,
-    place: &LogLocation,
+    location: &LogLocation,
     report: &mut RecoveryReport,
 ) -> Result<Option<T>, OpenError> {
-    noted(state_file::load::<T>(disk, &place.dir), report)
+    noted(state_file::load::<T>(disk, &location.dir), report)
 }
 
 /// Loads the snapshots of producers, as far as they are sound.
 pub(crate) fn load_snapshots(
     disk: &dyn Disk,
-    place: &LogLocation,
+    location: &LogLocation,
     report: &mut RecoveryReport,
 ) -> Result<ProducerSnapshots, OpenError> {
-    let newest = state_file::load(disk, &place.dir);
-    let previous = state_file::load_from(disk, place.dir.join(PREVIOUS_NAME));
+    let newest = state_file::load(disk, &location.dir);
+    let previous = state_file::load_from(disk, location.dir.join(PREVIOUS_NAME));
     let damaged = [&newest, &previous].iter().any(|loaded| matches!(loaded, Err(StateFileError::Damaged { .. })));
     Ok(ProducerSnapshots { newest: noted(newest, report)?, previous: noted(previous, report)?, damaged })
 }

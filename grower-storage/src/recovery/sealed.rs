@@ -29,9 +29,9 @@ pub(crate) fn open(
     lost: &mut Vec<(PathBuf, Corruption)>,
     report: &mut RecoveryReport,
 ) -> Result<Segment, DiskError> {
-    let file = context.disk.open(&context.place.dir.join(segment::log_name(base)))?;
+    let file = context.disk.open(&context.location.dir.join(segment::log_name(base)))?;
     let end_position = LogPosition { bytes: file.len()?, offset: next };
-    let index_path = context.place.dir.join(segment::index_name(base));
+    let index_path = context.location.dir.join(segment::index_name(base));
     let map = if_found(context.disk.map(&index_path))?;
     if let Some(index) = map.map(StoredIndex::new) {
         let last = last_entry(&index);

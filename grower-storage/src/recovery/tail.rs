@@ -30,10 +30,10 @@ pub(super) fn open(
     lost: &mut Vec<(PathBuf, Corruption)>,
     report: &mut RecoveryReport,
 ) -> Result<RecoveredTail, DiskError> {
-    let RecoveryContext { disk, place, seed, .. } = *context;
-    let scan = scan_tail(disk, &place.dir, base, checkpoint, Some(seed))?;
+    let RecoveryContext { disk, location, seed, .. } = *context;
+    let scan = scan_tail(disk, &location.dir, base, checkpoint, Some(seed))?;
     if scan.index_broken {
-        report.reindexed.push(place.dir.join(segment::index_name(base)));
+        report.reindexed.push(location.dir.join(segment::index_name(base)));
     }
     if !scan.damage.is_empty() {
         return keep_as_it_is(context, base, scan, lost);
@@ -65,11 +65,11 @@ fn keep_as_it_is(
 
 /// Opens a sound segment: completes its index, makes all of it durable, and continues writing to it.
 fn take_over(context: &RecoveryContext<'_>, base: Offset, scan: &TailScan) -> Result<RecoveredTail, DiskError> {
-    let RecoveryContext { disk, place, options, seed, now, .. } = *context;
+    let RecoveryContext { disk, location, options, seed, now, .. } = *context;
     let (file, end) = (&scan.file, scan.end);
     let old = Segment::growing(base, file.clone(), options.index.make(seed));
     old.set_end_position(end);
-    let rebuilt = reindex_cut(disk, &place.dir, &old, end, options, seed)?;
+    let rebuilt = reindex_cut(disk, &location.dir, &old, end, options, seed)?;
     let unsynced = scan.durable < end.bytes;
     if unsynced {
         cut::write_again(file, scan.durable..end.bytes)?;
@@ -79,7 +79,7 @@ fn take_over(context: &RecoveryContext<'_>, base: Offset, scan: &TailScan) -> Re
         disk.sync_many(std::slice::from_ref(&rebuilt.index))?;
     }
     if rebuilt.changed || unsynced {
-        disk.sync_dir(&place.dir)?; // The last roll may not have reached this sync.
+        disk.sync_dir(&location.dir)?; // The last roll may not have reached this sync.
     }
     let segment = Arc::new(rebuilt.segment);
     // A timestamp of the future would keep the segment from ageing until then.

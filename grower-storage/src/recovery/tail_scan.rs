@@ -111,8 +111,8 @@ fn survey(
         }
         end = scanner.position();
     }
-    let place = Region { has_successor: false, below_durable_end: false };
-    if corrupt.is_empty() && decide(place, RegionContent::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
+    let region = Region { has_successor: false, below_durable_end: false };
+    if corrupt.is_empty() && decide(region, RegionContent::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
         segment.set_end_position(end);
         // Epochs are judged by `verify`: their history may be behind, or lost.
         let expected = Expectations { seed, epochs: &Default::default() };
@@ -124,11 +124,11 @@ fn survey(
 
 /// The damage if the file is shorter than its durable end.
 fn ends_early(end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<Corruption> {
-    let place = Region { has_successor: false, below_durable_end: true };
+    let region = Region { has_successor: false, below_durable_end: true };
     let what = format!("the file has {length} bytes, {} were durable", known.durable);
     let damage =
         Corruption { bytes: end.bytes..known.durable, offsets: end.offset..known.durable_offset.max(end.offset), what };
-    (decide(place, RegionContent::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
+    (decide(region, RegionContent::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
 }
 
 /// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.

@@ -290,11 +290,8 @@ impl<'a> Buffer<'a> {
         let mut position = range.start;
         while position < range.end {
             let bytes = self.get(position, CONTENT_READ)?;
-            let zeros = bytes
-                .chunks(ZEROS.len())
-                .take_while(|backup_file| ZEROS.starts_with(backup_file))
-                .map(<[u8]>::len)
-                .sum::<usize>();
+            let zeros =
+                bytes.chunks(ZEROS.len()).take_while(|chunk| ZEROS.starts_with(chunk)).map(<[u8]>::len).sum::<usize>();
             if zeros < bytes.len() || bytes.is_empty() {
                 return Ok((position + zeros as u64).min(range.end));
             }

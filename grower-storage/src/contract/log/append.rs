@@ -2,7 +2,7 @@
 
 use super::LogPromise;
 use super::kit::{EPOCH, Kit, batch};
-use crate::log::{AppendError, AtOnce, ChangeError, LogOptions};
+use crate::log::{AppendError, ChangeError, LogOptions, TryAppend};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
 pub(super) const PROMISES: &[LogPromise] = &[
@@ -14,7 +14,7 @@ pub(super) const PROMISES: &[LogPromise] = &[
     a_segment_rolls_when_it_is_old_although_nothing_is_appended,
     a_segment_rolls_when_nothing_was_appended_for_long,
     a_batch_larger_than_a_segment_gets_one_of_its_own,
-    an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch,
+    a_tried_append_neither_rolls_nor_begins_an_epoch,
     a_flush_makes_durable_what_was_appended_before_it,
     a_flush_point_from_before_a_truncation_says_nothing,
     a_failed_sync_fails_the_log_for_ever,
@@ -121,7 +121,7 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own(kit: &mut Kit) {
     assert_eq!(kit.read(1).len(), 2);
 }
 
-fn an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch(kit: &mut Kit) {
+fn a_tried_append_neither_rolls_nor_begins_an_epoch(kit: &mut Kit) {
     let mut epoch = EPOCH;
     for step in 0..40 {
         if step % 13 == 12 {
@@ -130,15 +130,15 @@ fn an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch(kit: &mut Ki
         let now = kit.now();
         let batch = batch(&["a record of some length"], now, None);
         let (segments, epochs) = (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch));
-        let at_once = match kit.log.append_at_once(batch, epoch, now).unwrap() {
-            AtOnce::Appended(_) => true,
-            AtOnce::Waits(batch) => kit.log.append(batch, epoch, now).map(|_| false).unwrap(),
+        let appended = match kit.log.try_append(batch, epoch, now).unwrap() {
+            TryAppend::Appended(_) => true,
+            TryAppend::WouldWait(batch) => kit.log.append(batch, epoch, now).map(|_| false).unwrap(),
         };
         let changed =
             (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch)) != (segments, epochs);
         let in_files = !kit.log.flush_point().files.is_empty();
-        assert!(!(in_files && at_once && changed), "step {step}");
-        assert!(changed || at_once, "step {step}: nothing but the batch is written");
+        assert!(!(in_files && appended && changed), "step {step}");
+        assert!(changed || appended, "step {step}: nothing but the batch is written");
     }
 }
 

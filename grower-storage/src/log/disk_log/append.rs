@@ -1,8 +1,8 @@
-//! Appends: admit, make room, place, write, publish; and rolls to the next segment.
+//! Appends: admit, roll if full, place, write, publish; and rolls to the next segment.
 
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, SharedFile};
-use crate::log::{AppendError, Appended, AtOnce, ChangeError, rules};
+use crate::log::{AppendError, Appended, ChangeError, TryAppend, rules};
 use crate::segment::{self, ActiveSegment, Segment, WriteError};
 use crate::state_file::DurableEnd;
 use grower_index::StoredIndex;
@@ -19,47 +19,49 @@ impl DiskLog {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Appended, AppendError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         self.now = now;
         if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }
         let next_offset = rules::next_offset(self.span().end, batch.header())?;
         self.begin_epoch(epoch)?;
-        let mut rolled = self.make_room(batch.header(), now)?;
+        let mut rolled = self.roll_if_full(batch.header(), now)?;
         let batch = batch.place(self.span().end, epoch);
         rolled |= self.write(&batch, now)?;
-        Ok(self.take_in(&batch, next_offset, rolled))
+        Ok(self.note_append(&batch, next_offset, rolled))
     }
 
     /// As [`DiskLog::append_batch`], if one write is enough. Otherwise the batch comes back.
-    pub(super) fn append_batch_at_once(
+    pub(super) fn try_append_batch(
         &mut self,
         batch: UnplacedBatch,
         epoch: LeaderEpoch,
         now: Timestamp,
-    ) -> Result<AtOnce, AppendError> {
+    ) -> Result<TryAppend, AppendError> {
         self.alive()?;
         if !self.is_ready_for(batch.header(), epoch, now) {
-            return Ok(AtOnce::Waits(batch));
+            return Ok(TryAppend::WouldWait(batch));
         }
         self.now = now;
         if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
-            return Ok(AtOnce::Appended(appended));
+            return Ok(TryAppend::Appended(appended));
         }
         self.snapshot_if_due()?; // It takes one at most, and stores none.
         let next_offset = rules::next_offset(self.span().end, batch.header())?;
         let batch = batch.place(self.span().end, epoch);
         match self.write_to_active(&batch) {
-            Ok(()) => Ok(AtOnce::Appended(self.take_in(&batch, next_offset, false))),
+            Ok(()) => Ok(TryAppend::Appended(self.note_append(&batch, next_offset, false))),
             // The slow path may find room: in a new segment, or in a reserve.
-            Err(AppendError::Disk(error)) if error.is_full() => Ok(AtOnce::Waits(UnplacedBatch::copied_from(&batch))),
+            Err(AppendError::Disk(error)) if error.is_full() => {
+                Ok(TryAppend::WouldWait(UnplacedBatch::copied_from(&batch)))
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Adds a batch that was written to the log's state.
-    fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
+    fn note_append(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
         self.active.iter_mut().for_each(|active| active.appended_at(self.now));
         let base_offset = batch.header().base_offset;
         assert_eq!(base_offset, self.span().end, "offsets are given out in order and once");
@@ -92,7 +94,7 @@ impl DiskLog {
 
     fn write_to_active(&mut self, batch: &Batch) -> Result<(), AppendError> {
         assert!(!self.roll_begun, "an append to a segment whose successor may exist would overlap it after a crash");
-        let active = self.active.as_mut().expect("make_room left an active segment");
+        let active = self.active.as_mut().expect("roll_if_full left an active segment");
         match active.write(batch, &self.options) {
             Ok(()) => {
                 active.publish(batch, self.durable);
@@ -108,7 +110,7 @@ impl DiskLog {
     }
 
     /// Makes sure that the active segment takes the batch. True if it rolled.
-    fn make_room(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
+    fn roll_if_full(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
         let fill = self.active.as_mut().map(|active| active.fill(now));
         if fill.as_ref().is_some_and(|fill| fill.takes(batch, &self.options)) {
             self.snapshot_if_due()?;
@@ -120,7 +122,7 @@ impl DiskLog {
 
     /// Rolls an old segment without an append. The age of the next one counts from its first append.
     pub(super) fn roll_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         self.now = now;
         let old = self.is_old(now);
         if old {
@@ -150,7 +152,7 @@ impl DiskLog {
         }
         let next = self.create_segment()?;
         self.sync_dir()?;
-        self.note_beginning()?;
+        self.run_first_record_hook()?;
         self.roll_begun = false;
         let segment = next.segment.clone();
         self.durable = DurableEnd { end: segment.base, segment: segment.base, position: 0 };
@@ -164,10 +166,10 @@ impl DiskLog {
         Ok(())
     }
 
-    fn note_beginning(&mut self) -> Result<(), ChangeError> {
-        let Some(begin) = &mut self.begin else { return Ok(()) };
-        begin().map_err(|error| self.judge(error))?;
-        self.begin = None;
+    fn run_first_record_hook(&mut self) -> Result<(), ChangeError> {
+        let Some(hook) = &mut self.first_record_hook else { return Ok(()) };
+        hook().map_err(|error| self.judge(error))?;
+        self.first_record_hook = None;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 impl DiskLog {
     /// Drops every record at or after `end`.
     pub(super) fn drop_suffix(&mut self, end: Offset) -> Result<(), ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         rules::check_in_span(end, self.span())?;
         if end == self.span().end || !self.exists() {
             return Ok(());
@@ -123,7 +123,7 @@ impl DiskLog {
 
     /// Moves the log start up to `start`.
     pub(super) fn drop_prefix(&mut self, start: Offset) -> Result<(), ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         let span = self.span();
         if start <= span.start {
             return Ok(());
@@ -150,7 +150,7 @@ impl DiskLog {
 
     /// Applies retention.
     pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         let stats: Vec<SegmentStats> = self.view.segments().iter().map(|segment| segment.stats()).collect();
         if let Some(start) = retention::new_start(&stats, now, limits) {
             self.drop_prefix(start)?;
@@ -160,7 +160,7 @@ impl DiskLog {
 
     /// Makes everything durable and stores a checkpoint.
     pub(super) fn write_down(&mut self, now: Timestamp) -> Result<(), ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         self.now = now;
         if !self.exists() {
             return Ok(());

@@ -37,7 +37,7 @@ impl DiskLog {
 
     /// Takes a finished part of a pass; false if the log changed meanwhile.
     pub(super) fn take_compacted(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
             PassResult::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),

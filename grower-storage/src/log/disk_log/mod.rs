@@ -13,8 +13,8 @@ mod snapshots;
 mod view;
 
 use super::{
-    AppendError, Appended, AtOnce, ChangeError, Compacted, FlushPoint, Log, LogFailed, LogFiles, LogOptions, LogReader,
-    RetentionLimits, SealedSegments, find_in_place, rules,
+    AppendError, Appended, ChangeError, Compacted, FlushPoint, Log, LogFailed, LogFiles, LogOptions, LogReader,
+    RetentionLimits, SealedSegments, TryAppend, find_in_place, rules,
 };
 use crate::backup_files::BackupFile;
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
@@ -72,26 +72,26 @@ pub struct DiskLog {
     /// The manifest of a finished compaction could not be removed. It counts when the log is opened.
     manifest_stays: bool,
     /// Called once the first segment exists, before anything is written to it.
-    begin: Option<Begin>,
+    first_record_hook: Option<FirstRecordHook>,
     failed: Option<LogFailed>,
 }
 
 /// The hook of [`DiskLog::before_first_record`].
-type Begin = Box<dyn FnMut() -> Result<(), DiskError> + Send>;
+type FirstRecordHook = Box<dyn FnMut() -> Result<(), DiskError> + Send>;
 
 impl DiskLog {
-    /// Calls `begin` before the first record is written, once its segment durably exists: so no crash leaves its note
+    /// Calls `hook` before the first record is written, once its segment durably exists: so no crash leaves its note
     /// for a log without files. After an error the append is refused, and the next one calls it again.
-    pub fn before_first_record(&mut self, begin: impl FnMut() -> Result<(), DiskError> + Send + 'static) {
-        self.begin = Some(Box::new(begin));
+    pub fn before_first_record(&mut self, hook: impl FnMut() -> Result<(), DiskError> + Send + 'static) {
+        self.first_record_hook = Some(Box::new(hook));
     }
 
     fn alive(&self) -> Result<(), LogFailed> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Begins every change: finishes what an earlier change could not.
-    fn ready(&mut self) -> Result<(), ChangeError> {
+    /// Begins every change: finishes the rolls, renames and syncs that an earlier change could not.
+    fn finish_pending_work(&mut self) -> Result<(), ChangeError> {
         self.alive()?;
         self.finish_replacing()?;
         self.remove_manifest()?;
@@ -228,17 +228,17 @@ impl Log for DiskLog {
         self.append_batch(batch, epoch, now).map_err(|error| self.judge_append(error))
     }
 
-    fn append_at_once(
+    fn try_append(
         &mut self,
         batch: UnplacedBatch,
         epoch: LeaderEpoch,
         now: Timestamp,
-    ) -> Result<AtOnce, AppendError> {
-        self.append_batch_at_once(batch, epoch, now).map_err(|error| self.judge_append(error))
+    ) -> Result<TryAppend, AppendError> {
+        self.try_append_batch(batch, epoch, now).map_err(|error| self.judge_append(error))
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
         if self.epochs.latest() == Some(epoch) {
             return Ok(());

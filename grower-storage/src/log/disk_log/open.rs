@@ -18,16 +18,16 @@ impl DiskLog {
     /// Nothing is created before the first append. The caller logs the report.
     pub fn open(
         disk: Arc<dyn Disk>,
-        place: LogLocation,
+        location: LogLocation,
         options: LogOptions,
         now: Timestamp,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let identity = LogIdentity { topic_id: place.topic_id, partition: place.partition };
+        let identity = LogIdentity { topic_id: location.topic_id, partition: location.partition };
         let mut report = RecoveryReport::default();
         let context = RecoveryContext {
             disk: &*disk,
             shared_disk: &disk,
-            place: &place,
+            location: &location,
             options: &options,
             seed: identity.checksum_seed(),
             now,
@@ -35,7 +35,7 @@ impl DiskLog {
         let recovered = recovery::recover(&context, &mut report)?;
         let mut log = Self {
             disk,
-            dir: place.dir.clone(),
+            dir: location.dir.clone(),
             identity,
             options,
             view: Arc::new(PublishedLog::default()),
@@ -52,11 +52,11 @@ impl DiskLog {
             roll_begun: false,
             replacing: None,
             manifest_stays: false,
-            begin: None,
+            first_record_hook: None,
             failed: None,
         };
         if let Some(recovered) = recovered {
-            log.take(recovered, &place, &mut report)?;
+            log.take(recovered, &location, &mut report)?;
         }
         Ok((log, report))
     }
@@ -78,13 +78,13 @@ impl DiskLog {
     fn take(
         &mut self,
         recovered: Recovered,
-        place: &LogLocation,
+        location: &LogLocation,
         report: &mut RecoveryReport,
     ) -> Result<(), OpenError> {
         let Recovered { start, end, segments, active, durable, checkpoint, cleaned_end, lost, has_identity } =
             recovered;
         self.cleaned_end = cleaned_end;
-        let stored: Option<EpochHistory> = recovery::load_or_note(&*self.disk, place, report)?;
+        let stored: Option<EpochHistory> = recovery::load_or_note(&*self.disk, location, report)?;
         self.epochs = match &stored {
             Some(epochs) => epochs.clone(),
             None => recovery::replay_epochs(&segments)?,
@@ -95,7 +95,7 @@ impl DiskLog {
             // A crash took the records before the latest epoch: the next append would contradict it.
             self.store(&self.epochs.clone()).map_err(open_error)?;
         }
-        let snapshots = recovery::load_snapshots(&*self.disk, place, report)?;
+        let snapshots = recovery::load_snapshots(&*self.disk, location, report)?;
         self.snapshots = SnapshotFiles::found(&snapshots);
         self.producers = recovery::replay_producers(snapshots, &segments, end, self.now, &self.options)?;
         self.view = Arc::new(PublishedLog::new(start..end, segments, self.epochs.clone()));

@@ -9,7 +9,7 @@ use grower_protocol::ids::{Offset, Timestamp};
 impl DiskLog {
     /// Rolls unless the active segment is empty, and returns the files of all sealed segments.
     pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<BackupFile>, ChangeError> {
-        self.ready()?;
+        self.finish_pending_work()?;
         if !self.exists() {
             return Ok(Vec::new());
         }

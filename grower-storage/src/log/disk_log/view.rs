@@ -281,11 +281,11 @@ impl FilesView for DiskView {
         state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.error()))
     }
 
-    fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
+    fn learn_delete_horizons(&self, may_continue: &dyn Fn() -> bool) -> Result<(), ReadError> {
         let mut segments = self.view.segments();
         segments.pop(); // It is active, and compaction takes none such.
         for segment in segments.iter().filter(|segment| segment.delete_horizon() == DeleteHorizon::Unknown) {
-            if !go_on() {
+            if !may_continue() {
                 break;
             }
             match segment::earliest(segment) {
