@@ -34,7 +34,7 @@ pub(crate) struct GroupProgress {
 pub(crate) struct HoldingMember {
     pub(crate) member: String,
     pub(crate) since: Timestamp,
-    pub(crate) giving_up: bool,
+    pub(crate) pending_revocation: bool,
 }
 
 type PartitionOfTopicId = (TopicId, PartitionId);
@@ -160,7 +160,11 @@ impl GroupPosition {
 fn owners(group: &GroupDescription) -> BTreeMap<PartitionOfTopicId, HoldingMember> {
     let held = group.members.iter().flat_map(|member| member.holds.iter().map(move |held| (member, held)));
     held.map(|(member, held)| {
-        let owner = HoldingMember { member: member.member.to_string(), since: held.since, giving_up: held.giving_up };
+        let owner = HoldingMember {
+            member: member.member.to_string(),
+            since: held.since,
+            pending_revocation: held.pending_revocation,
+        };
         ((held.topic, held.partition), owner)
     })
     .collect()

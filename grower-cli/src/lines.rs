@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn each_line_knows_where_it_begins_and_ends() {
         let lines = split(b"ab\n\ncd", 2, 10);
-        let places: Vec<_> = lines.iter().map(|line| (line.start, line.end)).collect();
-        assert_eq!(places, [(0, 3), (3, 4), (4, 6)]);
+        let ranges: Vec<_> = lines.iter().map(|line| (line.start, line.end)).collect();
+        assert_eq!(ranges, [(0, 3), (3, 4), (4, 6)]);
     }
 }

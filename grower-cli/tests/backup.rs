@@ -86,9 +86,9 @@ fn damaged_backups_and_wrong_paths_are_refused() {
     assert!(fails(&["restore", data_text, broker.path("new").to_str().unwrap()]).contains("is not a backup"));
     assert!(fails(&["backup", "verify", data_text]).contains("is not a backup"));
     let backup = backups.join("backup-000001");
-    for place in ["", "new", "topics/../new/deeper"] {
-        let told = fails(&["restore", backup.to_str().unwrap(), backup.join(place).to_str().unwrap()]);
-        assert!(told.contains("lies in the backup"), "{place}: {told}");
+    for directory in ["", "new", "topics/../new/deeper"] {
+        let error = fails(&["restore", backup.to_str().unwrap(), backup.join(directory).to_str().unwrap()]);
+        assert!(error.contains("lies in the backup"), "{directory}: {error}");
     }
     assert!(!backup.join("new").exists());
     let inside = data.join("backups");
@@ -148,9 +148,9 @@ fn a_running_broker_writes_backups_only_below_its_backup_dir() {
     assert!(refused.contains("changes only with a restart"), "{refused}");
     let broker = Served::with_backups();
     let outside = broker.path("outside");
-    for place in [outside.to_str().unwrap(), "../outside", "a/../../outside", ".", "backup-000001"] {
-        let refused = broker.fails(&format!("backup {place}"), b"");
-        assert!(refused.contains("below the broker's backup.dir"), "{place}: {refused}");
+    for directory in [outside.to_str().unwrap(), "../outside", "a/../../outside", ".", "backup-000001"] {
+        let refused = broker.fails(&format!("backup {directory}"), b"");
+        assert!(refused.contains("below the broker's backup.dir"), "{directory}: {refused}");
     }
     assert!(!outside.exists());
     std::os::unix::fs::symlink(broker.data_dir(), broker.path("backups-link")).unwrap();

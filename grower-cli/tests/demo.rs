@@ -13,9 +13,9 @@ fn demo(arguments: &[&str]) -> Output {
 fn the_demo_succeeds_and_keeps_its_data_in_the_given_directory() {
     let directory = tempfile::tempdir().unwrap();
     let story = directory.path().join("story");
-    let told = demo(&["--dir", story.to_str().unwrap()]);
-    assert!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
-    assert!(text(&told.stdout).contains("The demo is complete: "), "{}", text(&told.stdout));
+    let output = demo(&["--dir", story.to_str().unwrap()]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("The demo is complete: "), "{}", text(&output.stdout));
     assert!(story.join("topics/rainbow/0").is_dir());
 
     let verify = Command::new(env!("CARGO_BIN_EXE_grower-cli")).args(["log", "verify"]).arg(&story).output().unwrap();
@@ -30,7 +30,7 @@ fn the_demo_succeeds_and_keeps_its_data_in_the_given_directory() {
 fn the_demo_without_a_directory_leaves_no_files() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
-    let told = command.arg("demo").env("TMPDIR", temporary.path()).output().unwrap();
-    assert!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
+    let output = command.arg("demo").env("TMPDIR", temporary.path()).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }

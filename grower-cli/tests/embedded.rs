@@ -29,8 +29,8 @@ fn an_embedded_and_a_served_broker_share_a_directory_in_turn() {
     run(&dir, "produce events", b"without\n");
     broker.restart();
     broker.ok("produce events", b"served\n");
-    let told = kit::feed(embedded(&dir, "topic list").spawn().unwrap(), b"");
-    assert!(text(&told.stderr).contains("another broker works in"), "{}", text(&told.stderr));
+    let output = kit::feed(embedded(&dir, "topic list").spawn().unwrap(), b"");
+    assert!(text(&output.stderr).contains("another broker works in"), "{}", text(&output.stderr));
     broker.stop();
     assert_eq!(text(&run(&dir, "consume events --until-end", b"")), "without\nserved\n");
 }

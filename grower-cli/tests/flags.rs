@@ -41,9 +41,9 @@ fn a_wrong_variable_fails_only_commands_that_need_it() {
 fn an_empty_variable_counts_as_unset() {
     for variable in ["", " "] {
         let output = cli("--timeout 1s topic describe nothing-of-that-name", variable);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{told}"); // A broker at the default address has no such topic.
-        assert!(!told.contains("GROWER_BROKER holds") && !told.contains("no broker address"), "{told}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}"); // A broker at the default address has no such topic.
+        assert!(!stderr.contains("GROWER_BROKER holds") && !stderr.contains("no broker address"), "{stderr}");
     }
 }
 
@@ -119,17 +119,17 @@ fn a_broker_without_free_connections_is_reported() {
     }
     first.kill().unwrap();
     first.wait().unwrap();
-    let told = text(&output.stderr);
-    assert!(told.contains("the broker takes no more connections than 1 "), "{told}");
-    assert!(!told.contains("start one"), "{told}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("the broker takes no more connections than 1 "), "{stderr}");
+    assert!(!stderr.contains("start one"), "{stderr}");
 }
 
 #[test]
 fn counts_of_one_are_singular() {
     let broker = Served::start();
     broker.ok("topic create events --config max.message.bytes=1KiB", b"");
-    let told = broker.fails("produce events", &[&b"a\n"[..], &[b'x'; 5_000]].concat());
-    insta::assert_snapshot!(told, @r"
+    let error = broker.fails("produce events", &[&b"a\n"[..], &[b'x'; 5_000]].concat());
+    insta::assert_snapshot!(error, @r"
     line 2 has 5000 bytes, and the limit is 1024; raise the topic's max.message.bytes or shorten the line
     error: line 2 was refused; acknowledged: 1 line
     ");
@@ -171,11 +171,11 @@ fn an_error_names_its_subject_once() {
         ("topic grow t --partitions 1", b"", "error: topic t has 1 partition; it can grow, and 1 is not more"),
         ("produce t --partition 5", b"a\n", "topic t has 1 partition, counted from 0, and no partition 5"),
     ] {
-        let told = broker.fails(arguments, input);
-        assert!(told.contains(expected), "{arguments}: {told}");
+        let error = broker.fails(arguments, input);
+        assert!(error.contains(expected), "{arguments}: {error}");
     }
-    let told = broker.fails("produce t", &[&vec![b'x'; (1 << 20) - 36][..], b"\n"].concat());
-    assert!(told.contains("line 1 was refused: t/0: ") && !told.contains("t/0: t/0"), "{told}");
+    let error = broker.fails("produce t", &[&vec![b'x'; (1 << 20) - 36][..], b"\n"].concat());
+    assert!(error.contains("line 1 was refused: t/0: ") && !error.contains("t/0: t/0"), "{error}");
 }
 
 #[test]

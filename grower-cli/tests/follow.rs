@@ -200,10 +200,10 @@ fn a_follower_waits_for_its_file_and_for_its_folder() {
     broker.ok("topic create events", b"");
     let log = broker.path("later/app.log");
     let mut follower = broker.cli(&format!("produce events {} --follow", log.display())).spawn().unwrap();
-    let mut told = BufReader::new(follower.stderr.take().unwrap()).lines();
-    assert!(told.next().unwrap().unwrap().contains("no such folder"));
+    let mut stderr = BufReader::new(follower.stderr.take().unwrap()).lines();
+    assert!(stderr.next().unwrap().unwrap().contains("no such folder"));
     fs::create_dir(broker.path("later")).unwrap();
-    assert!(told.next().unwrap().unwrap().contains("app.log: not there yet"));
+    assert!(stderr.next().unwrap().unwrap().contains("app.log: not there yet"));
     append(&log, &lines(0..2));
     until("the lines", || arrived(&broker) == 2);
     kill(follower);

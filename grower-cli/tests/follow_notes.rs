@@ -21,10 +21,10 @@ fn follow(broker: &Served, log: &Path, options: &str) -> Child {
 /// Kills it and returns its standard error.
 fn kill(mut follower: Child) -> String {
     follower.kill().unwrap();
-    let mut told = String::new();
-    follower.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut printed = String::new();
+    follower.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
     follower.wait().unwrap();
-    told
+    printed
 }
 
 fn arrived(broker: &Served) -> Vec<String> {
@@ -81,8 +81,8 @@ fn a_file_lost_with_its_folder_is_named() {
     lead_to(&broker, "releases/2");
     let second = follow(&broker, &log, &state);
     until("the new file", || arrived(&broker).len() == 2);
-    let told = kill(second);
-    assert!(told.contains("releases/1/app.log) is gone"), "{told}");
+    let stderr = kill(second);
+    assert!(stderr.contains("releases/1/app.log) is gone"), "{stderr}");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_new_note_next_to_a_file_behind_a_link_prints_a_warning() {
     append(&log, "one\n");
     let first = follow(&broker, &log, "");
     until("the first line", || arrived(&broker).len() == 1);
-    let told = kill(first);
-    assert!(told.contains("current/app.log is reached through a link") && told.contains("--state-dir"), "{told}");
+    let stderr = kill(first);
+    assert!(stderr.contains("current/app.log is reached through a link") && stderr.contains("--state-dir"), "{stderr}");
     append(&log, "two\n");
     let second = follow(&broker, &log, "");
     until("the second line", || arrived(&broker).len() == 2);
@@ -125,9 +125,9 @@ fn follow_and_lose_notes(broker: &Served, before: usize, new: &str) -> String {
     append(&log, new);
     let follower = follow(broker, &log, "");
     until("the new lines", || before + new.lines().count() == arrived(broker).len());
-    let told = kill(follower);
+    let stderr = kill(follower);
     fs::write(&note, as_before).unwrap();
-    told
+    stderr
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn a_recreated_topic_gets_no_duplicates_and_missing_lines_are_reported() {
     kill(first);
     broker.ok("topic delete events", b"");
     broker.ok("topic create events", b"");
-    let told = follow_and_lose_notes(&broker, 0, "5\n6\n");
-    assert!(told.contains("topic events was created again") && told.contains("app.log"), "{told}");
+    let stderr = follow_and_lose_notes(&broker, 0, "5\n6\n");
+    assert!(stderr.contains("topic events was created again") && stderr.contains("app.log"), "{stderr}");
     append(&log, "7\n");
     let last = follow(&broker, &log, "");
     until("the last line", || arrived(&broker).last().is_some_and(|last| last == "7"));
@@ -151,7 +151,7 @@ fn a_recreated_topic_gets_no_duplicates_and_missing_lines_are_reported() {
     let settled = follow(&broker, &log, "");
     append(&log, "8\n");
     until("one more line", || arrived(&broker).len() == 4);
-    assert_eq!(kill(settled), "", "it is told once");
+    assert_eq!(kill(settled), "", "the loss is reported once");
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn a_restored_topic_gets_no_duplicates_and_missing_lines_are_reported() {
     fs::rename(&data, broker.path("lost")).unwrap();
     cli(&[words("restore"), &backups.join("backup-000001"), &data]);
     broker.restart();
-    let told = follow_and_lose_notes(&broker, 2, "5\n6\n");
-    assert!(told.contains("events/0 ends at offset 2, and it had records up to offset 5"), "{told}");
+    let stderr = follow_and_lose_notes(&broker, 2, "5\n6\n");
+    assert!(stderr.contains("events/0 ends at offset 2, and it had records up to offset 5"), "{stderr}");
     append(&log, "7\n");
     let last = follow(&broker, &log, "");
     until("the last line", || arrived(&broker).last().is_some_and(|last| last == "7"));

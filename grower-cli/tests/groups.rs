@@ -30,8 +30,8 @@ fn a_broker_with_little_memory_describes_a_group_of_thousands_of_partitions() {
     }
     let listed = &json(&broker.ok("group list --output json", b""))[0];
     assert_eq!((&listed[0]["lag"], &listed[1]["lag"], &listed[2]["lag"]), (&2.into(), &2.into(), &Value::Null));
-    let told = text(&broker.ok("why g", b""));
-    assert!(told.contains("2 records"), "{told}");
+    let stdout = text(&broker.ok("why g", b""));
+    assert!(stdout.contains("2 records"), "{stdout}");
     assert_eq!(
         json(&broker.ok("group describe g --output json", b""))[0]["partitions"].as_array().unwrap().len(),
         4000
@@ -55,8 +55,8 @@ fn why_and_doctor_report_a_member_that_waits_for_memory() {
         .unwrap_or_else(|| panic!("{doctor:?}"));
     assert!(check["level"] == "bad" && check.to_string().contains("memory refused to 1 group recently"), "{check}");
     waits.kill().unwrap();
-    let told = text(&waits.wait_with_output().unwrap().stderr);
-    assert_eq!(told.matches("cannot join the group yet; trying again").count(), 1, "{told}");
+    let stderr = text(&waits.wait_with_output().unwrap().stderr);
+    assert_eq!(stderr.matches("cannot join the group yet; trying again").count(), 1, "{stderr}");
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn a_member_that_ends_gives_its_partitions_to_the_other() {
     let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
     let read = [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()].concat();
     assert!(read.contains("zero") && read.contains("one"), "{read}");
-    let told = broker.fails("group reset g --topic events --to beginning", b"");
-    assert!(told.contains("members"), "{told}");
-    let told = broker.fails("group delete g", b"");
-    assert!(told.contains("members"), "{told}");
+    let error = broker.fails("group reset g --topic events --to beginning", b"");
+    assert!(error.contains("members"), "{error}");
+    let error = broker.fails("group delete g", b"");
+    assert!(error.contains("members"), "{error}");
     interrupt(&second);
     assert!(second.wait().unwrap().success());
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");
@@ -134,16 +134,19 @@ fn why_reports_stuck_and_silent_members() {
     (0..2).for_each(|number| drop(broker.ok(&format!("produce events --partition {number}"), lines.as_bytes())));
     let why = || text(&broker.ok("why g", b""));
     until("one partition is read to its end", || why().contains("nothing to read: committed up to the end, 300, last"));
-    let told = why();
-    let behind = told.lines().find(|line| line.starts_with(".. events/")).unwrap_or_else(|| panic!("{told}"));
+    let stdout = why();
+    let behind = stdout.lines().find(|line| line.starts_with(".. events/")).unwrap_or_else(|| panic!("{stdout}"));
     assert!(behind.contains("(127.0.0.1:") && behind.contains("client grower-cli) for "), "{behind}");
     assert!(behind.contains(" records (") && behind.contains("its owner is alive and "), "{behind}");
     let listed = &json(&broker.ok("group list --output json", b""))[0][0];
     assert!(0 < listed["lag"].as_u64().unwrap() && listed["lag_ms"].is_u64(), "{listed}");
-    assert!(told.starts_with(&format!(".. group g: 2 members and 2 partitions: {} records", listed["lag"])), "{told}");
+    assert!(
+        stdout.starts_with(&format!(".. group g: 2 members and 2 partitions: {} records", listed["lag"])),
+        "{stdout}"
+    );
     stuck.kill().unwrap(); // It does not leave the group.
     stuck.wait().unwrap();
-    until("it is told that one is silent", || why().contains("has been silent for "));
+    until("one is reported silent", || why().contains("has been silent for "));
     until("the other has read everything", || why().starts_with("ok group g: 1 member and 2 partitions: nothing left"));
     interrupt(&other);
     assert!(other.wait().unwrap().success());
@@ -202,19 +205,19 @@ fn the_lag_of_a_group_counts_from_the_first_lost_record() {
     broker.ok("produce events", b"2\n3\n");
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "0\n1\n2\n3\n");
     broker.power_cut();
-    let told = |broker: &Served| {
+    let described_lag = |broker: &Served| {
         let row = json(&broker.ok("group describe g --output json", b""))[0]["partitions"][0].clone();
         assert_eq!((&row["committed"], &row["lost_from"]), (&4.into(), &2.into()));
         assert!(row["lag"] == 0 || 0 < row["lag_ms"].as_u64().unwrap(), "{row}");
         assert_eq!(lag(broker), row["lag"].as_u64());
         lag(broker).unwrap()
     };
-    assert_eq!(told(&broker), 0, "nothing is there to be read");
+    assert_eq!(described_lag(&broker), 0, "nothing is there to be read");
     broker.ok("produce events", b"new 2\n");
     until("it is a millisecond old", || json(&broker.ok("group list --output json", b""))[0][0]["lag_ms"] != 0);
-    assert_eq!(told(&broker), 1, "the log ends before the commit");
+    assert_eq!(described_lag(&broker), 1, "the log ends before the commit");
     broker.ok("produce events", b"new 3\nnew 4\n");
-    assert_eq!(told(&broker), 3, "and after it");
+    assert_eq!(described_lag(&broker), 3, "and again after the commit");
     assert!(text(&broker.ok("why events", b"")).contains("3 records"), "{}", text(&broker.ok("why events", b"")));
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "new 2\nnew 3\nnew 4\n");
     assert_eq!(lag(&broker), Some(0));
@@ -225,11 +228,11 @@ fn ageless(output: &[u8]) -> String {
     let word =
         |word: &str| if word.parse::<f64>().is_ok() && word.contains('.') { "AGE".to_owned() } else { word.to_owned() };
     let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
-    let told = text(output).lines().map(line).collect::<Vec<_>>().join("\n");
-    match told.split_once("\"lag_ms\":") {
+    let lines = text(output).lines().map(line).collect::<Vec<_>>().join("\n");
+    match lines.split_once("\"lag_ms\":") {
         Some((before, after)) => {
             format!("{before}\"lag_ms\":AGE{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
         }
-        None => told,
+        None => lines,
     }
 }

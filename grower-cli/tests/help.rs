@@ -78,9 +78,9 @@ fn wrong_usage_exits_2_and_shows_the_right_form() {
         (&["--timeout", "soon", "topic", "list"], "30s"),
     ] {
         let output = Command::cargo_bin("grower-cli").unwrap().args(arguments).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
-        assert!(told.contains(says), "{arguments:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
     }
 }
 

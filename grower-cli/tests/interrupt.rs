@@ -57,8 +57,8 @@ fn damage_ends_consume_with_its_offsets_and_can_be_skipped() {
     broker.restart();
     let output = broker.run("consume events --until-end", b"");
     assert_eq!(output.status.code(), Some(1));
-    let told = text(&output.stderr);
-    assert!(told.contains("--skip-damaged") && told.contains("events/0") && told.contains("2..3"), "{told}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("--skip-damaged") && stderr.contains("events/0") && stderr.contains("2..3"), "{stderr}");
     let output = broker.run("consume events --until-end --skip-damaged", b"");
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "0\n1\n3\n4\n5\n"));
     assert!(text(&output.stderr).contains("damaged"), "what was passed over is named: {}", text(&output.stderr));

@@ -30,8 +30,8 @@ fn a_log_of_100_000_lines_comes_back_byte_for_byte_also_after_a_restart() {
     let log = odd_log(100_000);
     std::fs::write(broker.path("big.log"), &log).unwrap();
     broker.ok("topic create events", b"");
-    let told = broker.ok(&format!("produce events {}", broker.path("big.log").display()), b"");
-    assert!(text(&told).starts_with("events: 100000 records, "), "{}", text(&told));
+    let stdout = broker.ok(&format!("produce events {}", broker.path("big.log").display()), b"");
+    assert!(text(&stdout).starts_with("events: 100000 records, "), "{}", text(&stdout));
     assert!(broker.read("events") == log);
     broker.restart();
     assert!(broker.read("events") == log);
@@ -65,9 +65,9 @@ fn a_line_over_the_limit_is_reported_by_number_and_the_others_are_sent() {
     let long = vec![b'x'; 3 << 20];
     let nearly = vec![b'y'; 10 << 10]; // Fits as a line, but not with the overhead of a batch.
     let input = [b"one\n", &long[..], b"\nthree\n", &nearly, b"\nfive\n"].concat();
-    let told = broker.fails("produce events", &input);
-    assert!(told.contains("line 2 has 3145728 bytes") && told.contains("line 4 "), "{told}");
-    assert!(!told.contains("line 1 ") && !told.contains("line 3 ") && !told.contains("line 5 "), "{told}");
+    let error = broker.fails("produce events", &input);
+    assert!(error.contains("line 2 has 3145728 bytes") && error.contains("line 4 "), "{error}");
+    assert!(!error.contains("line 1 ") && !error.contains("line 3 ") && !error.contains("line 5 "), "{error}");
     assert_eq!(broker.read("events"), b"one\nthree\nfive\n");
 }
 
@@ -141,10 +141,10 @@ fn keys_headers_and_partitions_arrive() {
         .collect();
     assert!(partitions.len() <= 1, "one key, one partition: {partitions:?}");
     let folder = broker.path("");
-    let told = broker.fails(&format!("produce events {}", folder.display()), b"");
-    assert_eq!(told, format!("error: cannot read {}: Is a directory (os error 21)\n", folder.display()));
-    let told = broker.fails("produce events --partition 4", b"x\n");
-    assert!(told.contains("4 partitions"), "{told}");
+    let error = broker.fails(&format!("produce events {}", folder.display()), b"");
+    assert_eq!(error, format!("error: cannot read {}: Is a directory (os error 21)\n", folder.display()));
+    let error = broker.fails("produce events --partition 4", b"x\n");
+    assert!(error.contains("4 partitions"), "{error}");
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn an_offset_after_the_end_is_refused_with_every_flag() {
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n");
     for flags in ["", "--until-end", "--group g", "--group g --until-end", "--partition 0", "--limit 1"] {
-        let told = broker.fails(&format!("consume events --from offset:3 {flags}"), b"");
-        assert_eq!(told, "error: events/0: offset 3 is after the end, 2; --from end waits for new records\n");
+        let error = broker.fails(&format!("consume events --from offset:3 {flags}"), b"");
+        assert_eq!(error, "error: events/0: offset 3 is after the end, 2; --from end waits for new records\n");
     }
     assert_eq!(text(&broker.ok("consume events --from offset:2 --until-end", b"")), "");
     broker.ok("consume events --group g --until-end", b"");
@@ -186,15 +186,15 @@ fn a_deleted_topic_does_not_end_the_others() {
     broker.ok("produce kept", b"0\n");
     let mut reader = broker.cli("consume kept doomed").spawn().unwrap();
     let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
-    let mut told = BufReader::new(reader.stderr.take().unwrap()).lines();
+    let mut stderr = BufReader::new(reader.stderr.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "0");
     broker.ok("topic delete doomed", b"");
-    assert_eq!(told.next().unwrap().unwrap(), "topic doomed was deleted: still reading the others");
+    assert_eq!(stderr.next().unwrap().unwrap(), "topic doomed was deleted: still reading the others");
     broker.ok("produce kept", b"1\n");
     assert_eq!(lines.next().unwrap().unwrap(), "1");
     broker.ok("topic delete kept", b"");
     assert_eq!(reader.wait().unwrap().code(), Some(1), "nothing is left to read");
-    assert!(told.any(|line| line.unwrap().contains("no topic kept")));
+    assert!(stderr.any(|line| line.unwrap().contains("no topic kept")));
 }
 
 #[test]
@@ -241,9 +241,9 @@ fn a_missing_broker_is_reported_with_advice() {
     let mut command = broker.cli("--timeout 2s topic list");
     broker.stop();
     let output = command.output().unwrap();
-    let told = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(told.contains("grower-broker --data-dir") && told.contains("--broker"), "{told}");
+    assert!(stderr.contains("grower-broker --data-dir") && stderr.contains("--broker"), "{stderr}");
 }
 
 #[test]
@@ -260,14 +260,14 @@ fn hostile_names_do_not_reach_the_terminal() {
         assert!(output.status.success(), "{command}: {}", text(&output.stderr));
         text(&output.stdout)
     };
-    let told = [
+    let outputs = [
         group("group reset", "--topic events --to beginning"),
         text(&broker.ok("group list", b"")),
         group("group describe", ""),
         group("why", ""),
         group("group delete", ""),
     ];
-    for told in told {
-        assert!(told.contains(escaped) && !told.contains('\u{202e}'), "{told}");
+    for output in outputs {
+        assert!(output.contains(escaped) && !output.contains('\u{202e}'), "{output}");
     }
 }

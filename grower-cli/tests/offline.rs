@@ -32,12 +32,12 @@ fn until_end_reads_the_served_partitions_and_fails_for_an_offline_one() {
         ("consume t --until-end --group alone --partition 0 --partition 1", 10),
     ] {
         let output = broker.run(arguments, b"");
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments}: {told}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {stderr}");
         let printed = text(&output.stdout);
         assert_eq!(printed.lines().count(), lines, "{arguments}: {printed}");
-        assert_eq!(told.matches("warning: t/1 is offline").count(), 1, "{arguments}: {told}");
-        assert!(told.contains("error: t/1 was not read"), "{arguments}: {told}");
+        assert_eq!(stderr.matches("warning: t/1 is offline").count(), 1, "{arguments}: {stderr}");
+        assert!(stderr.contains("error: t/1 was not read"), "{arguments}: {stderr}");
     }
 }
 
@@ -61,9 +61,9 @@ fn a_partition_is_read_once_it_is_served_again() {
         let end = format!("kill -TERM {}", reader.id());
         assert!(Command::new("sh").args(["-c", &end]).status().unwrap().success());
         let output = reader.wait_with_output().unwrap();
-        let told = text(&output.stderr);
-        let warnings = told.matches("warning: t/1 is offline").count();
-        assert_eq!((output.status.code(), warnings), (Some(0), 1), "{arguments}: {told}");
+        let stderr = text(&output.stderr);
+        let warnings = stderr.matches("warning: t/1 is offline").count();
+        assert_eq!((output.status.code(), warnings), (Some(0), 1), "{arguments}: {stderr}");
     }
 }
 
@@ -71,9 +71,9 @@ fn a_partition_is_read_once_it_is_served_again() {
 fn exactly_the_lines_for_an_offline_partition_are_named() {
     let broker = with_an_offline_partition();
     let lines: String = (1..=9).map(|number| format!("new {number}\n")).collect();
-    let told = broker.fails("produce t --partitioner round-robin", lines.as_bytes());
-    assert!(told.contains("acknowledged: 6 lines") && told.contains("(3 lines)"), "{told}");
-    let named = told.split("not acknowledged: lines ").nth(1).unwrap().split(" (").next().unwrap();
+    let error = broker.fails("produce t --partitioner round-robin", lines.as_bytes());
+    assert!(error.contains("acknowledged: 6 lines") && error.contains("(3 lines)"), "{error}");
+    let named = error.split("not acknowledged: lines ").nth(1).unwrap().split(" (").next().unwrap();
     let named: Vec<u64> = named.split(", ").map(|number| number.parse().unwrap()).collect();
     let mut stored: Vec<String> = Vec::new();
     for partition in [0, 2] {
@@ -82,14 +82,14 @@ fn exactly_the_lines_for_an_offline_partition_are_named() {
     }
     stored.extend(named.iter().map(|number| format!("new {number}")));
     stored.sort();
-    assert_eq!(stored, lines.lines().collect::<Vec<_>>(), "stored and named are all: {told}");
+    assert_eq!(stored, lines.lines().collect::<Vec<_>>(), "stored and named are all: {error}");
 }
 
 #[test]
 fn a_reset_of_a_group_says_that_a_partition_is_offline() {
     let broker = with_an_offline_partition();
     for to in ["end", "beginning", "offset:3"] {
-        let told = broker.fails(&format!("group reset old --topic t --to {to}"), b"");
-        assert!(told.contains("t/1 cannot be read") && told.contains("its files are gone"), "{told}");
+        let error = broker.fails(&format!("group reset old --topic t --to {to}"), b"");
+        assert!(error.contains("t/1 cannot be read") && error.contains("its files are gone"), "{error}");
     }
 }

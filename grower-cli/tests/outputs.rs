@@ -170,9 +170,9 @@ fn a_segment_is_dumped_batch_by_batch() {
     broker.ok("produce events --key-separator : --header host=web1 --compression lz4", b"k:one\ntwo \xff\n");
     let file = broker.data_dir().join("topics/events/0/00000000000000000000.growerlog");
     let dump = |form: &str| broker.run(&format!("log dump {} {form}", file.display()), b"");
-    let told = text(&dump("").stdout);
+    let stdout = text(&dump("").stdout);
     let batches: String =
-        told.lines().filter(|line| !line.contains("preallocated")).map(|line| format!("{line}\n")).collect();
+        stdout.lines().filter(|line| !line.contains("preallocated")).map(|line| format!("{line}\n")).collect();
     insta::assert_snapshot!(same_each_time(batches.as_bytes()), @r"
     at byte 0: offsets 0..2, 119 bytes, 2 records, compression lz4, leader epoch 0, producer ID epoch 0 sequence 0
       0  TIME  key 'k'  value 'one'  'host'='web1'
@@ -184,8 +184,8 @@ fn a_segment_is_dumped_batch_by_batch() {
     bytes[70] ^= 1;
     let damaged = broker.path("damaged.growerlog");
     std::fs::write(&damaged, bytes).unwrap();
-    let told = broker.fails(&format!("log dump {}", damaged.display()), b"");
-    assert!(told.contains("damaged.growerlog: bytes 0..") && told.contains(": stored crc 0x"), "{told}");
+    let error = broker.fails(&format!("log dump {}", damaged.display()), b"");
+    assert!(error.contains("damaged.growerlog: bytes 0..") && error.contains(": stored crc 0x"), "{error}");
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn a_bench_prints_throughput_and_latencies() {
     for command in
         ["produce --records 500 --size 100 --producers 2", "consume", "end-to-end --records 20 --topic one-by-one"]
     {
-        let told = text(&broker.ok(&format!("bench {command}"), b""));
-        assert!(told.contains("records/s") && told.contains("p99.9"), "{told}");
+        let stdout = text(&broker.ok(&format!("bench {command}"), b""));
+        assert!(stdout.contains("records/s") && stdout.contains("p99.9"), "{stdout}");
         let json = kit::json(&broker.ok(&format!("bench {command} --output json"), b""));
         assert!(json[0]["latency_us"]["p50"].is_number() && json[0]["records"].as_u64().unwrap() >= 20, "{json:?}");
     }
@@ -207,9 +207,9 @@ fn a_broker_is_described() {
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n2\n");
     broker.ok("consume events --until-end", b"");
-    let told = text(&broker.ok("broker describe", b""));
+    let stdout = text(&broker.ok("broker describe", b""));
     for word in ["broker 1  version ", "memory  ", "fsync   ", "disk    ", "in      ", "out     "] {
-        assert!(told.contains(word), "{told}");
+        assert!(stdout.contains(word), "{stdout}");
     }
     let json = broker.ok("broker describe --output json", b"");
     let numbers = [
@@ -304,10 +304,10 @@ fn why_explains_topics_and_groups() {
     broker.ok("topic create events:2", b"");
     broker.ok("produce events --partition 0", b"0\n1\n2\n3\n");
     broker.ok("consume events --group billing --limit 3", b"");
-    let told = text(&broker.ok("why billing", b""));
-    assert!(told.contains("events/0: no owner: the group has no members, start a consumer; 1 record ("), "{told}");
-    let told = text(&broker.ok("why events", b""));
-    assert!(told.contains("group billing: is 1 record (") && told.contains("why billing says why"), "{told}");
+    let stdout = text(&broker.ok("why billing", b""));
+    assert!(stdout.contains("events/0: no owner: the group has no members, start a consumer; 1 record ("), "{stdout}");
+    let stdout = text(&broker.ok("why events", b""));
+    assert!(stdout.contains("group billing: is 1 record (") && stdout.contains("why billing says why"), "{stdout}");
     let json = kit::json(&broker.ok("why billing --output json", b""));
     assert_eq!((&json[0][0]["kind"], &json[0][0]["verdict"]), (&"group".into(), &"waits".into()));
     insta::assert_snapshot!(broker.fails("why nothing", b""), @"error: there is no topic and no group nothing; see grower-cli topic list and group list");

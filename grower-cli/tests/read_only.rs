@@ -75,8 +75,8 @@ fn a_data_directory_on_a_read_only_mount_is_checked_and_backed_up() {
 
     ok(&["log", "verify", data]);
     ok(&["log", "repair", data]);
-    let told = fails(&["log", "repair", data, "--accept-loss", "events/0:0..1", "--dry-run"]);
-    assert!(told.contains("nothing in 0..1 is damaged"), "{told}");
+    let error = fails(&["log", "repair", data, "--accept-loss", "events/0:0..1", "--dry-run"]);
+    assert!(error.contains("nothing in 0..1 is damaged"), "{error}");
     ok(&["backup", backups, "--data-dir", data]);
     ok(&["backup", "verify", backups]);
     ok(&["restore", backups, restored]);
@@ -92,6 +92,6 @@ fn a_broker_on_a_read_only_mount_says_how_to_read_the_directory() {
     let Some(view) = ReadOnly::view_of(&broker.data_dir(), broker.path("view")) else { return };
     broker.stop();
     let data = view.path.to_str().unwrap();
-    let told = fails(&["--embedded", data, "consume", "events", "--until-end"]);
-    assert!(told.contains("grower-cli backup") && told.contains("Read-only file system"), "{told}");
+    let error = fails(&["--embedded", data, "consume", "events", "--until-end"]);
+    assert!(error.contains("grower-cli backup") && error.contains("Read-only file system"), "{error}");
 }

@@ -40,9 +40,9 @@ fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap(
     rot(&file);
     let listed = log(&dir, "repair", "");
     assert_eq!(listed.status.code(), Some(1));
-    let told = text(&listed.stdout);
+    let stdout = text(&listed.stdout);
     let command = format!("  grower-cli log repair {} --accept-loss events/0:4..5\n", dir.display());
-    assert!(told.contains(&command), "{told}");
+    assert!(stdout.contains(&command), "{stdout}");
     let rotten = fs::read(&file).unwrap();
 
     let dry = log(&dir, "repair", "--accept-loss events/0:4..5 --dry-run");
@@ -80,19 +80,19 @@ fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap(
 fn undamaged_unknown_and_used_partitions_are_refused() {
     let mut broker = stopped();
     let dir = broker.data_dir();
-    let told = |more: &str| {
+    let refusal = |more: &str| {
         let output = log(&dir, "repair", more);
         assert_eq!(output.status.code(), Some(1), "{more}");
         text(&output.stderr)
     };
-    assert!(told("--accept-loss events/0:1..2").contains("sound records are never given up"));
-    assert!(told("--accept-loss nothing/0:1..2").contains("has no files"));
-    assert!(told("--accept-loss ../0:1..2").contains("has no files"));
+    assert!(refusal("--accept-loss events/0:1..2").contains("sound records are never given up"));
+    assert!(refusal("--accept-loss nothing/0:1..2").contains("has no files"));
+    assert!(refusal("--accept-loss ../0:1..2").contains("has no files"));
     let usage = log(&dir, "repair", "--accept-loss events:1..2");
     assert_eq!(usage.status.code(), Some(2));
     assert!(text(&usage.stderr).contains("TOPIC/PARTITION:START..END"), "{}", text(&usage.stderr));
     broker.restart();
-    assert!(told("--accept-loss events/0:1..2").contains("stop it first"));
+    assert!(refusal("--accept-loss events/0:1..2").contains("stop it first"));
 }
 
 #[test]

@@ -30,12 +30,12 @@ fn stopped() -> Served {
 #[test]
 fn a_file_in_place_of_a_partition_is_found_and_the_others_are_served() {
     let mut broker = stopped();
-    let place = broker.data_dir().join("topics/t/1");
-    fs::remove_dir_all(&place).unwrap();
-    fs::write(&place, "x\n").unwrap();
+    let path = broker.data_dir().join("topics/t/1");
+    fs::remove_dir_all(&path).unwrap();
+    fs::write(&path, "x\n").unwrap();
     let verified = log("verify", &broker.data_dir(), "");
     assert_eq!(verified.status.code(), Some(1));
-    let expected = format!("{}: a file in the place of a partition's directory", place.display());
+    let expected = format!("{}: a file in the place of a partition's directory", path.display());
     assert!(text(&verified.stdout).contains(&expected), "{}", text(&verified.stdout));
     let repair = log("repair", &broker.data_dir(), "");
     assert!(!text(&repair.stdout).contains("no record is lost"), "{}", text(&repair.stdout));
@@ -77,15 +77,15 @@ fn a_lost_partition_has_a_dry_run_and_its_repair_is_reported() {
     assert!(verified.contains("topics/t/1: all records"), "{verified}");
     let before = fs::read(dir.join("begun")).unwrap();
     let dry = log("repair", &dir, "--accept-lost-partition t/1 --dry-run");
-    let told = text(&dry.stdout);
-    assert!(dry.status.success() && told.contains("t/1: ") && told.contains("nothing was changed"), "{told}");
+    let stdout = text(&dry.stdout);
+    assert!(dry.status.success() && stdout.contains("t/1: ") && stdout.contains("nothing was changed"), "{stdout}");
     let dry = &json(&log("repair", &dir, "--accept-lost-partition t/1 --dry-run --output json").stdout)[0];
     assert_eq!(dry["lost_partitions"][0]["partition"], 1, "{dry}");
     assert_eq!(log("repair", &dir, "--accept-lost-partition t/0 --dry-run").status.code(), Some(1), "it is not lost");
     assert_eq!(fs::read(dir.join("begun")).unwrap(), before);
     let done = log("repair", &dir, "--accept-lost-partition t/1");
-    let told = text(&done.stdout);
-    assert!(told.contains("t/1: given up") && !told.contains("nothing left to do"), "{told}");
+    let stdout = text(&done.stdout);
+    assert!(stdout.contains("t/1: given up") && !stdout.contains("nothing left to do"), "{stdout}");
 }
 
 #[test]

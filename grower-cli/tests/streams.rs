@@ -112,14 +112,14 @@ fn every_message_reaches_a_non_blocking_standard_error() {
     let (mut reader, writer) = pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
     let child = broker.cli("produce events").stdin(Stdio::piped()).stderr(writer).spawn().unwrap();
-    let told = std::thread::spawn(move || {
-        let mut told = String::new();
-        reader.read_to_string(&mut told).map(|_| told)
+    let messages = std::thread::spawn(move || {
+        let mut printed = String::new();
+        reader.read_to_string(&mut printed).map(|_| printed)
     });
     let input = [&vec![b'x'; 2 << 10][..], b"\n"].concat().repeat(2_000);
     assert_eq!(kit::feed(child, &input).status.code(), Some(1));
-    let told = told.join().unwrap().unwrap();
-    assert_eq!(told.lines().filter(|line| line.starts_with("line ")).count(), 2_000);
+    let messages = messages.join().unwrap().unwrap();
+    assert_eq!(messages.lines().filter(|line| line.starts_with("line ")).count(), 2_000);
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn a_second_interrupt_ends_produce_at_once() {
             ended.is_some()
         });
         assert_eq!(ended.unwrap().code(), Some(1));
-        let mut told = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-        assert!(told.contains("interrupted again"), "{told}");
+        let mut printed = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+        assert!(printed.contains("interrupted again"), "{printed}");
         broker.restart();
     }
 }
@@ -191,9 +191,9 @@ fn no_command_succeeds_if_standard_output_is_full() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let child = broker.cli(command).stdin(Stdio::piped()).stdout(full).spawn().unwrap();
         let output = kit::feed(child, b"three\n");
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
-        assert!(told.contains("cannot write to standard output: No space left"), "{command}: {told}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
+        assert!(stderr.contains("cannot write to standard output: No space left"), "{command}: {stderr}");
     }
     assert_eq!(
         text(&broker.ok("consume events --group billing --limit 2", b"")),
@@ -214,9 +214,9 @@ fn no_command_does_anything_if_standard_output_is_closed() {
         shell.args(["-c", "exec \"$@\" >&-", "sh", env!("CARGO_BIN_EXE_grower-cli")]).args(command.split(' '));
         let child = shell.env("GROWER_BROKER", broker.address()).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let output = kit::feed(child.unwrap(), b"three\n");
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
-        assert!(told.contains("standard output is closed"), "{command}: {told}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
+        assert!(stderr.contains("standard output is closed"), "{command}: {stderr}");
     }
     let names = |list: &str| list.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&text(&broker.ok("topic list", b""))), names(&before));

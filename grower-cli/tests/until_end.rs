@@ -103,8 +103,8 @@ fn until_end_stops_at_the_first_lost_offset() {
     broker.power_cut();
     let output = ends(reader);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let told = text(&output.stderr);
-    assert!(told.contains("events/0: the log lost offsets 200..400: reading up to offset 200"), "{told}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("events/0: the log lost offsets 200..400: reading up to offset 200"), "{stderr}");
     let printed = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
     assert_eq!(printed, SYNCED);
 }

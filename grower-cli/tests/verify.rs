@@ -87,8 +87,8 @@ fn damage_is_reported_with_file_bytes_offsets_and_exit_1() {
     fs::write(&file, bytes).unwrap();
     let damaged = verify("");
     assert_eq!(damaged.status.code(), Some(1));
-    let told = text(&damaged.stdout);
-    assert!(told.contains("00000000000000000003.growerlog: bytes ") && told.contains(" offsets 4..5:"), "{told}");
+    let stdout = text(&damaged.stdout);
+    assert!(stdout.contains("00000000000000000003.growerlog: bytes ") && stdout.contains(" offsets 4..5:"), "{stdout}");
     let finding = &json(&verify("--output json").stdout)[0]["findings"][0];
     assert_eq!(finding["offsets"], serde_json::json!([4, 5]));
 }
@@ -96,8 +96,8 @@ fn damage_is_reported_with_file_bytes_offsets_and_exit_1() {
 #[test]
 fn a_directory_in_use_or_without_data_is_refused() {
     let broker = Served::start();
-    let told = broker.fails(&format!("log verify {}", broker.data_dir().display()), b"");
-    assert!(told.contains("stop it first"), "{told}");
-    let told = broker.fails(&format!("log verify {}", broker.path("nowhere").display()), b"");
-    assert!(told.contains("not a data directory"), "{told}");
+    let error = broker.fails(&format!("log verify {}", broker.data_dir().display()), b"");
+    assert!(error.contains("stop it first"), "{error}");
+    let error = broker.fails(&format!("log verify {}", broker.path("nowhere").display()), b"");
+    assert!(error.contains("not a data directory"), "{error}");
 }

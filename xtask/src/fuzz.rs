@@ -111,9 +111,10 @@ impl FuzzEngine {
         run.args(seed.map(|seed| format!("-seed={seed}")));
         run.args(["-timeout=60", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
         let output = run.output()?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        let stat = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
-        ensure!(output.status.success(), "{}", failure(target, &told));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stat =
+            |name: &str| stderr.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
+        ensure!(output.status.success(), "{}", failure(target, &stderr));
         let (inputs, per_second) = (stat("stat::number_of_executed_units:"), stat("stat::average_exec_per_sec:"));
         println!("{:18} {inputs} inputs in {seconds} s ({per_second}/s), no failure", target.name);
         Ok(())
@@ -152,24 +153,24 @@ impl FuzzEngine {
 }
 
 /// Describes a failure: the panic, the file of the input, and the command that repeats it.
-fn failure(target: &Target, told: &str) -> String {
-    let broke = told.lines().skip_while(|line| !line.contains("panicked at")).take(2);
+fn failure(target: &Target, stderr: &str) -> String {
+    let broke = stderr.lines().skip_while(|line| !line.contains("panicked at")).take(2);
     let broke = broke.collect::<Vec<_>>().join("\n");
-    let file = told.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, file)| file.trim());
+    let file = stderr.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, file)| file.trim());
     match file {
         Some(file) => {
             let again = format!("cargo xtask fuzz {} --input {file}", target.name);
             format!("{} failed:\n{broke}\nthe input is in {file}; again: {again}", target.name)
         }
-        None => format!("{} failed without an input:\n{told}", target.name),
+        None => format!("{} failed without an input:\n{stderr}", target.name),
     }
 }
 
 /// Returns the target triple of this machine. An explicit target keeps coverage out of build scripts and macros.
 fn host() -> anyhow::Result<String> {
     let output = Command::new("rustc").arg("-vV").output().context("cannot run rustc -vV")?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let host = stdout.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("rustc -vV names no host")
 }
 
@@ -179,9 +180,9 @@ mod tests {
 
     #[test]
     fn a_failure_names_its_input_and_how_to_see_it_again() {
-        let told = "INFO: Seed: 1\n\nthread '<unnamed>' panicked at xtask/fuzz/src/guard.rs:30:5:\nrequest took 2s\n\
+        let stderr = "INFO: Seed: 1\n\nthread '<unnamed>' panicked at xtask/fuzz/src/guard.rs:30:5:\nrequest took 2s\n\
                     ==12== ERROR: libFuzzer: deadly signal\nartifact_prefix='/t/'; Test unit written to /t/crash-0a\n";
-        insta::assert_snapshot!(failure(&TARGETS[1], told), @r"
+        insta::assert_snapshot!(failure(&TARGETS[1], stderr), @r"
         request failed:
         thread '<unnamed>' panicked at xtask/fuzz/src/guard.rs:30:5:
         request took 2s

@@ -300,7 +300,7 @@ pub struct Holding {
     /// The time of the assignment, by the broker's clock.
     pub since: Timestamp,
     /// Whether the revocation is pending: the member has not confirmed the release.
-    pub giving_up: bool,
+    pub pending_revocation: bool,
 }
 
 /// The memory use of a broker's groups.

@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn only_the_ready_line_names_addresses() {
-        let told = ready("grower-broker ready listen=127.0.0.1:9092 http=127.0.0.1:9094");
-        assert_eq!(told, Some(("127.0.0.1:9092".to_owned(), "127.0.0.1:9094".to_owned())));
+        let addresses = ready("grower-broker ready listen=127.0.0.1:9092 http=127.0.0.1:9094");
+        assert_eq!(addresses, Some(("127.0.0.1:9092".to_owned(), "127.0.0.1:9094".to_owned())));
         assert_eq!(ready("2026-11-22T00:00:00Z  INFO ready listen=127.0.0.1:9092 http=x"), None);
     }
 }

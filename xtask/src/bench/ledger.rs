@@ -64,11 +64,11 @@ impl Ledger {
     /// Fails unless this is the next record of a writer, at the expected offset.
     pub(crate) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
         let partition = record.partition.value();
-        let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
-        let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;
+        let position = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
+        let value = record.value.as_ref().with_context(|| format!("{position}: no value"))?;
         let ways = self.came.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
         let next = self.begin + ways[0].iter().sum::<u64>();
-        ensure!(record.offset.value() == next, "{place}: earlier offsets are missing");
+        ensure!(record.offset.value() == next, "{position}: earlier offsets are missing");
         let found = ReceivedValue { value, partition, size: self.size };
         let mut readings = BTreeSet::new();
         for came in ways.iter() {
@@ -80,7 +80,7 @@ impl Ledger {
                 }
             }
         }
-        ensure!(!readings.is_empty(), "{place}: {}", found.unlike(&self.shares, &ways[0]));
+        ensure!(!readings.is_empty(), "{position}: {}", found.unlike(&self.shares, &ways[0]));
         *ways = readings.into_iter().collect();
         self.left -= 1;
         Ok(())

@@ -124,8 +124,8 @@ mod tests {
         for value in [1.0, 9.0, 2.0] {
             report.add_beside("produce", value, "MB/s", 4.0);
         }
-        let told = serde_json::to_string(&report.medians()).unwrap();
-        insta::assert_snapshot!(told, @r#"[{"name":"produce","value":2.0,"unit":"MB/s","ratio":0.5}]"#);
+        let medians = serde_json::to_string(&report.medians()).unwrap();
+        insta::assert_snapshot!(medians, @r#"[{"name":"produce","value":2.0,"unit":"MB/s","ratio":0.5}]"#);
     }
 
     #[test]

@@ -28,8 +28,8 @@ fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
             RowContext { broker, program: Path::new("none"), directory: directory.path(), amounts: &amounts, round: 0 };
         for row in ROWS.iter().filter(|row| row.is_load()) {
             row.measure(context, &mut report).await.with_context(|| row.name())?;
-            let told = report.medians();
-            assert!(told.iter().any(|figure| figure.name == row.name() && 0.0 < figure.value), "{}", row.name());
+            let figures = report.medians();
+            assert!(figures.iter().any(|figure| figure.name == row.name() && 0.0 < figure.value), "{}", row.name());
         }
         context.end_round().await?;
         assert!(broker.client().await?.admin().describe_topics(None, false).await?.is_empty());

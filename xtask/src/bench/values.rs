@@ -25,8 +25,8 @@ impl RecordIdentity {
 
     /// Hashes the identity, so that the slices of consecutive records are far apart.
     fn mixed(self) -> u64 {
-        let place = u64::from(self.writer) << 32 | u64::from(self.partition);
-        let mixed = (self.number ^ place.wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let identity = u64::from(self.writer) << 32 | u64::from(self.partition);
+        let mixed = (self.number ^ identity.wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed >> 32
     }
 }

@@ -38,11 +38,11 @@ fn violations_of(package: &Package, members: &BTreeSet<&str>) -> Vec<String> {
             && (dependency.path.is_some() || members.contains(dependency.name.as_str()))
             && !allowed.contains(&dependency.name.as_str())
     };
-    let told = |dependency: &Dependency| {
+    let violation = |dependency: &Dependency| {
         let may = if allowed.is_empty() { "no other crate".to_owned() } else { allowed.join(", ") };
         format!("{} -> {} must not be: {} may depend on {may}", package.name, dependency.name, package.name)
     };
-    package.dependencies.iter().filter(counts).map(told).collect()
+    package.dependencies.iter().filter(counts).map(violation).collect()
 }
 
 #[cfg(test)]
@@ -56,13 +56,13 @@ mod tests {
 
     #[test]
     fn an_arrow_against_the_design_is_named() {
-        let told = check(
+        let found = check(
             r#"[
             {"name":"grower-index","dependencies":[{"name":"grower-storage","kind":null,"path":"/x/grower-storage"}]},
             {"name":"grower-client","dependencies":[{"name":"grower-broker","kind":"build","path":"/x/grower-broker"},
                                                     {"name":"grower-protocol","kind":null,"path":"/x/grower-protocol"}]}]"#,
         );
-        insta::assert_snapshot!(told, @r"
+        insta::assert_snapshot!(found, @r"
         grower-index -> grower-storage must not be: grower-index may depend on no other crate
         grower-client -> grower-broker must not be: grower-client may depend on grower-protocol
         ");
@@ -70,16 +70,16 @@ mod tests {
 
     #[test]
     fn tests_and_crates_of_others_may_be_known() {
-        let told = check(
+        let found = check(
             r#"[{"name":"grower-client","dependencies":[{"name":"grower-broker","kind":"dev","path":"/x/grower-broker"},
                                                         {"name":"tokio","kind":null,"path":null}]}]"#,
         );
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(found, @"");
     }
 
     #[test]
     fn a_crate_without_a_row_is_refused() {
-        let told = check(r#"[{"name":"grower-common","dependencies":[]}]"#);
-        insta::assert_snapshot!(told, @"grower-common is not in the table of xtask/src/layers/crates.rs: decide what it may know");
+        let found = check(r#"[{"name":"grower-common","dependencies":[]}]"#);
+        insta::assert_snapshot!(found, @"grower-common is not in the table of xtask/src/layers/crates.rs: decide what it may know");
     }
 }

@@ -16,8 +16,8 @@ pub(super) fn check(sources: &[SourceFile]) -> Vec<String> {
         }
     }
     let is_listed = |name: &&str| EXCEPTIONS.iter().any(|(known, _)| known == name);
-    let several = defined.iter().filter(|(name, places)| 1 < places.len() && !is_listed(name));
-    several.map(|(name, places)| format!("type {name} is defined in {}", places.join(", "))).collect()
+    let several = defined.iter().filter(|(name, files)| 1 < files.len() && !is_listed(name));
+    several.map(|(name, files)| format!("type {name} is defined in {}", files.join(", "))).collect()
 }
 
 /// The types that a file defines; those that belong to a trait are not its own.
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_two_types_is_told_with_both_places() {
+    fn a_name_of_two_types_is_reported_with_both_files() {
         let sources = [
             SourceFile::new("a", "x.rs", "pub(crate) struct Twice;\nstruct Once<T>(T);\n"),
             SourceFile::new("b", "y.rs", "enum Twice {}\nimpl T for U {\n    type Once = u8;\n}\n"),

@@ -205,7 +205,7 @@ impl MemberState {
             topic: partition.topic,
             partition: partition.partition,
             since: owners.since(*partition),
-            giving_up: !self.assignment.contains(partition),
+            pending_revocation: !self.assignment.contains(partition),
         };
         MemberDescription {
             member: member.clone(),

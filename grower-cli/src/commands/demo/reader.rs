@@ -51,15 +51,15 @@ impl GroupReader {
     /// Reads and commits batch by batch until it has `count` records.
     pub(super) async fn read(&mut self, demo: &mut DemoOutput<'_>, count: usize) -> anyhow::Result<Vec<DemoRecordKey>> {
         let began = Instant::now();
-        let mut places = Vec::new();
-        while places.len() < count {
+        let mut positions = Vec::new();
+        while positions.len() < count {
             let records = self.read_batch(demo).await?;
-            places.extend(records.iter().map(|record| (record.partition, record.offset)));
+            positions.extend(records.iter().map(|record| (record.partition, record.offset)));
             if PATIENCE < began.elapsed() {
-                bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, places.len());
+                bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, positions.len());
             }
         }
-        Ok(places)
+        Ok(positions)
     }
 }
 

@@ -81,14 +81,14 @@ fn print_members(members: &[MemberDescription], out: &mut impl Write) -> io::Res
     writeln!(out)?;
     let mut table = TextTable::new(["MEMBER", "INSTANCE", "CLIENT", "ADDRESS", "SILENT", "HOLDS"]);
     for member in members {
-        let giving_up = member.holds.iter().filter(|held| held.giving_up).count();
+        let being_revoked = member.holds.iter().filter(|held| held.pending_revocation).count();
         table.row([
             member.member.to_string(),
             or_none(member.instance.clone()),
             or_none(member.client.clone()),
             or_none(member.address.clone()),
             millis_for_people(member.silent_ms),
-            match (member.holds.len(), giving_up) {
+            match (member.holds.len(), being_revoked) {
                 (0, _) => "none: idle".to_owned(),
                 (all, 0) => counted(all, "partition"),
                 (all, some) => format!("{}, {some} being revoked", counted(all, "partition")),
@@ -126,7 +126,7 @@ fn member_json(member: &MemberDescription, names: &BTreeMap<TopicId, TopicName>)
             "topic": names.get(&held.topic).map(TopicName::as_str),
             "partition": held.partition.value(),
             "since": held.since.as_millis(),
-            "giving_up": held.giving_up,
+            "giving_up": held.pending_revocation,
         })
     };
     json!({

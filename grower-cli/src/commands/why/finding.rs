@@ -25,7 +25,7 @@ impl FindingStatus {
 /// One sentence about one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WhyFinding {
-    pub(crate) verdict: FindingStatus,
+    pub(crate) status: FindingStatus,
     /// `rainbow/1`, `topic rainbow`, `group g`, `member S1`, `disk`.
     pub(crate) about: String,
     /// The sentence.
@@ -33,7 +33,7 @@ pub(crate) struct WhyFinding {
 }
 
 impl WhyFinding {
-    pub(crate) fn new(verdict: FindingStatus, about: impl Into<String>, says: impl Into<String>) -> Self {
-        Self { verdict, about: about.into(), says: says.into() }
+    pub(crate) fn new(status: FindingStatus, about: impl Into<String>, says: impl Into<String>) -> Self {
+        Self { status, about: about.into(), says: says.into() }
     }
 }

@@ -90,13 +90,13 @@ fn members(group: &GroupDescription, names: &TopicNames) -> Vec<MemberFacts> {
         silent_ms: member.silent_ms,
         session_timeout_ms: member.session_timeout_ms.into(),
         topics: member.topics.iter().map(TopicName::to_string).collect(),
-        awaits: member.awaits.iter().flat_map(|of| places(of, names)).collect(),
+        awaits: member.awaits.iter().flat_map(|of| partition_names(of, names)).collect(),
         replaced_by: member.replaced_by.as_ref().map(ToString::to_string),
     };
     group.members.iter().map(member).collect()
 }
 
-fn places(of: &TopicPartitions, names: &TopicNames) -> Vec<String> {
+fn partition_names(of: &TopicPartitions, names: &TopicNames) -> Vec<String> {
     let Some(topic) = names.get(&of.topic) else { return Vec::new() };
     of.partitions.iter().map(|partition| format!("{topic}/{partition}")).collect()
 }

@@ -108,7 +108,7 @@ impl GroupFacts {
             let verb = if self.offline.len() == 1 { "is" } else { "are" };
             wrong.push(format!("{} {verb} offline", counted(self.offline.len(), "partition")));
         }
-        let (verdict, lag) = match (behind, wrong.is_empty()) {
+        let (status, lag) = match (behind, wrong.is_empty()) {
             (0, true) => (FindingStatus::Fine, "nothing left to read".to_owned()),
             (0, false) => (FindingStatus::Wrong, wrong.join(", and ")),
             (_, true) => (FindingStatus::Waits, lag(behind, oldest) + " behind in all"),
@@ -117,7 +117,7 @@ impl GroupFacts {
             }
         };
         WhyFinding::new(
-            verdict,
+            status,
             format!("group {}", self.group),
             format!("{} and {}: {lag}", counted(members, "member"), counted(partitions, "partition")),
         )
@@ -138,21 +138,21 @@ impl GroupFacts {
 
     fn partition(&self, progress: &GroupProgress) -> WhyFinding {
         let name = format!("{}/{}", progress.topic, progress.partition);
-        let (owner_verdict, owner) = match &progress.owner {
+        let (owner_status, owner) = match &progress.owner {
             Some(owner) => self.held(&name, owner),
             None => self.not_held(&name, progress.topic.as_str()),
         };
-        let (verdict, behind) = self.behind(&name, progress);
-        let verdict = if behind.is_empty() { owner_verdict } else { verdict.max(owner_verdict) };
+        let (status, behind) = self.behind(&name, progress);
+        let status = if behind.is_empty() { owner_status } else { status.max(owner_status) };
         // Without a lag the owner matters only while the partition moves.
-        WhyFinding::new(verdict, name, [owner, behind].join("; "))
+        WhyFinding::new(status, name, [owner, behind].join("; "))
     }
 
     fn held(&self, name: &str, owner: &HoldingMember) -> (FindingStatus, String) {
         let member = self.members.iter().find(|member| member.member == owner.member);
         let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
         let since = since(owner.since, self.now);
-        if owner.giving_up {
+        if owner.pending_revocation {
             let next = self.members.iter().find(|member| member.awaits.contains(name));
             let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
             let silent = member.map_or_else(String::new, MemberFacts::silence);
@@ -207,8 +207,8 @@ impl GroupFacts {
             );
             return (FindingStatus::Wrong, says);
         }
-        let verdict = if progress.lag == 0 { FindingStatus::Fine } else { FindingStatus::Waits };
-        (verdict, self.lag(name, progress))
+        let status = if progress.lag == 0 { FindingStatus::Fine } else { FindingStatus::Waits };
+        (status, self.lag(name, progress))
     }
 
     fn lag(&self, name: &str, progress: &GroupProgress) -> String {
@@ -238,13 +238,13 @@ impl GroupFacts {
 
     fn is_alive(&self, owner: &HoldingMember) -> bool {
         let member = self.members.iter().find(|member| member.member == owner.member);
-        !owner.giving_up && member.is_some_and(|member| !member.is_silent())
+        !owner.pending_revocation && member.is_some_and(|member| !member.is_silent())
     }
 
     fn untouched(&self, partition: &UntouchedPartition) -> WhyFinding {
         let name = partition.name.as_str();
         let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
-        let (verdict, says) = self.not_held(name, topic);
+        let (status, says) = self.not_held(name, topic);
         let there = match partition.records {
             0 => String::new(),
             count => format!(", {} to read", records(count)),
@@ -256,7 +256,7 @@ impl GroupFacts {
                 let says = format!("{says}; damaged on disk ({damaged}): readers stop there unless they skip damage");
                 WhyFinding::new(FindingStatus::Wrong, name, says)
             }
-            None => WhyFinding::new(verdict, name, says),
+            None => WhyFinding::new(status, name, says),
         }
     }
 

@@ -69,18 +69,18 @@ impl WhyCommand {
     }
 
     fn json(&self, kind: &str, findings: &[WhyFinding]) -> Value {
-        let finding = |f: &WhyFinding| json!({ "verdict": f.verdict.name(), "about": f.about, "says": f.says });
+        let finding = |f: &WhyFinding| json!({ "verdict": f.status.name(), "about": f.about, "says": f.says });
         json!({
             "kind": kind,
             "name": self.name,
-            "verdict": findings.iter().map(|finding| finding.verdict).max().unwrap_or(FindingStatus::Fine).name(),
+            "verdict": findings.iter().map(|finding| finding.status).max().unwrap_or(FindingStatus::Fine).name(),
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
         })
     }
 }
 
 fn print(finding: &WhyFinding, out: &mut impl Write) -> io::Result<()> {
-    let mark = match finding.verdict {
+    let mark = match finding.status {
         FindingStatus::Fine => "ok",
         FindingStatus::Waits => "..",
         FindingStatus::Wrong => "! ",

@@ -28,7 +28,7 @@ fn member(name: &str) -> MemberFacts {
 }
 
 fn owned_by(name: &str) -> Option<HoldingMember> {
-    Some(HoldingMember { member: name.to_owned(), since: ago(200), giving_up: false })
+    Some(HoldingMember { member: name.to_owned(), since: ago(200), pending_revocation: false })
 }
 
 /// Partition 1 of `rainbow`, 10..2000, committed up to 800.
@@ -62,7 +62,7 @@ fn group(members: Vec<MemberFacts>, progress: GroupProgress) -> GroupFacts {
 }
 
 fn findings_text(findings: &[WhyFinding]) -> String {
-    let line = |f: &WhyFinding| format!("{} | {} | {}", f.verdict.name(), f.about, f.says);
+    let line = |f: &WhyFinding| format!("{} | {} | {}", f.status.name(), f.about, f.says);
     findings.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -102,7 +102,7 @@ fn a_group_without_lag_is_fine() {
 fn a_moving_partition_names_both_members() {
     let old = MemberFacts { silent_ms: 30_000, ..member("S1") };
     let new = MemberFacts { awaits: BTreeSet::from(["rainbow/1".to_owned()]), ..member("S2") };
-    let owner = Some(HoldingMember { giving_up: true, ..owned_by("S1").unwrap() });
+    let owner = Some(HoldingMember { pending_revocation: true, ..owned_by("S1").unwrap() });
     insta::assert_snapshot!(findings_text(&group(vec![old, new.clone()], GroupProgress { owner, ..progress() }).findings()), @"
     waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed its release to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
@@ -160,7 +160,7 @@ fn records_dropped_unread_lost_or_damaged_are_wrong() {
     ");
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(5), Offset::new(9))])]);
     assert!(
-        facts.findings().iter().all(|finding| finding.verdict != FindingStatus::Wrong),
+        facts.findings().iter().all(|finding| finding.status != FindingStatus::Wrong),
         "it is no longer in the log"
     );
 }

@@ -117,7 +117,12 @@ fn member_description() -> MemberDescription {
         address: Some("a:1".to_owned()),
         session_timeout_ms: 1_000,
         silent_ms: 5,
-        holds: vec![Holding { topic: TOPIC, partition: PARTITION, since: Timestamp::from_millis(1), giving_up: true }],
+        holds: vec![Holding {
+            topic: TOPIC,
+            partition: PARTITION,
+            since: Timestamp::from_millis(1),
+            pending_revocation: true,
+        }],
         awaits: owned(),
         replaced_by: Some(MemberId::new("n").unwrap()),
         detached: false,

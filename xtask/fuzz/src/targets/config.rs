@@ -42,6 +42,10 @@ fn topic(input: &[u8]) {
     let stored = TopicConfig::from_stored(&configs.iter().cloned().collect());
     let Ok(config) = TopicConfig::parse(&configs) else { return };
     assert_eq!(stored, config, "what was accepted is what is stored");
-    let told = config.describe(&BTreeMap::new()).into_iter().map(|entry| (entry.key, entry.value));
-    assert_eq!(TopicConfig::parse(&told.collect::<Vec<_>>()).ok(), Some(config), "what is told can be set");
+    let described = config.describe(&BTreeMap::new()).into_iter().map(|entry| (entry.key, entry.value));
+    assert_eq!(
+        TopicConfig::parse(&described.collect::<Vec<_>>()).ok(),
+        Some(config),
+        "each described value can be set"
+    );
 }

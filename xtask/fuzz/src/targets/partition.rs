@@ -191,7 +191,7 @@ fn read_all(log: &DiskLog) {
 fn open(
     disk: &Arc<MemDisk>,
 ) -> Result<(DiskLog, grower_storage::recovery::RecoveryReport), grower_storage::log::OpenError> {
-    let place = LogLocation {
+    let location = LogLocation {
         dir: PathBuf::from(DIR),
         topic_id: TopicId::from_bytes([7; 16]),
         partition: PartitionId::new(0),
@@ -199,7 +199,7 @@ fn open(
     };
     DiskLog::open(
         disk.clone(),
-        place,
+        location,
         LogOptions { segment_bytes: 1 << 20, segment_messages: Some(9), ..LogOptions::tiny() },
         NOW,
     )

@@ -127,7 +127,7 @@ fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow
     Ok(latencies)
 }
 
-/// Connections that are there until they are told to go.
+/// Idle and stalled connections, open until they are dropped.
 struct ExtraConnections {
     idle: Vec<Client>,
     stalled: Vec<Consumer>,
@@ -135,8 +135,8 @@ struct ExtraConnections {
 }
 
 impl ExtraConnections {
-    /// A consumer has a connection for what it asks now and then, and one for records. It is the second that gets stuck,
-    /// so that the first counts among the idle ones.
+    /// A consumer has one connection for requests and one for records. Only the second stalls,
+    /// so the first counts among the idle ones.
     async fn open(broker: &BenchBroker, large: &Workload, idle: usize, stalled: usize) -> anyhow::Result<Self> {
         let mut connections = Self { idle: Vec::new(), stalled: Vec::new(), transport: StalledTransport::default() };
         for _ in 0..idle - stalled {

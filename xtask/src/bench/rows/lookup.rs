@@ -47,9 +47,9 @@ mod tests {
                      time 1024 MiB 1400 ns\ntime 1024 MiB 9400 ns\ntime 1024 MiB 1200 ns\n";
         let mut report = BenchReport::default();
         read(lines, 1024, &mut report).unwrap();
-        let told: Vec<_> =
+        let figures: Vec<_> =
             report.medians().into_iter().map(|figure| format!("{} {}", figure.name, figure.value)).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
+        insta::assert_snapshot!(figures.join("\n"), @r"
         lookup 1.4
         lookup-offset 0.9
         lookup-offset-in-a-tenth 0.8

@@ -62,12 +62,12 @@ impl Assignor {
 
 impl Assignment<'_> {
     /// The subscribers of a topic, in their order.
-    fn wanting(&self, topic: &TopicName) -> Vec<usize> {
+    fn subscribers_of(&self, topic: &TopicName) -> Vec<usize> {
         let wants = |(_, subscriber): &(usize, &Subscriber<'_>)| subscriber.topics.contains(topic);
         self.subscribers.iter().enumerate().filter(wants).map(|(at, _)| at).collect()
     }
 
-    fn nothing(&self) -> Vec<PartitionSet> {
+    fn empty_shares(&self) -> Vec<PartitionSet> {
         self.subscribers.iter().map(|_| PartitionSet::new()).collect()
     }
 }

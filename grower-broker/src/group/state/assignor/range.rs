@@ -4,12 +4,12 @@
 use super::{Assignment, PartitionSet};
 
 pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
-    let mut shares = assignment.nothing();
+    let mut shares = assignment.empty_shares();
     for (name, topic) in assignment.topics {
-        let wanting = assignment.wanting(name);
+        let subscribers = assignment.subscribers_of(name);
         let mut partitions = topic.partitions();
-        for (rank, at) in wanting.iter().enumerate() {
-            let share = share(topic.partitions as usize, wanting.len(), rank);
+        for (rank, at) in subscribers.iter().enumerate() {
+            let share = share(topic.partitions as usize, subscribers.len(), rank);
             shares[*at].extend(partitions.by_ref().take(share));
         }
     }

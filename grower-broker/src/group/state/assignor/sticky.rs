@@ -24,7 +24,7 @@ impl Shares {
     fn keep(assignment: &Assignment<'_>) -> Self {
         let ranks: BTreeMap<&MemberId, usize> =
             assignment.subscribers.iter().enumerate().map(|(at, subscriber)| (subscriber.member, at)).collect();
-        let mut owned = assignment.nothing();
+        let mut owned = assignment.empty_shares();
         for (name, topic) in assignment.topics {
             for partition in topic.partitions() {
                 let before = assignment.before.get(&partition).and_then(|member| ranks.get(member));

@@ -22,7 +22,7 @@ impl MembershipState {
         if member.detached {
             assert!(member.owned.is_empty(), "{id} is detached and reads nothing");
         } else if member.replaced_by.is_none() {
-            assert!(member.assignment.is_subset(&member.granted), "{id} was told to read what it was granted");
+            assert!(member.assignment.is_subset(&member.granted), "{id} is assigned a part of its granted partitions");
         }
     }
 }

@@ -39,7 +39,7 @@ fn heartbeats_are_frequent_while_partitions_move() {
 #[test]
 fn a_lost_answer_frees_nothing() {
     let (mut coordinator, mut s1, mut s2) = s2_waits();
-    s1.reading.clear(); // It was told [0, 1, 2] but has not begun to read yet.
+    s1.reading.clear(); // It was assigned [0, 1, 2] but has not begun to read yet.
     coordinator.heartbeat(&s1.says()).unwrap(); // The answer, without 2, is lost.
     coordinator.heartbeat(&s1.says()).unwrap(); // And again: it says its old epoch.
     s2.beat(&mut coordinator);

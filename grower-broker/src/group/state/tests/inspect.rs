@@ -3,9 +3,9 @@
 use super::*;
 use grower_protocol::message::Holding;
 
-fn holding(partition: u32, since: u64, giving_up: bool) -> Holding {
+fn holding(partition: u32, since: u64, pending_revocation: bool) -> Holding {
     let since = Timestamp::default().plus_millis(DATE + since);
-    Holding { topic: RAINBOW, partition: PartitionId::new(partition), since, giving_up }
+    Holding { topic: RAINBOW, partition: PartitionId::new(partition), since, pending_revocation }
 }
 
 #[test]

@@ -26,10 +26,10 @@ fn a_member_may_commit_until_it_gave_the_partition_up() {
     let (mut coordinator, mut s1, s2) = two_members();
     let mut s3 = Member::new("S3", &["rainbow"]);
     s3.beat(&mut coordinator);
-    let told = coordinator.heartbeat(&s1.says()).unwrap(); // Without 1.
+    let answer = coordinator.heartbeat(&s1.says()).unwrap(); // Without 1.
     assert_eq!(coordinator.commit(Some(&s1), topic_id_partition(RAINBOW, 1), 5), Ok(Ok(()))); // The answer is under way.
-    s1.hears(&told);
-    assert_eq!(coordinator.commit(Some(&s1), topic_id_partition(RAINBOW, 1), 6), Ok(Ok(()))); // Told, and not yet let go.
+    s1.hears(&answer);
+    assert_eq!(coordinator.commit(Some(&s1), topic_id_partition(RAINBOW, 1), 6), Ok(Ok(()))); // Revoked, but not yet released.
     s1.beat(&mut coordinator);
     assert_eq!(code(coordinator.commit(Some(&s1), topic_id_partition(RAINBOW, 1), 7).unwrap()), ErrorCode::NotAssigned);
     assert_eq!(coordinator.commit(Some(&s2), topic_id_partition(RAINBOW, 2), 9), Ok(Ok(())));

@@ -8,8 +8,8 @@ const SESSION: u64 = SESSION_MS as u64;
 
 pub(super) struct Process {
     pub(super) member: Member,
-    /// The time when it learned that it must give up a partition.
-    told: BTreeMap<TopicIdPartition, u64>,
+    /// The time when it learned of the revocation of each partition that it still reads.
+    revoked_at: BTreeMap<TopicIdPartition, u64>,
     /// The time when it sent its last answered heartbeat, by the world's clock.
     heard: u64,
     /// A waiting heartbeat, its answer at the timeout, and the time when it was sent.
@@ -22,7 +22,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(member: Member, clock: u64) -> Self {
-        Self { member, told: BTreeMap::new(), heard: clock, held: None, woken: false, positions: BTreeMap::new() }
+        Self { member, revoked_at: BTreeMap::new(), heard: clock, held: None, woken: false, positions: BTreeMap::new() }
     }
 
     /// The partitions that it may hand to its application now.
@@ -35,7 +35,7 @@ impl Process {
     /// Gives up revoked partitions at their deadline, and everything after a session without an answer.
     pub(super) fn watch(&mut self, clock: u64) {
         let too_late =
-            |partition: &TopicIdPartition| self.told.get(partition).is_some_and(|since| since + SESSION <= clock);
+            |partition: &TopicIdPartition| self.revoked_at.get(partition).is_some_and(|since| since + SESSION <= clock);
         self.member.reading.retain(|partition| self.heard + SESSION > clock && !too_late(partition));
     }
 
@@ -45,10 +45,10 @@ impl Process {
         let before = std::mem::take(&mut self.member.reading);
         self.member.hears(answer);
         let excess: Vec<TopicIdPartition> = before.difference(&self.member.reading).copied().collect();
-        self.told.retain(|partition, _| excess.contains(partition));
+        self.revoked_at.retain(|partition, _| excess.contains(partition));
         if keeps_reading {
             for partition in &excess {
-                self.told.entry(*partition).or_insert(clock);
+                self.revoked_at.entry(*partition).or_insert(clock);
             }
             self.member.reading.extend(excess);
         }
@@ -61,7 +61,7 @@ impl Process {
     pub(super) fn loses_everything(&mut self, clock: u64) {
         self.member.epoch = MemberEpoch::default();
         self.member.reading.clear();
-        self.told.clear();
+        self.revoked_at.clear();
         self.positions.clear();
         self.heard = clock;
     }

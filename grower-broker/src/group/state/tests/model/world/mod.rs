@@ -313,11 +313,11 @@ impl World {
         }
         let epoch = self.coordinator.shard.groups.get(&group()).map_or(0, |group| group.members.epoch());
         let epoch = epoch.max(self.coordinator.shard.minimum_epoch);
-        // A change that was not appended may be lost, but then no answer told it.
+        // A change that was not appended may be lost, but then no answer had it.
         let processes = self.processes.iter().chain(&self.old).flatten();
-        let told = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
-        assert!(told <= epoch, "a member was told {told}, the group has {epoch}");
-        self.epoch = self.epoch.max(told);
+        let seen = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
+        assert!(seen <= epoch, "a member has seen epoch {seen}, the group is at {epoch}");
+        self.epoch = self.epoch.max(seen);
         assert!(self.epoch <= epoch, "epochs went back from {} to {epoch}", self.epoch);
     }
 

@@ -29,12 +29,15 @@ impl World {
             }
         };
         let begun: BTreeSet<TopicId> = self.commits.keys().map(|partition| partition.topic).collect();
-        let told: BTreeMap<TopicIdPartition, u64> = positions
+        let positions: BTreeMap<TopicIdPartition, u64> = positions
             .iter()
             .map(|at| (TopicIdPartition { topic: at.topic, partition: at.partition }, at.offset.value()))
             .collect();
-        assert!(told.keys().eq(&partitions.iter().copied().collect::<BTreeSet<_>>()), "each partition has a position");
-        for (partition, offset) in told {
+        assert!(
+            positions.keys().eq(&partitions.iter().copied().collect::<BTreeSet<_>>()),
+            "each partition has a position"
+        );
+        for (partition, offset) in positions {
             let begins = if begun.contains(&partition.topic) { 0 } else { BEGIN };
             let expected = *self.commits.entry(partition).or_insert(begins);
             assert_eq!(offset, expected, "{} begins {partition:?} there", member.id);

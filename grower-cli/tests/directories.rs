@@ -56,21 +56,21 @@ fn a_backup_is_never_written_to_and_the_error_gives_advice() {
     fs::create_dir(&unfinished).unwrap();
     fs::copy(format!("{backup}/meta"), format!("{unfinished}/meta")).unwrap();
     let before = files(Path::new(&backups));
-    for place in [backup.clone(), format!("{backup}/new"), link.display().to_string(), unfinished] {
+    for target in [backup.clone(), format!("{backup}/new"), link.display().to_string(), unfinished] {
         for command in [&["topic", "create", "u"][..], &["consume", "t", "--until-end"], &["produce", "t"]] {
-            let told = fails(&[&["--embedded", &place], command].concat());
-            let names_the_cause = told.contains("lies in the backup") || told.contains("there is no data directory");
-            assert!(names_the_cause, "{place} {command:?}: {told}");
+            let error = fails(&[&["--embedded", &target], command].concat());
+            let names_the_cause = error.contains("lies in the backup") || error.contains("there is no data directory");
+            assert!(names_the_cause, "{target} {command:?}: {error}");
         }
-        let told = fails(&["--embedded", &place, "topic", "create", "u"]);
-        assert!(told.contains("`grower-cli restore /"), "{place}: {told}");
-        assert!(fails(&["demo", "--dir", &place]).contains("lies in the backup"), "{place}");
-        let told = fails(&["backup", &place, "--data-dir", &backup]);
-        assert!(told.contains(" lies in ") || told.contains(" lie inside each other"), "{place}: {told}");
+        let error = fails(&["--embedded", &target, "topic", "create", "u"]);
+        assert!(error.contains("`grower-cli restore /"), "{target}: {error}");
+        assert!(fails(&["demo", "--dir", &target]).contains("lies in the backup"), "{target}");
+        let error = fails(&["backup", &target, "--data-dir", &backup]);
+        assert!(error.contains(" lies in ") || error.contains(" lie inside each other"), "{target}: {error}");
     }
     for repair in [&["--accept-loss", "t/0:0..1"][..], &["--accept-lost-partition", "t/0"], &["--rebuild-indexes"]] {
-        let told = fails(&[&["log", "repair", &backup], repair].concat());
-        assert!(told.contains("lies in the backup"), "{repair:?}: {told}");
+        let error = fails(&[&["log", "repair", &backup], repair].concat());
+        assert!(error.contains("lies in the backup"), "{repair:?}: {error}");
     }
     ok(&["log", "verify", &backup], b"");
     ok(&["log", "repair", &backup], b"");
@@ -81,9 +81,9 @@ fn a_backup_is_never_written_to_and_the_error_gives_advice() {
 fn a_backup_inside_another_one_is_refused() {
     let (_directory, data, backups) = backed_up();
     let before = files(Path::new(&backups));
-    for place in ["backup-000001", "backup-000001/deeper/still"] {
-        let told = fails(&["backup", &format!("{backups}/{place}"), "--data-dir", &data]);
-        assert!(told.contains("lies in the backup"), "{place}: {told}");
+    for target in ["backup-000001", "backup-000001/deeper/still"] {
+        let error = fails(&["backup", &format!("{backups}/{target}"), "--data-dir", &data]);
+        assert!(error.contains("lies in the backup"), "{target}: {error}");
     }
     assert_eq!(files(Path::new(&backups)), before);
 }
@@ -100,8 +100,8 @@ fn no_directory_is_created_inside_another_data_directory() {
         &["restore", &backups, &inside],
         &["backup", &inside, "--data-dir", &other],
     ] {
-        let told = fails(command);
-        assert!(told.contains("lies in the data directory"), "{command:?}: {told}");
+        let error = fails(command);
+        assert!(error.contains("lies in the data directory"), "{command:?}: {error}");
     }
     assert_eq!(files(Path::new(&data)), before);
 }
@@ -125,8 +125,8 @@ fn a_wrong_name_creates_no_data_directory() {
         "bench consume",
     ] {
         let arguments: Vec<&str> = command.split(' ').collect();
-        let told = fails(&[&["--embedded", typo], &arguments[..]].concat());
-        assert!(told.contains(&format!("there is no data directory at {typo}")), "{command}: {told}");
+        let error = fails(&[&["--embedded", typo], &arguments[..]].concat());
+        assert!(error.contains(&format!("there is no data directory at {typo}")), "{command}: {error}");
         assert!(!path.exists(), "{command}");
     }
     ok(&["--embedded", typo, "topic", "create", "t"], b"");
@@ -149,8 +149,8 @@ fn an_interrupted_restore_is_reported_before_any_damage() {
         &["log", "repair", out_text, "--accept-lost-partition", "t/0"],
         &["--embedded", out_text, "consume", "t"],
     ] {
-        let told = fails(command);
-        assert!(told.contains("was interrupted") && told.contains("repeat"), "{command:?}: {told}");
+        let error = fails(command);
+        assert!(error.contains("was interrupted") && error.contains("repeat"), "{command:?}: {error}");
     }
     ok(&["restore", &format!("{backups}/backup-000001"), out_text], b"");
     ok(&["log", "verify", out_text], b"");
