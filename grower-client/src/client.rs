@@ -74,8 +74,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the addresses to try first. The first broker that answers names the others. An in-process transport accepts any
-    /// address.
+    /// Sets the addresses to try first. The first broker that answers names the others. An in-process transport accepts
+    /// any address.
     pub fn bootstrap(mut self, addresses: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         self.bootstrap = addresses.into_iter().map(Into::into).collect();
         self
@@ -87,8 +87,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the time for a broker to answer; 30 s by default. After that the client closes the connection and opens a new
-    /// one.
+    /// Limits the time for a broker to answer; 30 s by default. After that the client closes the connection and opens a
+    /// new one.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.request_timeout = timeout;
         self

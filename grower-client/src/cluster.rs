@@ -35,7 +35,8 @@ pub(crate) struct Cluster {
 struct ClusterView {
     /// The addresses that brokers advertise.
     advertised: BTreeMap<NodeId, Arc<str>>,
-    /// The addresses at which brokers answered. They take precedence, since a tunnel or a container may translate addresses.
+    /// The addresses at which brokers answered. They take precedence, since a tunnel or a container may translate
+    /// addresses.
     answered: BTreeMap<NodeId, Arc<str>>,
     topics: HashMap<TopicName, Arc<TopicMetadata>>,
     /// The address that answered last.
@@ -90,8 +91,8 @@ impl Cluster {
         })
     }
 
-    /// Asks any broker once. A broker that lacks the request gets its older form, if one exists.
-    /// The future is boxed, so that this crate compiles its code once, and not each crate that awaits an admin's future.
+    /// Asks any broker once. A broker that lacks the request gets its older form, if one exists. The future is boxed,
+    /// so that this crate compiles its code once, and not each crate that awaits an admin's future.
     pub(crate) fn ask<'a>(
         &'a self,
         request: &'a Request,

@@ -82,8 +82,8 @@ pub struct Ack {
     pub durability: Durability,
 }
 
-/// A record as a consumer receives it. Key, value and headers are slices of the broker's answer: keeping one record keeps
-/// the whole answer in memory.
+/// A record as a consumer receives it. Key, value and headers are slices of the broker's answer: keeping one record
+/// keeps the whole answer in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// The topic.

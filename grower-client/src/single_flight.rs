@@ -25,7 +25,8 @@ impl<T> Default for SingleFlight<T> {
 }
 
 impl<T: Clone> SingleFlight<T> {
-    /// Returns the outcome of an attempt that began after this call: `attempt`, or one that another caller made meanwhile.
+    /// Returns the outcome of an attempt that began after this call: `attempt`, or one that another caller made
+    /// meanwhile.
     pub(crate) async fn run(&self, attempt: impl Future<Output = T>) -> T {
         let started_before = self.started.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;

@@ -180,7 +180,7 @@ async fn records_over_the_decompressed_limit_are_written_in_smaller_batches() {
 }
 
 #[tokio::test]
-async fn hurry_ends_the_linger() {
+async fn end_lingers_sends_open_batches_at_once() {
     let world = World::in_memory().await;
     world.topic("events", TopicSpec::partitions(4)).await;
     let builder = world.client.producer().partitioner(Partitioner::RoundRobin).linger(Duration::from_secs(3600));
@@ -189,7 +189,7 @@ async fn hurry_ends_the_linger() {
     for number in 0..40 {
         deliveries.push(producer.enqueue(Record::new("events").value(number.to_string())).await.unwrap());
     }
-    producer.hurry();
+    producer.end_lingers();
     let acks = tokio::time::timeout(LONG, futures_util::future::join_all(deliveries)).await.expect("nothing lingers");
     assert!(acks.iter().all(Result::is_ok));
 }
@@ -223,7 +223,8 @@ async fn a_recreated_topic_is_another_topic_to_all_clients() {
     let first = loop {
         match consumer.next().await.unwrap() {
             Ok(record) => break record,
-            Err(error) => assert_eq!(error.code(), Some(ErrorCode::UnknownTopic)), // The topic did not exist at that moment.
+            // The topic did not exist at that moment.
+            Err(error) => assert_eq!(error.code(), Some(ErrorCode::UnknownTopic)),
         }
     };
     assert_eq!((first.offset, first.value), (Offset::ZERO, Some(Bytes::from("new"))));

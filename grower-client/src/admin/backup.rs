@@ -5,9 +5,9 @@ use crate::error::AdminError;
 use grower_protocol::message::{BackupDescription, Request, Response};
 
 impl Admin {
-    /// Starts a backup in `dir`, a path below the directory of the broker's setting `backup.dir`. A `full` backup shares
-    /// no files with earlier ones. The backup continues after this call returns: [`Admin::describe_backup`] shows its
-    /// progress.
+    /// Starts a backup in `dir`, a path below the directory of the broker's setting `backup.dir`. A `full` backup
+    /// shares no files with earlier ones. The backup continues after this call returns: [`Admin::describe_backup`]
+    /// shows its progress.
     pub async fn begin_backup(&self, dir: impl Into<String>, full: bool) -> Result<BackupDescription, AdminError> {
         match self.cluster.ask(&Request::BeginBackup { dir: dir.into(), full }).await? {
             (_, Response::DescribeBackup(Some(backup))) => Ok(backup),

@@ -10,8 +10,8 @@ use grower_protocol::message::{
 use std::collections::BTreeMap;
 
 impl Admin {
-    /// Lists the first groups by id, at most `most`, each as [`Admin::describe_group`] does. Commit metadata is omitted, and a
-    /// group that is too large for one answer comes [in brief](GroupDescription::is_in_brief).
+    /// Lists the first groups by id, at most `most`, each as [`Admin::describe_group`] does. Commit metadata is
+    /// omitted, and a group that is too large for one answer comes [in brief](GroupDescription::is_in_brief).
     pub async fn list_groups(&self, most: usize) -> Result<Vec<GroupDescription>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
@@ -29,8 +29,8 @@ impl Admin {
         }
     }
 
-    /// Describes a group: its committed offsets, and its members: instance name, program, address, and how long each has
-    /// owned each partition.
+    /// Describes a group: its committed offsets, and its members: instance name, program, address, and how long each
+    /// has owned each partition.
     pub async fn describe_group(&self, group: impl AsRef<str>) -> Result<GroupDescription, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::DescribeGroup(group)) => Ok(group),
@@ -54,9 +54,9 @@ impl Admin {
         }
     }
 
-    /// Lists all committed positions of a group, sorted by topic and partition, each with the leader epoch of the record
-    /// before it and whether the log still has the records that were read (an older broker omits that). Empty for an
-    /// unknown group.
+    /// Lists all committed positions of a group, sorted by topic and partition, each with the leader epoch of the
+    /// record before it and whether the log still has the records that were read (an older broker omits that). Empty
+    /// for an unknown group.
     pub async fn list_positions(&self, group: impl AsRef<str>) -> Result<Vec<CommittedPosition>, AdminError> {
         let group = GroupId::new(group.as_ref())?;
         Ok(committed_positions(&self.cluster, &group, None).await?)

@@ -1,7 +1,8 @@
 //! Creates, changes and describes topics, groups and the broker itself.
 //!
-//! A request with an effect is sent once: if the connection breaks meanwhile, the error says that the outcome is unknown,
-//! and the caller checks before it retries. A read-only request is retried automatically until the request timeout.
+//! A request with an effect is sent once: if the connection breaks meanwhile, the error says that the outcome is
+//! unknown, and the caller checks before it retries. A read-only request is retried automatically until the request
+//! timeout.
 
 mod backup;
 mod broker;

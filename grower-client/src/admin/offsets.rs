@@ -29,8 +29,9 @@ impl Admin {
         Ok(results.into_iter().map(|result| result.map_err(AdminError::from)).collect())
     }
 
-    /// Returns the first offset that a partition's log lost, given that it once had a record before `end` with a leader epoch
-    /// of at most `epoch`; `None` while it still has that record. Other records may have taken the lost offsets since.
+    /// Returns the first offset that a partition's log lost, given that it once had a record before `end` with a leader
+    /// epoch of at most `epoch`; `None` while it still has that record. Other records may have taken the lost offsets
+    /// since.
     pub async fn lost_from(
         &self,
         topic_partition: &TopicPartition,
@@ -64,8 +65,8 @@ impl Admin {
     }
 }
 
-/// Asks each partition's leader, with many partitions of one leader in each request. Refreshes the metadata first, so that
-/// a recreated topic gets its current offsets.
+/// Asks each partition's leader, with many partitions of one leader in each request. Refreshes the metadata first, so
+/// that a recreated topic gets its current offsets.
 pub(crate) async fn list_offsets(
     cluster: &Cluster,
     lookups: &[OffsetLookup],

@@ -38,8 +38,8 @@ impl Admin {
         self.change("delete topic", Request::DeleteTopic(TopicName::new(name.as_ref())?)).await
     }
 
-    /// Raises the number of partitions to `partitions`. Keys then hash to other partitions: old and new records of one key
-    /// may be in different partitions.
+    /// Raises the number of partitions to `partitions`. Keys then hash to other partitions: old and new records of one
+    /// key may be in different partitions.
     pub async fn grow_topic(&self, name: impl AsRef<str>, partitions: u32) -> Result<(), AdminError> {
         let topic = TopicName::new(name.as_ref())?;
         self.change("grow topic", Request::GrowTopic { topic, partitions }).await

@@ -1,7 +1,8 @@
 //! Connections to brokers: each starts with a handshake, carries many requests at once, and is replaced when it breaks.
 //!
 //! [`Dialer`] opens a [`BrokerConnection`]; a [`ConnectionPool`] keeps one for each address and reconnects. Answers may
-//! arrive in any order. Any error closes the connection and fails all its pending requests; this module retries nothing.
+//! arrive in any order. Any error closes the connection and fails all its pending requests; this module retries
+//! nothing.
 
 mod broker_connection;
 mod dialer;

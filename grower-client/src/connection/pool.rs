@@ -1,5 +1,5 @@
-//! Keeps one connection to each broker for one purpose: control requests, the small batches of all producers of a client,
-//! the batches of one bulk producer, or the fetches of one consumer.
+//! Keeps one connection to each broker for one purpose: control requests, the small batches of all producers of a
+//! client, the batches of one bulk producer, or the fetches of one consumer.
 //!
 //! Purposes do not share connections, so a heartbeat or a small record never waits behind a megabyte of records. Small
 //! batches do share a connection: they are written, read and answered together, and fifty producers cost little more

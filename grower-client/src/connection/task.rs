@@ -1,8 +1,8 @@
 //! Reads and writes the bytes of one connection in one task.
 //!
 //! Queued requests leave in one write. The task calls an answer's receiver itself, so the receiver's next request is
-//! written without a wake-up. Answers that arrive together may wake many tasks with a next request each; the task yields
-//! to them before it writes. The first error ends the connection and fails all pending requests.
+//! written without a wake-up. Answers that arrive together may wake many tasks with a next request each; the task
+//! yields to them before it writes. The first error ends the connection and fails all pending requests.
 
 use super::DialerSettings;
 use super::pending::{BrokerAnswer, PendingRequests};

@@ -250,7 +250,7 @@ impl ConsumerParts {
         let policy = self.policy(None);
         new_partitions::subscribe(&self.cluster, &self.shared, &topics, &policy, &mut self.tasks).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
-        self.tasks.spawn(new_partitions::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
+        self.tasks.spawn(new_partitions::poll_topics(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
     }
 

@@ -161,17 +161,17 @@ impl Consumer {
 
     /// Returns the next offset to hand out; `None` if the partition is not assigned or its start is not known yet.
     pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.look(topic, partition, |partition| Some(partition.position))
+        self.inspect(topic, partition, |partition| Some(partition.position))
     }
 
     /// Returns the high watermark, the first offset that is not committed, as of the last fetch.
     pub fn high_watermark(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.look(topic, partition, |partition| partition.high_watermark)
+        self.inspect(topic, partition, |partition| partition.high_watermark)
     }
 
     /// Returns the number of offsets between position and high watermark, as of the last fetch.
     pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
-        self.look(topic, partition, |partition| partition.high_watermark.map(|end| end.since(partition.position)))
+        self.inspect(topic, partition, |partition| partition.high_watermark.map(|end| end.since(partition.position)))
     }
 
     /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the
@@ -202,14 +202,14 @@ impl Consumer {
         self.committer.as_deref().ok_or(ConsumeError::Settings("commits need a group: name one with `group`"))
     }
 
-    fn look<T>(
+    fn inspect<T>(
         &self,
         topic: impl AsRef<str>,
         partition: impl Into<PartitionId>,
-        look: impl FnOnce(&PartitionFetchState) -> Option<T>,
+        inspect: impl FnOnce(&PartitionFetchState) -> Option<T>,
     ) -> Option<T> {
         let topic_partition = topic_partition(topic, partition).ok()?;
-        self.shared.lock().partitions.get(&topic_partition).filter(|partition| !partition.is_starting).and_then(look)
+        self.shared.lock().partitions.get(&topic_partition).filter(|partition| !partition.is_starting).and_then(inspect)
     }
 
     fn poll_one(&mut self, context: &Context<'_>) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {

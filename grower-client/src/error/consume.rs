@@ -11,8 +11,8 @@ use std::ops::Range;
 /// The error of building or using a consumer.
 ///
 /// The consumer retries retriable errors (an unreachable broker, a moved leader) silently. An error about one partition
-/// does not stop the others, and the consumer retries that partition after a second: the next call may always follow. An
-/// offline partition ([`ErrorCode::PartitionOffline`]) is reported once until it is served again.
+/// does not stop the others, and the consumer retries that partition after a second: the next call may always follow.
+/// An offline partition ([`ErrorCode::PartitionOffline`]) is reported once until it is served again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
@@ -80,8 +80,8 @@ pub enum ConsumeError {
         /// The reason.
         source: RequestError,
     },
-    /// Records are gone, and the rule of [`ConsumerBuilder::on_gap`](crate::ConsumerBuilder::on_gap) asked for this error.
-    /// The next call continues behind the gap.
+    /// Records are gone, and the rule of [`ConsumerBuilder::on_gap`](crate::ConsumerBuilder::on_gap) asked for this
+    /// error. The next call continues behind the gap.
     #[error("{0}")]
     Gap(Gap),
     /// Some offsets were not committed.

@@ -62,8 +62,8 @@ impl Accumulator {
         self.unobserved = unobserved;
     }
 
-    /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room. The second
-    /// result tells whether the record started or filled a batch; otherwise no new action is due.
+    /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room. The
+    /// second result tells whether the record started or filled a batch; otherwise no new action is due.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         let sealed = self.sealed.len();
         if self.open.as_ref().is_some_and(|batch| self.is_full(batch) || !self.fits(batch, record)) {

@@ -69,8 +69,8 @@ impl ProducerBuilder {
         Self { cluster, settings }
     }
 
-    /// Sets the durability at which the broker acknowledges records; [`Acks::All`] by default. With [`Acks::None`] a record
-    /// counts as acknowledged, without an offset, once the transport has it, and is never sent twice.
+    /// Sets the durability at which the broker acknowledges records; [`Acks::All`] by default. With [`Acks::None`] a
+    /// record counts as acknowledged, without an offset, once the transport has it, and is never sent twice.
     pub fn acks(mut self, acks: Acks) -> Self {
         self.settings.acks = acks;
         self
@@ -83,18 +83,20 @@ impl ProducerBuilder {
         self
     }
 
-    /// Sets how long a batch that is not full waits for more records; 0 by default. Independently of the linger, records
-    /// that arrive while a request for their partition is in flight share a batch. [`Producer::hurry`] ends the linger.
+    /// Sets how long a batch that is not full waits for more records; 0 by default. Independently of the linger,
+    /// records that arrive while a request for their partition is in flight share a batch. [`Producer::end_lingers`]
+    /// ends the linger.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.batches.linger = linger;
         self
     }
 
-    /// Limits the size of a batch, in bytes before compression; 1 MiB by default. A larger record gets a batch of its own.
+    /// Limits the size of a batch, in bytes before compression; 1 MiB by default. A larger record gets a batch of its
+    /// own.
     ///
-    /// A broker accepts batches of up to the topic's `max.message.bytes` as sent, and of up to 16 times that decompressed.
-    /// The producer splits a batch over either limit, sends its records again in order, and makes later batches of the
-    /// partition smaller. Only a single record over a limit fails.
+    /// A broker accepts batches of up to the topic's `max.message.bytes` as sent, and of up to 16 times that
+    /// decompressed. The producer splits a batch over either limit, sends its records again in order, and makes later
+    /// batches of the partition smaller. Only a single record over a limit fails.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.settings.batches.bytes = bytes;
         self
@@ -112,8 +114,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Limits the memory of all unacknowledged records, in bytes; 64 MiB by default. At the limit [`Producer::send`] and
-    /// [`Producer::enqueue`] wait.
+    /// Limits the memory of all unacknowledged records, in bytes; 64 MiB by default. At the limit [`Producer::send`]
+    /// and [`Producer::enqueue`] wait.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.settings.memory_bytes = bytes;
         self

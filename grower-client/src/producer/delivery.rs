@@ -1,7 +1,7 @@
 //! Delivers the outcome of each record to its caller, with one allocation per batch.
 //!
-//! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the caller's end and
-//! covers one record. A dropped promise settles its records, so no caller waits forever.
+//! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the
+//! caller's end and covers one record. A dropped promise settles its records, so no caller waits forever.
 
 use crate::error::ProduceError;
 use crate::record::{Ack, TopicPartition};
@@ -170,12 +170,12 @@ impl Future for Delivery {
         let this = &mut *self;
         let (first, outcome) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
         this.seen = true;
-        Poll::Ready(outcome.map(|placed| Ack {
+        Poll::Ready(outcome.map(|ack| Ack {
             topic: this.shared.topic_partition.topic.clone(),
             partition: this.shared.topic_partition.partition,
-            offset: placed.base_offset.map(|base| base.saturating_add((this.index - first).into())),
+            offset: ack.base_offset.map(|base| base.saturating_add((this.index - first).into())),
             timestamp: this.timestamp,
-            durability: placed.durability,
+            durability: ack.durability,
         }))
     }
 }

@@ -28,8 +28,8 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most unacknowledged bytes with which a producer still shares its connection with the other producers of its client.
-/// So a record waits behind at most this much of each of them.
+/// A producer with more unacknowledged bytes leaves the connection that the producers of a client share. So a record of
+/// another producer waits behind at most this many bytes of each.
 const SHARING_BYTES_MAX: usize = 32 << 10;
 
 /// The shared state of a producer's clones and tasks.
@@ -164,7 +164,8 @@ impl ProducerEngine {
         self.run_actions(topic, partition, next_action);
     }
 
-    /// Queues a record that holds `reserved` bytes of memory; returns `None` if the partition or the producer is closed.
+    /// Queues a record that holds `reserved` bytes of memory; returns `None` if the partition or the producer is
+    /// closed.
     pub(super) fn push(
         self: &Arc<Self>,
         topic: &Arc<ProducerTopic>,
@@ -173,9 +174,9 @@ impl ProducerEngine {
         reserved: usize,
     ) -> Option<Delivery> {
         // Another caller waits for the memory that this record's batch holds.
-        let hurries = self.memory.is_short() && self.settings.lingers();
+        let ends_linger = self.memory.is_short() && self.settings.lingers();
         let kind = self.connection_kind();
-        match partition.push(record, reserved, kind, hurries, || self.is_closed(), Instant::now) {
+        match partition.push(record, reserved, kind, ends_linger, || self.is_closed(), Instant::now) {
             PushResult::Closed => None,
             PushResult::Joined(delivery) => Some(delivery),
             PushResult::Sends(delivery, next_action, deadline) => {
@@ -186,8 +187,9 @@ impl ProducerEngine {
         }
     }
 
-    /// Ends all lingers, because the memory is full: the callers that could fill the batches may all be waiting for memory.
-    pub(super) fn hurry(self: &Arc<Self>) {
+    /// Ends all lingers, because the memory is full: the callers that could fill the batches may all be waiting for
+    /// memory.
+    pub(super) fn end_lingers(self: &Arc<Self>) {
         if !self.settings.lingers() {
             return;
         }
@@ -256,8 +258,8 @@ impl ProducerEngine {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         let address = connection.address().clone();
         let done = Box::new(move |answer: Result<BrokerAnswer, RequestError>| {
-            let placed = answer.and_then(|answer| placed(&address, acks, answer.response));
-            engine.answered(&topic, &partition, id, placed);
+            let ack = answer.and_then(|answer| ack_of(&address, acks, answer.response));
+            engine.answered(&topic, &partition, id, ack);
         });
         match acks {
             Acks::None => connection.submit_unanswered(&request, bytes, done),
@@ -353,7 +355,7 @@ pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, Requ
 }
 
 /// Returns the ack from the answer to a request with one batch.
-fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<BatchAck, RequestError> {
+fn ack_of(address: &Arc<str>, acks: Acks, response: Response) -> Result<BatchAck, RequestError> {
     match response {
         Response::Done if acks == Acks::None => Ok(BatchAck { base_offset: None, durability: Durability::None }),
         Response::Produce(parts) => {

@@ -30,7 +30,8 @@ pub(super) struct ReleasedRecords {
     pub(super) wakers: Vec<Waker>,
 }
 
-/// Settles records under the lock of their partition, so that a flush finds them either unsettled or with their outcome.
+/// Settles records under the lock of their partition, so that a flush finds them either unsettled or with their
+/// outcome.
 pub(super) fn settle(settled: Vec<SettledRecords>) -> Vec<ReleasedRecords> {
     let released =
         |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(outcome) };
@@ -92,7 +93,7 @@ pub(super) enum BatchState {
     /// It must be sent again unchanged.
     Waiting,
     /// It is certainly not in the log and needs a new sequence.
-    Refused,
+    NeedsSequence,
     /// It is acknowledged, and kept until all batches before it are resolved (rule 1).
     Acked,
 }
@@ -118,7 +119,7 @@ impl InFlightBatch {
     /// True if the batch may get a new sequence: certainly not in the log, or already acknowledged.
     pub(super) fn may_renumber(&self) -> bool {
         match self.state {
-            BatchState::Refused | BatchState::Acked => true,
+            BatchState::NeedsSequence | BatchState::Acked => true,
             BatchState::Waiting => !self.in_doubt,
             BatchState::Building | BatchState::InFlight => false,
         }

@@ -55,12 +55,12 @@ impl ProducerMemory {
         Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
     }
 
-    /// Reserves memory for `record`, first come first served. Calls `full` before a wait; returns `None` if no memory was
-    /// free within `patience`.
+    /// Reserves memory for `record`, first come first served. Calls `full` before a wait; returns `None` if no memory
+    /// was free within `max_wait`.
     pub(super) async fn reserve(
         &self,
         record: &Record,
-        patience: Duration,
+        max_wait: Duration,
         full: impl FnOnce(),
     ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
         let bytes = size(record);
@@ -73,7 +73,7 @@ impl ProducerMemory {
         }
         let _waiting = MemoryWaiter::new(&self.waiting);
         full(); // After the count: a caller that fills a batch from here on sees that it must not linger.
-        match timeout(patience, self.free.acquire_many(permits)).await {
+        match timeout(max_wait, self.free.acquire_many(permits)).await {
             Ok(Ok(permit)) => Ok(Some(MemoryReservation { permit, bytes })),
             Ok(Err(_)) => Err(ProduceError::Closed),
             Err(_) => Ok(None),

@@ -1,7 +1,7 @@
 //! Sends records.
 //!
-//! Each partition has a [`queue::PartitionQueue`]: an accumulator of records and a window of batches with sequences, both
-//! pure. The [`engine::ProducerEngine`] carries out the queue's decisions over the connection that the partition's
+//! Each partition has a [`queue::PartitionQueue`]: an accumulator of records and a window of batches with sequences,
+//! both pure. The [`engine::ProducerEngine`] carries out the queue's decisions over the connection that the partition's
 //! [`connection_selector::ConnectionSelector`] selects.
 
 #[deny(clippy::disallowed_methods)]
@@ -44,8 +44,8 @@ use topic::{ProducerPartition, ProducerTopic};
 
 /// Sends records; see [`crate::Client::producer`]. Clones are cheap and share all state.
 ///
-/// Records of one partition are written once each and in the order of the calls, even if batches are sent again. Dropping
-/// the last clone drops unacknowledged records: call [`Producer::flush`] or [`Producer::close`] first.
+/// Records of one partition are written once each and in the order of the calls, even if batches are sent again.
+/// Dropping the last clone drops unacknowledged records: call [`Producer::flush`] or [`Producer::close`] first.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<ProducerHandle>,
@@ -100,14 +100,14 @@ impl Producer {
         }
     }
 
-    /// Ends the linger of all open batches and sends them now. Useful before waiting for acks: no further record could fill
-    /// the batches during the linger. A full memory has the same effect.
-    pub fn hurry(&self) {
-        self.handle.engine.hurry();
+    /// Ends the linger of all open batches and sends them now. Useful before waiting for acks: no further record could
+    /// fill the batches during the linger. A full memory has the same effect.
+    pub fn end_lingers(&self) {
+        self.handle.engine.end_lingers();
     }
 
-    /// Waits until all queued records are settled; fails with the error of the first record that failed. Earlier failures
-    /// count too if their [`Delivery`] was dropped without being awaited. Each failure is reported once.
+    /// Waits until all queued records are settled; fails with the error of the first record that failed. Earlier
+    /// failures count too if their [`Delivery`] was dropped without being awaited. Each failure is reported once.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
@@ -170,11 +170,11 @@ impl Producer {
         partition: &ProducerPartition,
     ) -> Result<MemoryReservation<'_>, ProduceError> {
         let engine = &self.handle.engine;
-        let patience = engine.settings.window.delivery_timeout;
-        let reservation = engine.memory.reserve(record, patience, || engine.hurry()).await?;
+        let max_wait = engine.settings.window.delivery_timeout;
+        let reservation = engine.memory.reserve(record, max_wait, || engine.end_lingers()).await?;
         reservation.ok_or_else(|| ProduceError::TimedOut {
             topic_partition: topic.topic_partition(partition.number),
-            after: patience,
+            after: max_wait,
             in_doubt: false,
             last: partition.lock().queue.last_error().cloned().map(Box::new),
         })

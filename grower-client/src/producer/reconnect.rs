@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 impl ProducerEngine {
-    /// Refreshes a topic's metadata and connects to its leaders, in the background, until that succeeds or no record waits.
+    /// Refreshes a topic's metadata and connects to its leaders, in the background, until that succeeds or no record
+    /// waits.
     pub(super) fn reconnect(self: &Arc<Self>, topic: &Arc<ProducerTopic>) {
         if !topic.is_closed() && topic.begin_reconnect() {
             let (engine, topic) = (self.clone(), topic.clone());
@@ -42,7 +43,8 @@ impl ProducerEngine {
 
     async fn reconnect_once(self: &Arc<Self>, topic: &Arc<ProducerTopic>) -> Result<(), RequestError> {
         let found = match self.refresh(&topic.name).await {
-            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()), // The refresh failed its records.
+            // The refresh failed its records.
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()),
             result => result?,
         };
         if topic.is_closed() {

@@ -14,10 +14,11 @@ pub(super) enum RetryAction {
         /// After a backoff; otherwise as soon as the batches before it are sent.
         after_backoff: bool,
     },
-    /// Wait for the end of the window's pause: the batch is certainly not in the log.
-    Refused,
-    /// The same, and the producer id can no longer be used for this partition.
-    Renumber,
+    /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new
+    /// sequence.
+    HoldForNewSequence,
+    /// Hold the batch until the producer has a new id; then send it under that id. The broker refuses the current id.
+    HoldForNewProducerId,
     /// Send its two halves instead.
     Split,
     /// Fail its records.
@@ -27,7 +28,7 @@ pub(super) enum RetryAction {
 impl RetryAction {
     /// Whether the error only follows from an earlier batch's error, which names the cause.
     pub(super) fn follows_from_another(self) -> bool {
-        matches!(self, Self::Resend { after_backoff: false } | Self::Refused)
+        matches!(self, Self::Resend { after_backoff: false } | Self::HoldForNewSequence)
     }
 }
 
@@ -52,10 +53,12 @@ pub(super) fn retry_action(error: &RequestError, case: RetryContext) -> RetryAct
     match error.code() {
         // The broker misses an earlier batch, which is still unresolved or was refused or given up.
         Some(ErrorCode::OutOfOrderSequence) if !first && !behind_gap => RetryAction::Resend { after_backoff: false },
-        Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => RetryAction::Refused,
-        // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. The broker
-        // may also have forgotten this batch, so a batch in doubt is not renumbered.
-        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => RetryAction::Renumber,
+        Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => RetryAction::HoldForNewSequence,
+        // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. The
+        // broker may also have forgotten this batch, so a batch in doubt is not renumbered.
+        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => {
+            RetryAction::HoldForNewProducerId
+        }
         _ if is_too_large(error) && divisible && !in_doubt => RetryAction::Split,
         _ if !error.is_retriable() => RetryAction::GiveUp,
         // The broker would not recognise the second copy.
@@ -149,8 +152,8 @@ mod tests {
     fn an_out_of_order_sequence_is_judged_by_the_batches_before_it() {
         let error = says(ErrorCode::OutOfOrderSequence);
         check(&error, RetryContext { first: false, ..PLAIN }, RetryAction::Resend { after_backoff: false });
-        check(&error, RetryContext { behind_gap: true, ..PLAIN }, RetryAction::Refused);
-        check(&error, PLAIN, RetryAction::Renumber);
+        check(&error, RetryContext { behind_gap: true, ..PLAIN }, RetryAction::HoldForNewSequence);
+        check(&error, PLAIN, RetryAction::HoldForNewProducerId);
         check(&error, RetryContext { in_doubt: true, ..PLAIN }, RetryAction::GiveUp);
         check(&error, RetryContext { in_doubt: true, behind_gap: true, ..PLAIN }, RetryAction::GiveUp);
     }

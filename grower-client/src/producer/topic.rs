@@ -1,8 +1,9 @@
 //! A producer's view of a topic: the queue and connection of each partition, and the partitioner's state.
 //!
-//! A caller looks up its partition, waits for memory, and only then queues its record. Meanwhile the topic may be deleted,
-//! or created again with fewer partitions. So a partition that accepts no more records is *closed* under its lock, and a
-//! caller that finds it closed looks the topic up again. A record never enters a queue that the timer and a flush miss.
+//! A caller looks up its partition, waits for memory, and only then queues its record. Meanwhile the topic may be
+//! deleted, or created again with fewer partitions. So a partition that accepts no more records is *closed* under its
+//! lock, and a caller that finds it closed looks the topic up again. A record never enters a queue that the timer and a
+//! flush miss.
 
 use super::connection_selector::{ConnectionKind, ConnectionSelector, SelectableConnection, Selection};
 use super::delivery::{BatchAck, Delivery};
@@ -35,8 +36,8 @@ pub(super) struct ProducerTopic {
     closed: AtomicBool,
 }
 
-/// One partition. Its methods take a clock instead of a time, and read it only under the lock: a time from before the lock
-/// may be older than a record that was queued meanwhile.
+/// One partition. Its methods take a clock instead of a time, and read it only under the lock: a time from before the
+/// lock may be older than a record that was queued meanwhile.
 #[derive(Debug)]
 pub(super) struct ProducerPartition {
     pub(super) number: PartitionId,
@@ -195,14 +196,14 @@ impl ProducerPartition {
         self.state.lock()
     }
 
-    /// Queues a record that holds `reserved` bytes of memory, unless the partition or its producer is closed. `hurries`
-    /// ends the linger of its batch.
+    /// Queues a record that holds `reserved` bytes of memory, unless the partition or its producer is closed.
+    /// `ends_linger` ends the linger of its batch.
     pub(super) fn push(
         &self,
         record: &batch::Record,
         reserved: usize,
         kind: ConnectionKind,
-        hurries: bool,
+        ends_linger: bool,
         is_producer_closed: impl Fn() -> bool,
         clock: impl Fn() -> Instant,
     ) -> PushResult {
@@ -211,11 +212,11 @@ impl ProducerPartition {
             return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
         let was_busy = state.queue.is_busy();
-        let (delivery, is_news) = state.queue.push(record, reserved, &clock);
-        if hurries {
+        let (delivery, may_send) = state.queue.push(record, reserved, &clock);
+        if ends_linger {
             state.queue.seal();
         }
-        if !is_news && !hurries {
+        if !may_send && !ends_linger {
             return PushResult::Joined(delivery);
         }
         let next_action = state.next_action(kind, clock());

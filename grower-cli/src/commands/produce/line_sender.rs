@@ -103,7 +103,7 @@ impl<'a> LineSender<'a> {
             }
             let room = self.in_flight.len() < IN_FLIGHT_MAX;
             if !room {
-                self.producer.hurry(); // No further line can fill the batch.
+                self.producer.end_lingers(); // No further line can fill the batch.
             }
             tokio::select! {
                 biased;

@@ -30,22 +30,22 @@ pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) ->
     loop {
         let rest = reader.rest().clone();
         match reader.next() {
-            Some(Ok(batch)) => match check_place(batch.header(), checked.next, checked.batches.is_empty()) {
-                Some(damage) if !(damage.is_gap && gaps_allowed) => return checked.with(damage),
+            Some(Ok(batch)) => match check_offsets(batch.header(), checked.next, checked.batches.is_empty()) {
+                Some(damage) if !(damage.is_gap && gaps_allowed) => return checked.with_damage(damage),
                 _ => {
                     checked.next = batch.header().next_offset();
                     checked.batches.push(batch);
                 }
             },
             Some(Err(error)) => {
-                let damage = unsound(&rest, checked.next, &error);
-                return checked.with(damage);
+                let damage = unreadable_batch(&rest, checked.next, &error);
+                return checked.with_damage(damage);
             }
             None if reader.rest().is_empty() => return checked,
             None => {
                 let reason = format!("the answer ends within a batch, {} bytes into it", rest.len());
                 let offsets = checked.next..checked.next.saturating_add(1);
-                return checked.with(FetchDamage { offsets, reason, is_gap: false });
+                return checked.with_damage(FetchDamage { offsets, reason, is_gap: false });
             }
         }
     }
@@ -65,13 +65,13 @@ pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<(Offset
 }
 
 impl CheckedBatches {
-    fn with(self, damage: FetchDamage) -> Self {
+    fn with_damage(self, damage: FetchDamage) -> Self {
         Self { damage: Some(damage), ..self }
     }
 }
 
 /// Checks the offsets of a valid batch. The first one may begin before the wanted offset.
-fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<FetchDamage> {
+fn check_offsets(header: &BatchHeader, expected: Offset, first: bool) -> Option<FetchDamage> {
     let (base, next) = (header.base_offset, header.next_offset());
     let damage = |offsets, is_gap, reason| Some(FetchDamage { offsets, reason, is_gap });
     if next <= expected || base < expected && !first {
@@ -85,7 +85,7 @@ fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<Fe
 }
 
 /// Returns the range of an unreadable batch: as in its header if its base offset is right, otherwise one offset.
-fn unsound(bytes: &[u8], expected: Offset, error: &BatchError) -> FetchDamage {
+fn unreadable_batch(bytes: &[u8], expected: Offset, error: &BatchError) -> FetchDamage {
     let believed = BatchHeader::parse(bytes).ok().filter(|header| header.base_offset == expected);
     let end = believed.map_or(expected.saturating_add(1), |header| header.next_offset());
     FetchDamage { offsets: expected..end, reason: error.to_string(), is_gap: false }

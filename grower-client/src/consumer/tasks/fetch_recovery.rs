@@ -28,7 +28,7 @@ impl FetchRecovery {
                 self.report(&damage).await;
             }
             let PartitionFetch { topic_partition, version, .. } = &self.fetch;
-            self.shared.with(topic_partition, *version, Instant::now(), |partition, _| {
+            self.shared.change_partition(topic_partition, *version, Instant::now(), |partition, _| {
                 partition.gaps_allowed |= compacted;
                 partition.is_fetching = false;
             });
@@ -44,7 +44,7 @@ impl FetchRecovery {
             let requested = *offset;
             let span = self.span().await;
             let now = Instant::now();
-            self.shared.with(topic_partition, *version, now, |partition, _| match span {
+            self.shared.change_partition(topic_partition, *version, now, |partition, _| match span {
                 Ok((log_start, _)) if requested < log_start => partition.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
                     let topic_partition = topic_partition.clone();
@@ -55,7 +55,8 @@ impl FetchRecovery {
                         high_watermark,
                     });
                 }
-                Ok(_) | Err(_) => partition.retry_later(now, backoff::random()), // The log changed meanwhile, or the lookup failed.
+                // The log changed meanwhile, or the lookup failed.
+                Ok(_) | Err(_) => partition.retry_later(now, backoff::random()),
             });
         });
     }
@@ -75,7 +76,7 @@ impl FetchRecovery {
                 _ => None,
             };
             let now = Instant::now();
-            self.shared.with(topic_partition, *version, now, |partition, _| match (found, offline) {
+            self.shared.change_partition(topic_partition, *version, now, |partition, _| match (found, offline) {
                 (_, Some(error)) => partition.fail(error, now),
                 (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
                 (Ok(_), _) => partition.retry_later(now, backoff::random()),

@@ -206,7 +206,7 @@ impl Fetcher {
             FetchResponse::Answered { fetch, part: Err(failure), .. } => self.refused(&fetch, failure),
             FetchResponse::Diverged(fetch, divergence) => {
                 let diverged = |partition: &mut PartitionFetchState, _| partition.diverged(fetch.offset, &divergence);
-                self.shared.with(&fetch.topic_partition, fetch.version, Instant::now(), diverged);
+                self.shared.change_partition(&fetch.topic_partition, fetch.version, Instant::now(), diverged);
             }
             FetchResponse::Failed(fetches, error) => self.failed(&fetches, &error),
         }
@@ -214,16 +214,21 @@ impl Fetcher {
 
     fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedPartition, bytes: Bytes, unchecked_bytes: usize) {
         let checked = check_batches(bytes, fetch.offset, fetch.gaps_allowed);
-        let damage = self.shared.with(&fetch.topic_partition, fetch.version, Instant::now(), |partition, on_damage| {
-            partition.high_watermark = Some(fetched.high_watermark);
-            partition.log_start = Some(fetched.log_start);
-            let next = checked.next;
-            let damage = partition.accept(fetch.offset, unchecked_bytes, checked, on_damage);
-            if let Some((start, end)) = fetched.damaged.filter(|(_, end)| next < *end) {
-                partition.damaged(start.max(next)..end, "on the broker's disk".to_owned(), on_damage);
-            }
-            damage.zip(Some(partition.version))
-        });
+        let damage = self.shared.change_partition(
+            &fetch.topic_partition,
+            fetch.version,
+            Instant::now(),
+            |partition, on_damage| {
+                partition.high_watermark = Some(fetched.high_watermark);
+                partition.log_start = Some(fetched.log_start);
+                let next = checked.next;
+                let damage = partition.accept(fetch.offset, unchecked_bytes, checked, on_damage);
+                if let Some((start, end)) = fetched.damaged.filter(|(_, end)| next < *end) {
+                    partition.damaged(start.max(next)..end, "on the broker's disk".to_owned(), on_damage);
+                }
+                damage.zip(Some(partition.version))
+            },
+        );
         if let Some((damage, version)) = damage.flatten() {
             fetch.version = version;
             self.recovery(&fetch).investigate_damage(damage);
@@ -240,7 +245,7 @@ impl Fetcher {
             _ => {
                 let now = Instant::now();
                 let fail = |partition: &mut PartitionFetchState, _| partition.fail(failure.into(), now);
-                self.shared.with(&fetch.topic_partition, fetch.version, now, fail);
+                self.shared.change_partition(&fetch.topic_partition, fetch.version, now, fail);
             }
         }
     }
@@ -250,7 +255,7 @@ impl Fetcher {
         tracing::debug!(%error, partitions = fetches.len(), "a fetch failed");
         for fetch in fetches {
             let now = Instant::now();
-            self.shared.with(&fetch.topic_partition, fetch.version, now, |partition, _| {
+            self.shared.change_partition(&fetch.topic_partition, fetch.version, now, |partition, _| {
                 if error.is_retriable() {
                     partition.retry_later(now, backoff::random())
                 } else {

@@ -30,7 +30,7 @@ pub(crate) async fn subscribe(
 }
 
 /// Looks for new partitions until it is aborted.
-pub(crate) async fn keep_up(
+pub(crate) async fn poll_topics(
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
     topics: Vec<TopicName>,

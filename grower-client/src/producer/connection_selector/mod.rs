@@ -1,8 +1,8 @@
 //! Selects the connection for the batches of one partition, and the time to change it.
 //!
-//! A broker appends the batches of one connection in the order of their arrival; it knows no order between connections. So
-//! a partition changes its connection only while none of its batches is in flight, for whatever reason: the producer has
-//! outgrown the shared connection, the leader moved, or the connection broke. Pure; the answer to the last attempt
+//! A broker appends the batches of one connection in the order of their arrival; it knows no order between connections.
+//! So a partition changes its connection only while none of its batches is in flight, for whatever reason: the producer
+//! has outgrown the shared connection, the leader moved, or the connection broke. Pure; the answer to the last attempt
 //! triggers the next selection.
 
 use crate::connection::BrokerConnection;
@@ -80,7 +80,8 @@ impl<C: SelectableConnection> ConnectionSelector<C> {
         }
     }
 
-    /// Counts attempts to be sent on the selected connection; [`ConnectionSelector::remove_in_flight`] must follow for each.
+    /// Counts attempts to be sent on the selected connection; [`ConnectionSelector::remove_in_flight`] must follow for
+    /// each.
     pub(super) fn add_in_flight(&mut self, attempts: usize) {
         debug_assert!(self.next.is_none(), "a partition that changes its connection sends nothing");
         self.in_flight += attempts;

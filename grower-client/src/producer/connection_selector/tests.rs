@@ -180,12 +180,12 @@ impl World {
         }
         let (wire, id) = self.in_flight.remove(which % self.in_flight.len());
         self.answers += 1;
-        let placed = BatchAck { base_offset: Some(Offset::new(self.answers)), durability: Durability::Fsynced };
+        let ack = BatchAck { base_offset: Some(Offset::new(self.answers)), durability: Durability::Fsynced };
         let lost = || RequestError::Lost(ConnectionError::Closed { address: "b".into() });
         let result = match refusal {
             _ if !wire.is_open() => Err(lost()),
             Some(code) => Err(Failure::new(code, "as the test wants").into()),
-            None => Ok(placed),
+            None => Ok(ack),
         };
         let effects = self.state.answered(id, result, self.now);
         settle(effects.settled);

@@ -73,7 +73,8 @@ impl PartitionQueue {
     }
 
     /// Queues a record that holds `reserved` bytes of the producer's memory. The second result tells whether
-    /// [`PartitionQueue::next`] may have a new step because of it. Reads the clock only for the first record of a batch.
+    /// [`PartitionQueue::next`] may have a new step because of it. Reads the clock only for the first record of a
+    /// batch.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         self.accumulator.push(record, reserved, clock)
     }
@@ -86,8 +87,8 @@ impl PartitionQueue {
         promises
     }
 
-    /// Returns the next step; `None` if another sender is active or no step is possible. [`PartitionQueue::end_step`] must
-    /// follow a step that sends.
+    /// Returns the next step; `None` if another sender is active or no step is possible. [`PartitionQueue::end_step`]
+    /// must follow a step that sends.
     pub(super) fn next(&mut self, now: Instant) -> Option<SendStep> {
         if self.has_sender {
             return None;
@@ -133,7 +134,7 @@ impl PartitionQueue {
         self.awaits_identity = false;
         match identity {
             Ok(identity) => self.window.set_identity(identity),
-            Err(error) => self.window.identity_refused(error, now),
+            Err(error) => self.window.identity_failed(error, now),
         }
     }
 

@@ -41,7 +41,7 @@ impl MiniBroker {
         let known = self.producers.entry(stamp.id).or_default();
         let same = known.iter().find(|(sequence, count, _)| (*sequence, *count) == (first, header.record_count));
         if let Some((.., offset)) = same {
-            return Ok(placed(*offset));
+            return Ok(ack_at(*offset));
         }
         if known.back().is_some_and(|(sequence, count, _)| sequence.wrapping_add(*count) != first) {
             return Err(refusal(ErrorCode::OutOfOrderSequence));
@@ -52,7 +52,7 @@ impl MiniBroker {
             known.pop_front();
         }
         self.log.extend(values(&batch, &header));
-        Ok(placed(offset))
+        Ok(ack_at(offset))
     }
 }
 
@@ -62,7 +62,7 @@ fn values(batch: &Batch, header: &BatchHeader) -> Vec<u32> {
     records.map(|record| u32::from_be_bytes(record.unwrap().value.unwrap()[..].try_into().unwrap())).collect()
 }
 
-fn placed(offset: u64) -> BatchAck {
+fn ack_at(offset: u64) -> BatchAck {
     BatchAck { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced }
 }
 
@@ -87,8 +87,8 @@ struct World {
     /// The earliest expiry of a batch. Later, expired batches may still be in flight.
     give_up: Instant,
     in_flight_seen: usize,
-    /// The time of the queue's next expiry check, from its last deadline.
-    alarm: Option<Instant>,
+    /// The time of the queue's next expiry check: its earliest deadline.
+    next_check: Option<Instant>,
     /// The broker refuses to allocate producer ids.
     no_identities: bool,
 }
@@ -135,7 +135,7 @@ impl World {
             sent: Vec::new(),
             give_up: now + DELIVERY_TIMEOUT,
             in_flight_seen: 0,
-            alarm: None,
+            next_check: None,
             no_identities: false,
         }
     }
@@ -143,8 +143,8 @@ impl World {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Push(count) => {
-                let is_news = (0..count).fold(false, |before, _| self.push() | before);
-                assert!(is_news || self.queue.next(self.now).is_none(), "the queue would miss a step");
+                let may_send = (0..count).fold(false, |before, _| self.push() | before);
+                assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
             }
             Event::Handle => {
                 if let Some(attempt) = self.wire.pop_front() {
@@ -175,8 +175,8 @@ impl World {
     /// Lets time pass. The queue is checked only at its own deadline, as with a real timer.
     fn wait(&mut self, time: Duration) {
         self.now += time;
-        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
-            self.alarm = None;
+        if self.next_check.is_some_and(|next_check| next_check <= self.now) {
+            self.next_check = None;
             settle(self.queue.expire(self.now));
             self.drain();
         }
@@ -185,9 +185,9 @@ impl World {
     fn push(&mut self) -> bool {
         let value = self.sent.len() as u32;
         let record = Record { value: Some(value.to_be_bytes().to_vec().into()), ..Record::default() };
-        let (delivery, is_news) = self.queue.push(&record, 1, || self.now);
+        let (delivery, may_send) = self.queue.push(&record, 1, || self.now);
         self.sent.push((value, delivery));
-        is_news
+        may_send
     }
 
     fn drain(&mut self) {
@@ -209,7 +209,7 @@ impl World {
                 }
             }
         }
-        self.alarm = self.alarm.into_iter().chain(self.queue.deadline()).min();
+        self.next_check = self.next_check.into_iter().chain(self.queue.deadline()).min();
         if self.now < self.give_up {
             self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
         }

@@ -1,6 +1,6 @@
 //! Answers to attempts: acknowledgements, and errors with the action that follows.
 
-use super::REMEMBERED;
+use super::PRODUCER_KNOWN_FOR;
 use super::SequenceWindow;
 use crate::error::{ProduceError, RequestError};
 use crate::producer::delivery::BatchAck;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 impl SequenceWindow {
     pub(super) fn acked(&mut self, at: usize, ack: BatchAck, now: Instant, effects: &mut AnswerEffects) {
-        self.remembered_until = Some(now + REMEMBERED);
+        self.known_until = Some(now + PRODUCER_KNOWN_FOR);
         self.failures = 0;
         self.not_before = None;
         let batch = &mut self.batches[at];
@@ -42,8 +42,8 @@ impl SequenceWindow {
                     self.back_off(now);
                 }
             }
-            RetryAction::Renumber => {
-                batch.state = BatchState::Refused;
+            RetryAction::HoldForNewProducerId => {
+                batch.state = BatchState::NeedsSequence;
                 let first_missing = batch.first;
                 self.pause_at(SequenceGap { first_missing, unusable: true });
                 self.back_off(now);
@@ -57,7 +57,7 @@ impl SequenceWindow {
                 let error = ProduceError::Failed { topic_partition, source: error, in_doubt };
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
-            RetryAction::Refused => batch.state = BatchState::Refused,
+            RetryAction::HoldForNewSequence => batch.state = BatchState::NeedsSequence,
         }
     }
 
@@ -67,7 +67,7 @@ impl SequenceWindow {
         let batch = &mut self.batches[at];
         if batch.topic_id != self.topic_id {
             batch.in_doubt = false; // The log of its topic is deleted.
-            return RetryAction::Renumber;
+            return RetryAction::HoldForNewProducerId;
         }
         batch.in_doubt |= error.outcome() == Outcome::Unknown;
         let case = retry::RetryContext {

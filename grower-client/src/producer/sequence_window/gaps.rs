@@ -13,7 +13,7 @@ impl SequenceWindow {
     /// Whether the window needs a new producer id to continue.
     pub(in crate::producer) fn wants_identity(&self) -> bool {
         self.gap.is_some_and(|gap| gap.unusable)
-            && !self.is_moving()
+            && !self.is_sending()
             && self.batches.iter().all(InFlightBatch::may_renumber)
     }
 
@@ -21,7 +21,7 @@ impl SequenceWindow {
     pub(in crate::producer) fn set_identity(&mut self, identity: ProducerIdentity) {
         if self.wants_identity() {
             self.identity = Some(identity);
-            self.remembered_until = None;
+            self.known_until = None;
             self.renumber_from(Sequence::ZERO, |_| true);
         }
     }
@@ -35,7 +35,7 @@ impl SequenceWindow {
         let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
         self.pause_at(SequenceGap { first_missing, unusable: true });
         for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {
-            batch.state = BatchState::Refused;
+            batch.state = BatchState::NeedsSequence;
             batch.in_doubt = false;
         }
     }
@@ -79,13 +79,13 @@ impl SequenceWindow {
             count: batch.count - count,
             bytes: tail.0,
             plain_bytes: tail.1,
-            state: BatchState::Refused,
+            state: BatchState::NeedsSequence,
             ..batch
         };
         self.next_id += 1;
         self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
         batch.count = count;
-        batch.state = BatchState::Refused;
+        batch.state = BatchState::NeedsSequence;
         self.batches.insert(at, tail);
         self.batches.insert(at, batch);
     }
@@ -93,7 +93,7 @@ impl SequenceWindow {
     /// Ends the pause at a usable gap once all batches behind it may get new sequences.
     pub(super) fn resume_after_gap(&mut self) {
         if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
-            && !self.is_moving()
+            && !self.is_sending()
             && self.batches.iter().all(|batch| !follows(batch.first, first_missing) || batch.may_renumber())
         {
             self.renumber_from(first_missing, |batch| follows(batch.first, first_missing));

@@ -1,18 +1,19 @@
-//! The batches of one partition that have a sequence: in flight, to send again, or refused.
+//! The batches of one partition that have a sequence: in flight, to send again, or held for a new sequence.
 //!
-//! A broker accepts a producer's batches only in the order of their sequences and recognises repeats of the last five. So
-//! the producer may send the same bytes until they are acknowledged, and no record is reordered or written twice. Three
-//! rules ensure that:
+//! A broker accepts a producer's batches only in the order of their sequences and recognises repeats of the last five.
+//! So the producer may send the same bytes until they are acknowledged, and no record is reordered or written twice.
+//! Three rules ensure that:
 //!
 //! 1. The window holds at most five batches, from the first unresolved one to the newest. No new batch is sent while
 //!    another waits to be sent again; that happens in order, once no older attempt is in flight.
-//! 2. An attempt without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and sequence until it is
-//!    settled: under others the broker could not recognise it. A broker that does not know the producer accepts any first
-//!    sequence: until it has acknowledged one batch, and again after a long idle time, one batch is in flight at a time.
-//! 3. A batch that is given up leaves a sequence gap, and the broker accepts nothing behind it. So the window *pauses*: no new batch is
-//!    numbered until all others are acknowledged, given up, or definitely refused. The refused ones get new sequences:
-//!    from the gap on, if neither the batch that was given up nor a later one can be in the log; otherwise under a new
-//!    producer id.
+//! 2. An attempt without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and sequence until
+//!    it is settled: under others the broker could not recognise it. A broker that does not know the producer accepts
+//!    any first sequence: until it has acknowledged one batch, and again after a long idle time, one batch is in flight
+//!    at a time.
+//! 3. A batch that is given up leaves a sequence gap, and the broker accepts nothing behind it. So the window *pauses*:
+//!    no new batch is numbered until all others are acknowledged, given up, or definitely refused. The refused ones get
+//!    new sequences: from the gap on, if neither the batch that was given up nor a later one can be in the log;
+//!    otherwise under a new producer id.
 
 mod answers;
 mod gaps;
@@ -44,15 +45,15 @@ pub(super) struct SequenceWindow {
     next_id: BatchId,
     batches: VecDeque<InFlightBatch>,
     gap: Option<SequenceGap>,
-    /// The time until which the broker certainly remembers the producer; `None` if it may not know it.
-    remembered_until: Option<Instant>,
+    /// The time until which the broker certainly knows the producer; `None` if it may not know it.
+    known_until: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<RequestError>,
 }
 
-/// The time after an ack for which the window trusts the broker to remember the producer: the broker promises a day.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+/// After an ack the broker knows the producer at least this long. It promises a day.
+const PRODUCER_KNOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// The settings of a window.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +79,7 @@ impl SequenceWindow {
             next_id: 0,
             batches: VecDeque::new(),
             gap: None,
-            remembered_until: None,
+            known_until: None,
             failures: 0,
             not_before: None,
             last_error: None,
@@ -94,8 +95,8 @@ impl SequenceWindow {
     pub(super) fn has_room(&self, now: Instant) -> bool {
         self.gap.is_none()
             && self.batches.len() < self.in_flight_max(now)
-            && !self.has(BatchState::Waiting)
-            && !self.has(BatchState::Refused)
+            && !self.has_batch(BatchState::Waiting)
+            && !self.has_batch(BatchState::NeedsSequence)
     }
 
     /// Gives a batch its sequence; [`SequenceWindow::built`] must follow.
@@ -136,17 +137,17 @@ impl SequenceWindow {
     /// Returns the attempts to send again now, in order.
     pub(super) fn resend(&mut self, now: Instant) -> Vec<SendAttempt> {
         self.resume_after_gap();
-        if self.is_moving() || !self.may_retry(now) {
+        if self.is_sending() || !self.may_retry(now) {
             return Vec::new();
         }
         let in_flight_max = self.in_flight_max(now);
-        let numbered = self.batches.iter_mut().filter(|batch| batch.state != BatchState::Refused);
+        let numbered = self.batches.iter_mut().filter(|batch| batch.state != BatchState::NeedsSequence);
         let first = numbered.take(in_flight_max);
         first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
     }
 
     /// Handles a failed request for a producer id.
-    pub(super) fn identity_refused(&mut self, error: RequestError, now: Instant) {
+    pub(super) fn identity_failed(&mut self, error: RequestError, now: Instant) {
         debug_assert!(self.identity.is_some(), "only an idempotent producer needs an id");
         self.last_error = Some(error);
         self.back_off(now);
@@ -232,7 +233,7 @@ impl SequenceWindow {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let unresolved = self.batches.iter().filter(|batch| batch.state != BatchState::Acked);
         let expiry = unresolved.map(|batch| batch.since + self.delivery_timeout).min();
-        let retry = self.not_before.filter(|_| self.has(BatchState::Waiting) && !self.is_moving());
+        let retry = self.not_before.filter(|_| self.has_batch(BatchState::Waiting) && !self.is_sending());
         expiry.into_iter().chain(retry).min()
     }
 
@@ -268,8 +269,8 @@ impl SequenceWindow {
         debug_assert!(self.gap.is_some() || self.is_dense(), "the sequences have an unknown gap: {self:?}");
     }
 
-    /// Whether each unacknowledged batch ends where the next batch begins. An acknowledged one may have its sequence from an
-    /// earlier producer id.
+    /// Whether each unacknowledged batch ends where the next batch begins. An acknowledged one may have its sequence
+    /// from an earlier producer id.
     fn is_dense(&self) -> bool {
         let unresolved = self.batches.iter().enumerate().filter(|(_, batch)| batch.state != BatchState::Acked);
         unresolved.map(|(at, batch)| (batch, self.batches.get(at + 1))).all(|(batch, next)| {
@@ -284,15 +285,15 @@ impl SequenceWindow {
     }
 
     fn in_flight_max(&self, now: Instant) -> usize {
-        let known = self.identity.is_none() || self.remembered_until.is_some_and(|until| now < until);
+        let known = self.identity.is_none() || self.known_until.is_some_and(|until| now < until);
         if known { self.in_flight_max } else { 1 }
     }
 
-    fn is_moving(&self) -> bool {
-        self.has(BatchState::InFlight) || self.has(BatchState::Building)
+    fn is_sending(&self) -> bool {
+        self.has_batch(BatchState::InFlight) || self.has_batch(BatchState::Building)
     }
 
-    fn has(&self, state: BatchState) -> bool {
+    fn has_batch(&self, state: BatchState) -> bool {
         self.batches.iter().any(|batch| batch.state == state)
     }
 }

@@ -19,7 +19,8 @@ impl PartitionFetchState {
             _ => None,
         };
         match before {
-            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Retention overtook the reader again.
+            // Retention overtook the reader again.
+            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start),
             None => self.hold_gap(self.fetched..log_start, log_start, None, GapCause::Retention),
         }
         self.continue_behind_gap(log_start, None);
@@ -39,7 +40,8 @@ impl PartitionFetchState {
     /// Handles a log that no longer has the records before `requested`: continues where the logs differ.
     pub(crate) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
         if requested != self.fetched {
-            return self.refetch_from(self.fetched, self.fetched_epoch); // Asks again once the unchecked bytes are checked.
+            // The next fetch asks again, once the unchecked bytes are checked.
+            return self.refetch_from(self.fetched, self.fetched_epoch);
         }
         if self.read_topic != self.topic {
             self.forget_buffer();

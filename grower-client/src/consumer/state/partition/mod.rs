@@ -305,7 +305,8 @@ impl PartitionFetchState {
             OnDamage::Skip => {
                 tracing::warn!(partition = %self.topic_partition, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
                 let is_behind = self.fetched < offsets.end;
-                let epoch = if is_behind { None } else { self.fetched_epoch }; // The epoch of a damaged record is unknown.
+                // The epoch of a damaged record is unknown.
+                let epoch = if is_behind { None } else { self.fetched_epoch };
                 self.refetch_from(self.fetched.max(offsets.end), epoch);
             }
         }

@@ -66,7 +66,7 @@ pub(crate) struct SubscriptionState {
     /// The last call freed memory, so more may be fetched.
     made_room: bool,
     reader: Option<Waker>,
-    /// A task waits for [`SharedSubscription::back`].
+    /// A task waits for a call of the reader.
     reader_is_awaited: bool,
 }
 
@@ -134,7 +134,8 @@ impl SubscriptionState {
             partition.committed = Some(offset);
         }
         if self.revoked_uncommitted.get(topic_partition).is_some_and(|lost| *lost <= offset) {
-            self.revoked_uncommitted.remove(topic_partition); // The partition came back and its records were read again.
+            // The partition came back and its records were read again.
+            self.revoked_uncommitted.remove(topic_partition);
         }
     }
 
@@ -248,7 +249,7 @@ impl SubscriptionState {
     }
 
     /// Takes the waiting reader's waker. From now on the reader is expected to poll.
-    fn call_reader(&mut self, now: Instant) -> Option<Waker> {
+    fn take_waiting_reader(&mut self, now: Instant) -> Option<Waker> {
         let reader = self.reader.take()?;
         self.idle_since = Some(now);
         Some(reader)

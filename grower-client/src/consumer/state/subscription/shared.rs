@@ -17,15 +17,15 @@ pub(crate) struct SharedSubscription {
     subscription: Mutex<SubscriptionState>,
     /// Notified when there may be something to fetch.
     pub(crate) fetchable: Notify,
-    /// Notified when the reader waits for records or has consumed the last ones.
-    back: Notify,
+    /// Notified when the reader polls, if a task waits for that.
+    reader_called: Notify,
     on_gap: GapRule,
 }
 
 impl SharedSubscription {
     pub(crate) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize, now: Instant) -> Self {
         let subscription = SubscriptionState::new(on_damage, open_bytes_max, now);
-        Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), back: Notify::new(), on_gap }
+        Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), reader_called: Notify::new(), on_gap }
     }
 
     /// Locks the state. Holders keep the lock briefly, and never during I/O.
@@ -69,7 +69,7 @@ impl SharedSubscription {
         let is_awaited = std::mem::take(&mut subscription.reader_is_awaited);
         drop(subscription);
         if is_awaited {
-            self.back.notify_waiters();
+            self.reader_called.notify_waiters();
         }
         if made_room {
             self.fetchable.notify_one();
@@ -78,7 +78,7 @@ impl SharedSubscription {
     }
 
     /// Changes a partition if it still has this version, and wakes the reader if the partition has something for it.
-    pub(crate) fn with<T>(
+    pub(crate) fn change_partition<T>(
         &self,
         topic_partition: &TopicPartition,
         version: FetchVersion,
@@ -93,7 +93,7 @@ impl SharedSubscription {
         let (open, has_something) = (partition.open_bytes(), partition.has_something());
         subscription.open_bytes = subscription.open_bytes + open - open_before;
         subscription.check_memory();
-        let reader = if has_something { subscription.call_reader(now) } else { None };
+        let reader = if has_something { subscription.take_waiting_reader(now) } else { None };
         drop(subscription);
         reader.into_iter().for_each(Waker::wake);
         self.fetchable.notify_one();
@@ -102,24 +102,24 @@ impl SharedSubscription {
 
     /// Reports an error of the whole consumer once.
     pub(crate) fn set_error(&self, error: ConsumeError, now: Instant) {
-        self.change(now, |subscription| subscription.error = Some(error));
+        self.change_state(now, |subscription| subscription.error = Some(error));
     }
 
     /// Reports an error at every call from now on: the consumer reads no more.
     pub(crate) fn set_fatal_error(&self, error: ConsumeError, now: Instant) {
-        self.change(now, |subscription| subscription.fatal_error = Some(error));
+        self.change_state(now, |subscription| subscription.fatal_error = Some(error));
     }
 
     /// Allows records to be handed out until `end`.
     pub(crate) fn extend_lease(&self, end: Instant, now: Instant) {
-        self.change(now, |subscription| subscription.lease_end = Some(end));
+        self.change_state(now, |subscription| subscription.lease_end = Some(end));
     }
 
     /// Changes the state and wakes the reader.
-    fn change(&self, now: Instant, change: impl FnOnce(&mut SubscriptionState)) {
+    fn change_state(&self, now: Instant, change: impl FnOnce(&mut SubscriptionState)) {
         let mut subscription = self.lock();
         change(&mut subscription);
-        let reader = subscription.call_reader(now);
+        let reader = subscription.take_waiting_reader(now);
         drop(subscription);
         reader.into_iter().for_each(Waker::wake);
     }
@@ -130,30 +130,30 @@ impl SharedSubscription {
     }
 
     /// Waits until the reader waits for records.
-    pub(crate) async fn reader_is_back(&self) {
-        self.reader_brings(|subscription| subscription.idle_since.is_none()).await;
+    pub(crate) async fn until_reader_waits(&self) {
+        self.wait_for_reader(|subscription| subscription.idle_since.is_none()).await;
     }
 
     /// Waits until the reader has consumed its records of partitions that are being revoked.
-    pub(crate) async fn reader_is_done(&self) {
-        self.reader_brings(|subscription| {
+    pub(crate) async fn until_revoked_are_consumed(&self) {
+        self.wait_for_reader(|subscription| {
             subscription.partitions.values().all(|partition| !partition.is_revoking || !partition.has_unconsumed())
         })
         .await;
     }
 
     /// Waits for a condition that only the reader's calls can fulfil.
-    async fn reader_brings(&self, is_so: impl Fn(&SubscriptionState) -> bool) {
+    async fn wait_for_reader(&self, condition: impl Fn(&SubscriptionState) -> bool) {
         loop {
-            let back = self.back.notified();
+            let called = self.reader_called.notified();
             {
                 let mut subscription = self.lock();
-                if is_so(&subscription) {
+                if condition(&subscription) {
                     return;
                 }
                 subscription.reader_is_awaited = true;
             }
-            back.await;
+            called.await;
         }
     }
 }

@@ -46,7 +46,7 @@ fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>)
 /// Changes partition 0 as the tasks do.
 fn change(shared: &SharedSubscription, change: impl FnOnce(&mut PartitionFetchState)) {
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
-    shared.with(&topic_partition(0), version, Instant::now(), |partition, _| change(partition)).unwrap();
+    shared.change_partition(&topic_partition(0), version, Instant::now(), |partition, _| change(partition)).unwrap();
 }
 
 fn limits(records: usize) -> TakeLimits {
@@ -151,7 +151,7 @@ fn a_fetch_from_before_a_seek_is_discarded() {
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
     shared.lock().seek(&topic_partition(0), Offset::new(30)).unwrap();
     assert_eq!(take(&shared, 9), []);
-    assert!(shared.with(&topic_partition(0), version, Instant::now(), |_, _| ()).is_none());
+    assert!(shared.change_partition(&topic_partition(0), version, Instant::now(), |_, _| ()).is_none());
     deliver(&mut shared.lock(), 0, batches(30, 3));
     assert_eq!(take(&shared, 1), [(0, 30)]);
 }
@@ -327,13 +327,13 @@ fn a_partition_reported_offline_before_its_start_can_still_start() {
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionOffline, "its files are gone");
     shared
-        .with(&topic_partition(0), version, Instant::now(), |partition, _| {
+        .change_partition(&topic_partition(0), version, Instant::now(), |partition, _| {
             partition.fail(failure.into(), Instant::now())
         })
         .unwrap();
     assert!(shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).is_err());
     shared
-        .with(&topic_partition(0), version, Instant::now(), |partition, _| {
+        .change_partition(&topic_partition(0), version, Instant::now(), |partition, _| {
             partition.move_to(Offset::ZERO, None, version)
         })
         .expect("it is the same still");

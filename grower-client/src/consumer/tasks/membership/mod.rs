@@ -5,7 +5,7 @@
 //! once, releases them. A member that is fenced, or had no answer for a session timeout, drops all partitions: another
 //! member may be reading them. A member with a stuck reader leaves the group until the reader polls again.
 
-mod handover;
+mod assignment;
 mod member;
 
 pub(crate) use member::MemberIdentity;
@@ -82,7 +82,7 @@ pub(crate) async fn join(
     let give_up = Instant::now() + cluster.request_timeout();
     let mut has_warned = false;
     for failures in 1.. {
-        match membership.beat().await {
+        match membership.send_heartbeat().await {
             Err(error) if error.is_retriable() && Instant::now() < give_up => {
                 if error.code() == Some(ErrorCode::MemoryFull) && !std::mem::replace(&mut has_warned, true) {
                     tracing::warn!(group = %membership.member.group, %error, "cannot join the group yet; trying again");
@@ -108,24 +108,26 @@ impl MembershipTask {
                 _ => sleep(backoff::jittered(failures)).await,
             }
             if self.shared.idle_for(Instant::now()) >= self.max_poll_interval {
-                self.leave_until_reader_returns().await;
+                self.leave_until_reader_polls().await;
             }
-            match self.beat().await {
+            match self.send_heartbeat().await {
                 Ok(()) => failures = 0,
-                Err(error) if error.code() == Some(ErrorCode::FencedInstance) => return self.end(error).await,
+                Err(error) if error.code() == Some(ErrorCode::FencedInstance) => {
+                    return self.end_membership(error).await;
+                }
                 Err(error) => {
                     failures += 1;
-                    self.failed(error);
+                    self.heartbeat_failed(error);
                 }
             }
         }
     }
 
     /// Sends a heartbeat, and a second one at once if the first finds the member fenced.
-    async fn beat(&mut self) -> Result<(), RequestError> {
+    async fn send_heartbeat(&mut self) -> Result<(), RequestError> {
         loop {
             let (sent, said) = (Instant::now(), *self.member.epoch.lock());
-            let answer = match self.ask().await {
+            let answer = match self.request_heartbeat().await {
                 Err(error) if is_fenced(&error) && self.has_joined() => {
                     self.lose_partitions(&error);
                     continue; // The next heartbeat has epoch 0.
@@ -140,11 +142,11 @@ impl MembershipTask {
             let interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
             // A change is confirmed at once; the next heartbeat waits for the next change.
             self.next = if answer.epoch == said { sent + interval } else { sent };
-            return self.follow(&answer).await;
+            return self.apply_assignment(&answer).await;
         }
     }
 
-    async fn ask(&self) -> Result<HeartbeatAnswer, RequestError> {
+    async fn request_heartbeat(&self) -> Result<HeartbeatAnswer, RequestError> {
         let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let beat = Heartbeat {
             group: self.member.group.clone(),
@@ -176,7 +178,7 @@ impl MembershipTask {
         owned.into_values().collect()
     }
 
-    fn failed(&mut self, error: RequestError) {
+    fn heartbeat_failed(&mut self, error: RequestError) {
         tracing::debug!(group = %self.member.group, %error, "a heartbeat failed");
         let silent = self.session_timeout <= self.heard.elapsed();
         if silent && self.has_joined() {
@@ -191,27 +193,27 @@ impl MembershipTask {
     /// Drops all partitions and restarts with epoch 0. Their offsets cannot be committed any more.
     fn lose_partitions(&mut self, error: &RequestError) {
         tracing::warn!(group = %self.member.group, %error, "lost all partitions; rejoining the group");
-        let (revoked, _) = self.give_up(&BTreeMap::new());
+        let (revoked, _) = self.remove_all_but(&BTreeMap::new());
         *self.member.epoch.lock() = MemberEpoch::default();
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
     }
 
     /// Leaves the group while the reader is stuck, so that others read its partitions.
-    async fn leave_until_reader_returns(&mut self) {
+    async fn leave_until_reader_polls(&mut self) {
         let (group, limit) = (&self.member.group, self.max_poll_interval);
         tracing::warn!(%group, ?limit, "the reader has not polled within max_poll_interval; leaving the group");
-        let revoked = self.hand_over_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
+        let revoked = self.revoke_all_but_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "cannot leave the group; its session will expire");
         }
         *self.member.epoch.lock() = MemberEpoch::default();
-        self.shared.reader_is_back().await;
+        self.shared.until_reader_waits().await;
     }
 
     /// Ends the membership: another process has the instance name and waits until this one has stopped.
-    async fn end(self, error: RequestError) {
-        let (revoked, _) = self.give_up(&BTreeMap::new());
+    async fn end_membership(self, error: RequestError) {
+        let (revoked, _) = self.remove_all_but(&BTreeMap::new());
         let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
         self.shared.set_fatal_error(error, Instant::now());
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });

@@ -51,12 +51,13 @@ impl StartLookup {
         for (((topic_partition, topic), version), start) in topic_partitions.zip(starts) {
             match start {
                 Ok(start) => {
-                    super::begin(&self.shared, &start, version);
+                    super::start_partition(&self.shared, &start, version);
                     continue;
                 }
                 Err(error) if super::is_offline(&error) => {
                     let now = Instant::now();
-                    self.shared.with(&topic_partition, version, now, |partition, _| partition.fail(error, now));
+                    self.shared
+                        .change_partition(&topic_partition, version, now, |partition, _| partition.fail(error, now));
                 }
                 Err(error) => last_error = Some(error),
             }
@@ -70,8 +71,8 @@ impl StartLookup {
         self.topic_partitions.is_empty()
     }
 
-    /// Retries until all partitions have started or left this consumer: a group without answers for a session revokes
-    /// them.
+    /// Retries until all partitions have started or were revoked. A group that answers nothing for a session timeout
+    /// revokes them too.
     pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {

@@ -84,8 +84,8 @@ pub(crate) async fn assign(
 }
 
 /// Starts a partition, unless its position was set or it was revoked meanwhile.
-pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
-    shared.with(&start.topic_partition, version, Instant::now(), |partition, _| {
+pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
+    shared.change_partition(&start.topic_partition, version, Instant::now(), |partition, _| {
         partition.move_to(start.offset, start.leader_epoch, version);
         partition.committed = start.is_committed.then_some(start.offset);
         // With an epoch, the first fetch finds the exact loss.
@@ -108,7 +108,7 @@ pub(crate) async fn resolve(
     policy: &StartPolicy,
 ) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
     let committed = match &policy.committer {
-        Some(committer) => committed(cluster, shared, committer, topic_partitions, policy.from).await?,
+        Some(committer) => committed_or_decided(cluster, shared, committer, topic_partitions, policy.from).await?,
         None => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
@@ -118,7 +118,7 @@ pub(crate) async fn resolve(
             starts.insert(at, Ok(PartitionStart::committed(topic_partition, position)));
             continue;
         }
-        match spec(shared, topic_partition, *topic, policy.from) {
+        match start_spec(shared, topic_partition, *topic, policy.from) {
             StartSpec::Known(offset) => {
                 drop(starts.insert(at, Ok(PartitionStart::at(topic_partition.clone(), offset))))
             }
@@ -156,7 +156,7 @@ enum StartSpec {
     LookUp(OffsetSpec),
 }
 
-fn spec(
+fn start_spec(
     shared: &SharedSubscription,
     topic_partition: &TopicPartition,
     topic: TopicId,
@@ -197,7 +197,7 @@ fn is_unmatched(answer: &Result<ListedOffset, RequestError>) -> bool {
 }
 
 /// Returns the committed positions of the group, and decides the start of topics without any.
-async fn committed(
+async fn committed_or_decided(
     cluster: &Cluster,
     shared: &SharedSubscription,
     committer: &Committer,
@@ -215,7 +215,7 @@ async fn committed(
     if open.is_empty() {
         return Ok(known);
     }
-    let starts = proposed(cluster, shared, &open, from).await?;
+    let starts = propose_starts(cluster, shared, &open, from).await?;
     if starts.is_empty() {
         return Ok(known);
     }
@@ -224,7 +224,7 @@ async fn committed(
     match cluster.ask_retrying(&request).await {
         Ok((_, Response::FetchPositions(positions))) => known.extend(by_partition(positions)),
         Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
-        Err(error) if decides_alone(&error) => {}
+        Err(error) if is_left_to_consumer(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(known)
@@ -236,14 +236,14 @@ fn by_partition(positions: Vec<CommittedPosition>) -> CommittedPositions {
 
 /// Whether the group leaves the decision to this consumer: the broker is older, or the group has members and this
 /// consumer is not one of them.
-fn decides_alone(error: &RequestError) -> bool {
+fn is_left_to_consumer(error: &RequestError) -> bool {
     matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
         || error.code() == Some(ErrorCode::GroupNotEmpty)
 }
 
 /// Proposes the group's start in all partitions of these topics that are not offline. Proposes none if the start is
 /// beyond the end of a partition to read: the reader then gets that error.
-async fn proposed(
+async fn propose_starts(
     cluster: &Cluster,
     shared: &SharedSubscription,
     open: &[&(TopicPartition, TopicId)],
@@ -260,7 +260,7 @@ async fn proposed(
         }
     }
     let specs: Vec<StartSpec> =
-        all.iter().map(|(topic_partition, topic)| spec(shared, topic_partition, *topic, from)).collect();
+        all.iter().map(|(topic_partition, topic)| start_spec(shared, topic_partition, *topic, from)).collect();
     let lookup = |spec: &StartSpec| match spec {
         StartSpec::Known(_) => OffsetSpec::End,
         StartSpec::LookUp(spec) => *spec,

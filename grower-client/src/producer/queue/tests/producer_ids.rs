@@ -46,7 +46,11 @@ fn a_refused_producer_id_is_requested_again_after_a_backoff() {
     world.apply(Event::Answer(0));
     world.wait(PAUSE);
     assert!(world.wire.is_empty());
-    assert!(world.alarm.is_some_and(|alarm| alarm <= world.now + PAUSE), "it would wait until {:?}", world.alarm);
+    assert!(
+        world.next_check.is_some_and(|next_check| next_check <= world.now + PAUSE),
+        "it would wait until {:?}",
+        world.next_check
+    );
     world.heal();
     assert!(offsets(&mut world).iter().all(Option::is_some));
 }

@@ -14,41 +14,41 @@ use tokio::time::{Instant, timeout_at};
 
 impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
-    pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
+    pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not be late.
         let target = in_time(soon, self.topic_partitions(&answer.assignment)).await?;
-        let revoked = self.hand_over(&target, soon).await;
-        let added = self.add(target);
+        let revoked = self.revoke_all_but(&target, soon).await;
+        let added = self.add_new(target);
         let assigned = added.iter().map(|(topic_partition, ..)| topic_partition.clone()).collect();
         self.notify_rebalance(RebalanceEvent { assigned, revoked });
-        self.begin(added);
+        self.look_up_starts(added);
         Ok(())
     }
 
     /// Revokes all partitions except `target`. With automatic commits, the reader first gets time to consume its
     /// records, and the consumed offsets are committed before the next heartbeat or the leave request releases the
     /// partitions.
-    pub(super) async fn hand_over(
+    pub(super) async fn revoke_all_but(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
         until: Instant,
     ) -> Vec<TopicPartition> {
         if self.auto_commit && self.stop_all_but(target) {
-            let patience = Instant::now() + self.session_timeout / 3;
-            if timeout_at(patience.min(until), self.shared.reader_is_done()).await.is_err() {
+            let reader_deadline = Instant::now() + self.session_timeout / 3;
+            if timeout_at(reader_deadline.min(until), self.shared.until_revoked_are_consumed()).await.is_err() {
                 tracing::warn!(group = %self.member.group, "the reader has not polled again: the next member reads its unconsumed records too");
             }
         }
-        self.hand_over_at_once(target, until).await
+        self.revoke_all_but_at_once(target, until).await
     }
 
     /// Revokes all partitions except `target` without waiting for the reader.
-    pub(super) async fn hand_over_at_once(
+    pub(super) async fn revoke_all_but_at_once(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
         until: Instant,
     ) -> Vec<TopicPartition> {
-        let (revoked, progress) = self.give_up(target);
+        let (revoked, progress) = self.remove_all_but(target);
         if self.auto_commit {
             self.commit_revoked(progress, until).await;
         }
@@ -97,7 +97,7 @@ impl MembershipTask {
     }
 
     /// Removes the partitions that are not in `target`; returns them and the consumed offsets to commit.
-    pub(super) fn give_up(
+    pub(super) fn remove_all_but(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
     ) -> (Vec<TopicPartition>, Vec<UncommittedOffset>) {
@@ -123,7 +123,7 @@ impl MembershipTask {
         (revoked, progress)
     }
 
-    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, FetchVersion)> {
+    fn add_new(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, FetchVersion)> {
         let mut subscription = self.shared.lock();
         let new: Vec<_> = target
             .into_iter()
@@ -138,7 +138,7 @@ impl MembershipTask {
     }
 
     /// Looks up the starts of new partitions in the background, until the membership ends.
-    fn begin(&mut self, added: Vec<(TopicPartition, TopicId, FetchVersion)>) {
+    fn look_up_starts(&mut self, added: Vec<(TopicPartition, TopicId, FetchVersion)>) {
         while self.start_lookups.try_join_next().is_some() {}
         if added.is_empty() {
             return;
