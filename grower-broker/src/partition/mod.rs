@@ -43,7 +43,7 @@ use crate::critical::{CriticalSection, StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
-use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks, durability};
+use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks};
 use crate::reserve_file::KeepReserve;
 use arc_swap::ArcSwap;
 use fetches::WaitingFetches;
@@ -89,8 +89,8 @@ pub(crate) struct Span {
 }
 
 impl Partition {
-    /// Leads a log that was just recovered: all of it is durable, so all of it is committed. The log makes the epoch
-    /// durable with the first append under it, not earlier: an empty partition has no files.
+    /// Leads a log that was just recovered: all of it is durable. The log makes the epoch durable with the first append
+    /// under it, not earlier: an empty partition has no files.
     pub(crate) fn lead(
         (topic, topic_name, partition): (TopicId, TopicName, PartitionId),
         health: &Health,
@@ -224,7 +224,7 @@ impl Partition {
 
     /// The durability that an ack of written records before `end` claims.
     pub(crate) fn durability(&self, end: Offset) -> Durability {
-        durability(end, self.published.durable())
+        self.reached().durability(end)
     }
 
     /// Whether the flush timer has it.
@@ -350,15 +350,18 @@ impl Partition {
 
     /// Ends the partition: from now on it answers as if it never existed. Its files may be moved away.
     pub(crate) fn delete(&self) {
-        let _dropping = self.dropping.lock();
+        let dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
         tail.deleted = true;
         if let Some(files) = tail.log.files() {
             files.detach();
         }
         tail.producers.set(0);
-        drop(tail);
+        drop((tail, dropping));
         self.fetches.wake_all();
+        let _whole = CriticalSection::enter(&self.health, "ending the waiters of a deleted partition");
+        let waiters = self.commit.lock().take_all(); // No mark moves any more.
+        waiter::refuse(waiters, &writer::deleted());
     }
 
     fn refusal(&self, error: &AppendError) -> Failure {

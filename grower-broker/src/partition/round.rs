@@ -36,30 +36,32 @@ impl Drop for RoundGuard<'_> {
 }
 
 impl SyncPool {
-    /// Runs the queued round of a partition. True if waiters are left: the next round is queued, and the caller runs
-    /// it.
+    /// Runs the queued round of a partition. True if waiters need another sync: the next round is queued, and
+    /// the caller runs it.
     pub(super) fn round(&self, partition: &Arc<Partition>) -> bool {
         let _whole = RoundGuard::of(partition, &self.health);
-        let begun = partition.commit.lock().begin();
+        let begun = partition.commit.lock().begin(partition.published.durable());
         self.load.round_began(begun);
         let synced = self.sync_written(partition, 0 < begun.waiters).map_err(|failure| self.health.explain(failure));
         match synced {
             Ok(effects) => {
                 partition.wake_fetches(effects);
-                let (reached, now) = (partition.reached(), self.clock.monotonic());
-                let (answered, ended) = partition.commit.lock().end(reached, now);
+                let now = self.clock.monotonic();
+                let mut commit = partition.commit.lock();
+                let (answered, ended) = commit.end(partition.reached(), now); // Under the lock: it misses no mark.
+                drop(commit);
                 if ended.watch {
                     self.idle.watch(partition);
                 }
                 self.load.round_ended(ended);
                 waiter::acknowledge(answered);
-                0 < ended.left
+                0 < ended.unsynced
             }
             Err(failure) => {
                 let (waiters, ended) = partition.commit.lock().fail();
                 self.load.round_ended(ended);
                 waiter::refuse(waiters, &failure);
-                0 < ended.left
+                0 < ended.unsynced
             }
         }
     }

@@ -19,16 +19,16 @@ impl SyncLoad {
     }
 
     pub(super) fn round_began(&self, begun: BegunRound) {
-        self.subtract(begun.counted);
+        self.subtract(begun.waiting_before);
         if 0 < begun.waiters {
             self.last_round.store(begun.waiters, Ordering::Relaxed);
         }
     }
 
     pub(super) fn round_ended(&self, ended: EndedRound) {
-        match ended.counted.checked_sub(ended.left) {
+        match ended.waiting_before.checked_sub(ended.unsynced) {
             Some(fewer) => self.subtract(fewer),
-            None => drop(self.waiting.fetch_add(ended.left - ended.counted, Ordering::Relaxed)),
+            None => drop(self.waiting.fetch_add(ended.unsynced - ended.waiting_before, Ordering::Relaxed)),
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) struct PartitionTail {
 impl PartitionTail {
     pub(super) fn check_open(&self) -> Result<(), Failure> {
         if self.deleted {
-            return Err(Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted"));
+            return Err(deleted());
         }
         Ok(())
     }
@@ -62,6 +62,11 @@ impl PartitionTail {
         let not_leader = || Failure::new(ErrorCode::NotLeader, "this broker does not lead the partition");
         self.replica.epoch().ok_or_else(not_leader)
     }
+}
+
+/// The answer of a deleted partition.
+pub(super) fn deleted() -> Failure {
+    Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted")
 }
 
 /// A batch in the append queue.

@@ -12,16 +12,20 @@
 //! log_start <= durable <= log_end        log_start <= high_watermark <= the mark that the policy commits by
 //! ```
 //!
-//! The high watermark, the durable mark and the epoch never fall. So a change of the policy:
+//! The high watermark, the durable mark and the epoch never fall. So an in-sync replica that lags when it joins leaves the
+//! high watermark where it is, and a change of the policy:
 //!
 //! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The
 //!   effect is to sync first; until then the old policy holds.
 //! - `fsync` to `os`: the high watermark moves up to the log end at once.
 //!
-//! Replication extends [`Replica::committed_end`]: the minimum over the in-sync replicas takes the place of this
-//! replica's own end.
+//! Only [`Replica::committed_end`] knows how far other in-sync replicas are: replication makes it the minimum over all of
+//! them. The rest of this module, and all of [`partition`](crate::partition), takes a high watermark that lags behind the
+//! durable mark: a waiter whose records are durable waits on without a sync, and no ack claims more than both marks cover.
 
 mod commit_queue;
+mod quiet_watch;
+mod round_claims;
 mod waiters;
 
 pub(crate) use commit_queue::{BegunRound, CommitQueue, EndedRound};
@@ -33,7 +37,7 @@ use grower_protocol::message::Durability;
 use std::ops::Range;
 
 /// The state of one replica. [`Replica::apply`] is the only way it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Replica {
     /// The leadership's number; none before the first begins, and then nothing is committed.
     epoch: Option<LeaderEpoch>,
@@ -57,7 +61,7 @@ pub(crate) struct ReplicaMarks {
 /// Something that happened to the log or to the replica's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The replica leads from now on, under this epoch.
+    /// The replica leads from now on, under this epoch. What all in-sync replicas have is committed.
     EpochBegun(LeaderEpoch),
     /// A batch was written.
     Appended {
@@ -109,7 +113,7 @@ impl Replica {
 
     /// Takes in an event. The same events in the same order give the same effects.
     pub(crate) fn apply(&mut self, event: Event) -> Effects {
-        let Self { marks: before, epoch, .. } = *self;
+        let (before, epoch) = (self.marks, self.epoch);
         match event {
             Event::EpochBegun(begun) => {
                 assert!(epoch.is_none_or(|epoch| epoch < begun), "epoch {begun} begins after {self:?}");
@@ -142,18 +146,21 @@ impl Replica {
         self.epoch
     }
 
-    /// Moves the high watermark: the only place where it moves.
+    /// Moves the high watermark: the only place where it moves. It never falls.
     fn advance(&mut self) {
         if self.epoch.is_some() {
-            let committed = self.committed_end();
-            assert!(self.marks.high_watermark <= committed, "the high watermark falls to {committed}: {self:?}");
-            self.marks.high_watermark = committed;
+            self.marks.high_watermark = self.marks.high_watermark.max(self.committed_end());
         }
         self.check();
     }
 
-    /// The mark that the policy commits by.
+    /// The end of what every in-sync replica holds as safely as the policy asks. This replica is the only one.
     fn committed_end(&self) -> Offset {
+        self.own_end()
+    }
+
+    /// The mark of this replica that the policy commits by.
+    fn own_end(&self) -> Offset {
         match self.policy {
             FlushPolicy::Fsync => self.marks.durable,
             FlushPolicy::Os => self.marks.log_end,
@@ -164,16 +171,16 @@ impl Replica {
     fn check(&self) {
         let ReplicaMarks { log_start, durable, log_end, high_watermark } = self.marks;
         assert!(log_start <= durable && durable <= log_end, "{self:?}");
-        assert!(log_start <= high_watermark && high_watermark <= self.committed_end(), "{self:?}");
+        assert!(log_start <= high_watermark && high_watermark <= self.own_end(), "{self:?}");
     }
 
     fn effects_since(&self, before: ReplicaMarks) -> Effects {
-        let ReplicaMarks { durable, high_watermark, .. } = self.marks;
+        let reached @ Reached { high_watermark, durable } = self.marks.reached();
         // Nothing waits yet for what this very event wrote.
-        let reached = |from: Offset, to: Offset| from < to.min(before.log_end);
-        let answer = reached(before.high_watermark, high_watermark) || reached(before.durable, durable);
+        let moved = |from: Offset, to: Offset| from < to.min(before.log_end);
+        let answer = moved(before.high_watermark, high_watermark) || moved(before.durable, durable);
         Effects {
-            answer: answer.then_some(Reached { high_watermark, durable }),
+            answer: answer.then_some(reached),
             wake_fetches: (before.high_watermark < high_watermark).then_some(high_watermark),
             sync_first: false,
         }
@@ -191,10 +198,20 @@ impl Effects {
     }
 }
 
-/// The durability that an ack of written records before `end` claims, where everything before `durable` is durable.
-/// The policy does not matter: an ack is judged against the mark that it names.
-pub(crate) fn durability(end: Offset, durable: Offset) -> Durability {
-    if end <= durable { Durability::Fsynced } else { Durability::Written }
+impl ReplicaMarks {
+    /// The marks that waiters wait for.
+    pub(crate) fn reached(self) -> Reached {
+        Reached { high_watermark: self.high_watermark, durable: self.durable }
+    }
+}
+
+impl Reached {
+    /// The durability that an ack of written records before `end` claims. `Fsynced` speaks for every in-sync replica, so
+    /// both marks must cover the records: with `flush=os` the high watermark is ahead of what is durable, and another
+    /// replica that lags holds it back.
+    pub(crate) fn durability(self, end: Offset) -> Durability {
+        if end <= self.durable.min(self.high_watermark) { Durability::Fsynced } else { Durability::Written }
+    }
 }
 
 #[cfg(test)]

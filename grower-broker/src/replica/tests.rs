@@ -94,8 +94,7 @@ impl Run {
     }
 
     fn reached(&self) -> Reached {
-        let ReplicaMarks { high_watermark, durable, .. } = self.replica.marks();
-        Reached { high_watermark, durable }
+        self.replica.marks().reached()
     }
 }
 
@@ -115,10 +114,10 @@ fn step(run: &mut Run, model: &mut Model, op: Op) -> Result<(), TestCaseError> {
         Op::Alter(policy) => {
             let lags = model.durable() < model.written();
             let refused = lags && policy == FlushPolicy::Fsync && model.policy == FlushPolicy::Os;
-            let before = run.replica;
+            let before = run.replica.clone();
             prop_assert_eq!(run.apply(Event::FlushPolicyChanged(policy)), refused);
             if refused {
-                prop_assert_eq!(run.replica, before, "a refused event changes nothing");
+                prop_assert_eq!(&run.replica, &before, "a refused event changes nothing");
                 model.sync(model.written());
                 run.apply(Event::Synced { durable: Offset::new(model.written()) });
                 prop_assert!(!run.apply(Event::FlushPolicyChanged(policy)));
@@ -132,7 +131,7 @@ fn step(run: &mut Run, model: &mut Model, op: Op) -> Result<(), TestCaseError> {
         }
         Op::Ack(end) => {
             let end = end.min(model.written());
-            if durability(Offset::new(end), run.replica.marks().durable) == Durability::Fsynced {
+            if run.reached().durability(Offset::new(end)) == Durability::Fsynced {
                 model.records.iter_mut().take(end as usize).for_each(|record| record.vouched_for = true);
             }
         }
@@ -212,7 +211,7 @@ fn an_append_under_flush_os_wakes_fetches_and_answers_no_waiters() {
 fn an_ack_says_fsynced_only_for_what_is_durable() {
     let mut replica = leader(FlushPolicy::Os);
     let _ = replica.apply(Event::Appended { log_end: Offset::new(2) });
-    let told = |replica: &Replica, end| durability(Offset::new(end), replica.marks().durable);
+    let told = |replica: &Replica, end| replica.marks().reached().durability(Offset::new(end));
     assert_eq!(told(&replica, 2), Durability::Written);
     let _ = replica.apply(Event::Synced { durable: Offset::new(2) });
     assert_eq!(told(&replica, 2), Durability::Fsynced);

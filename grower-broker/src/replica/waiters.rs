@@ -41,8 +41,10 @@ impl<T> OrderedWaiters<T> {
         debug_assert!(queue.iter().is_sorted_by_key(|(end, _)| *end));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.committed.len() + self.durable.len()
+    /// The number of waiters whose offset is beyond `end`.
+    pub(super) fn beyond(&self, end: Offset) -> usize {
+        let beyond = |queue: &VecDeque<(Offset, T)>| queue.len() - covered(queue, end);
+        beyond(&self.committed) + beyond(&self.durable)
     }
 
     /// Takes the waiters whose offset is reached.
@@ -51,11 +53,14 @@ impl<T> OrderedWaiters<T> {
         high_watermark: Offset,
         durable: Offset,
     ) -> impl Iterator<Item = (Offset, T)> {
-        let covered = |queue: &VecDeque<(Offset, T)>, mark| queue.partition_point(|(end, _)| *end <= mark);
         let committed = covered(&self.committed, high_watermark);
         let synced = covered(&self.durable, durable);
         self.committed.drain(..committed).chain(self.durable.drain(..synced))
     }
+}
+
+fn covered<T>(queue: &VecDeque<(Offset, T)>, mark: Offset) -> usize {
+    queue.partition_point(|(end, _)| *end <= mark)
 }
 
 #[cfg(test)]
@@ -85,7 +90,10 @@ mod tests {
                 };
                 let expected: Vec<_> = list.extract_if(.., |waiter| covered(waiter)).map(|(id, ..)| id).collect();
                 prop_assert_eq!(taken, expected);
-                prop_assert_eq!(waiters.len(), list.len());
+                for end in [0, high_watermark, durable] {
+                    let beyond = list.iter().filter(|(.., other)| end < *other).count();
+                    prop_assert_eq!(waiters.beyond(Offset::new(end)), beyond);
+                }
             }
         }
     }

@@ -184,7 +184,7 @@ impl Groups {
 
     /// Syncs the log soon if it has new records. Most calls find none.
     fn sync_changes(&self, log: &Arc<Partition>) {
-        if !log.is_committed(log.reader().span().end) {
+        if !log.is_durable(log.reader().span().end) {
             self.flushers.sync_later(log);
         }
     }
