@@ -8,7 +8,7 @@ use crate::disk_reserve::DiskReserve;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::memory::Memory;
-use crate::partition::{Flushers, TrafficTotals};
+use crate::partition::{SyncPoolOwner, TrafficTotals};
 use crate::rates::{Rates, TopicCounters};
 use crate::stall_watchdog::StallWatchdog;
 use crate::topic::Topics;
@@ -24,7 +24,7 @@ pub(crate) struct BrokerState {
     pub(crate) node: Node,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Groups>,
-    pub(crate) flushers: Arc<Flushers>,
+    pub(crate) sync_pool: Arc<SyncPoolOwner>,
     pub(crate) stall_watchdog: Arc<StallWatchdog>,
     pub(crate) disk_reserve: DiskReserve,
     pub(crate) rates: Rates,

@@ -38,7 +38,7 @@ async fn produce_while_syncs_panic(acks: Acks, length: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_panic_in_a_flusher_ends_the_broker() {
+async fn a_panic_in_a_sync_round_ends_the_broker() {
     let reason = produce_while_syncs_panic(Acks::All, 100_000).await;
     assert!(reason.contains("panicked") && reason.contains("restart"), "{reason}");
 }

@@ -60,7 +60,7 @@ impl Api {
         let running = RunningBroker {
             data_dir: &self.state.backups.data_dir,
             topics: &self.state.topics,
-            flushers: &self.state.flushers,
+            sync_pool: &self.state.sync_pool,
             clock: &self.state.clock,
             disk: self.state.backups.disk(&self.state.backups.data_dir),
         };

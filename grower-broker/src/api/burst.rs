@@ -104,7 +104,7 @@ impl Burst {
         self.send_answers();
         let hint = InlineSyncHint { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
         for partition in self.syncs.drain(..) {
-            api.state.flushers.sync(&partition, hint);
+            api.state.sync_pool.sync(&partition, hint);
         }
         self.appended_bytes = 0;
     }

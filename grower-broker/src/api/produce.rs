@@ -107,7 +107,7 @@ impl Api {
     /// Asks for a sync of the written batches, although no answer waits for it.
     fn sync_later(&self, stored: &[Part<Stored>]) {
         for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
-            self.state.flushers.sync_later(&written.partition);
+            self.state.sync_pool.sync_later(&written.partition);
         }
     }
 
@@ -168,7 +168,7 @@ impl Api {
             match stored {
                 Err(_) => {}
                 Ok(Stored::Written(written)) => {
-                    if pending.must_wait(index, &written, &self.state.flushers) {
+                    if pending.must_wait(index, &written, &self.state.sync_pool) {
                         burst.sync(&written.partition, written.bytes);
                     }
                 }
@@ -198,7 +198,7 @@ impl Api {
         let memory = self.state.memory.take(size.bytes);
         let now = self.state.clock.steady();
         let queued = QueuedAppend { batch: batch.into_own_memory(), now, memory, done: Box::new(done) };
-        self.state.flushers.append_later(partition, queued);
+        self.state.sync_pool.append_later(partition, queued);
     }
 }
 

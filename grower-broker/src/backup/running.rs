@@ -18,7 +18,7 @@ use super::unfinished::{KeepGoing, UnfinishedBackup};
 use super::{BackedUp, BackupError};
 use crate::clock::BrokerClock;
 use crate::metadata::{self, MetadataStore, NodeIdentity, Topic};
-use crate::partition::Flushers;
+use crate::partition::SyncPoolOwner;
 use crate::topic::Topics;
 use grower_protocol::ids::{PartitionId, Timestamp};
 use grower_protocol::message::ErrorCode;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub(crate) struct RunningBroker<'a> {
     pub(crate) data_dir: &'a Path,
     pub(crate) topics: &'a Topics,
-    pub(crate) flushers: &'a Flushers,
+    pub(crate) sync_pool: &'a SyncPoolOwner,
     pub(crate) clock: &'a BrokerClock,
     /// A disk for the backup alone: its failures must not stop the broker.
     pub(crate) disk: Arc<dyn Disk>,
@@ -101,7 +101,7 @@ impl RunningBroker<'_> {
             return Ok(()); // The partition has no records.
         }
         snapshot.add_dir(&dir);
-        self.flushers.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.
+        self.sync_pool.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.
         Ok(partition.hold_files(self.clock.steady(), &mut |backup_files| snapshot.hold(&dir, backup_files))?)
     }
 

@@ -23,7 +23,7 @@ use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
 use crate::metadata::{Command, MetadataStore, NodeIdentity};
 use crate::metrics::Metrics;
-use crate::partition::Flushers;
+use crate::partition::SyncPoolOwner;
 use crate::rates::Rates;
 use crate::scrape::ScrapedMetrics;
 use crate::stall_watchdog::StallWatchdog;
@@ -159,7 +159,7 @@ fn open_pipe(
 
 /// Makes everything durable for a clean stop.
 fn close(state: &BrokerState) -> Result<(), String> {
-    state.flushers.stop();
+    state.sync_pool.stop();
     if let Some(reason) = state.health.failure() {
         return Err(reason);
     }
@@ -260,13 +260,13 @@ impl BrokerBuilder {
         let stop = CancellationToken::new();
         let tasks = Tasks::new(health.clone());
         let stall_watchdog = Arc::new(StallWatchdog::start(&health).map_err(StartError::Thread)?);
-        let flushers = start_flushers(disk.clone(), &clock, &health, &settings, &stall_watchdog);
-        let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
+        let sync_pool = start_sync_pool(disk.clone(), &clock, &health, &settings, &stall_watchdog);
+        let groups = Arc::new(Groups::load(topics.clone(), sync_pool.clone(), clock.clone(), &memory)?);
         let state = Arc::new(BrokerState {
             node,
             topics,
             groups,
-            flushers,
+            sync_pool,
             stall_watchdog,
             disk_reserve: DiskReserve::new(disk, clock.clone(), health.clone(), settings.clone()),
             rates: Rates::new(clock.monotonic()),
@@ -294,17 +294,17 @@ impl BrokerBuilder {
     }
 }
 
-fn start_flushers(
+fn start_sync_pool(
     disk: Arc<dyn Disk>,
     clock: &Arc<BrokerClock>,
     health: &Health,
     settings: &Arc<LiveSettings>,
     stall_watchdog: &Arc<StallWatchdog>,
-) -> Arc<Flushers> {
+) -> Arc<SyncPoolOwner> {
     let metrics = health.metrics().clone();
     let synced = move |took| metrics.synced(took);
     let (clock, settings) = (clock.clone(), settings.clone());
-    Arc::new(Flushers::start(disk, clock, health.clone(), synced, settings, stall_watchdog.clone()))
+    Arc::new(SyncPoolOwner::start(disk, clock, health.clone(), synced, settings, stall_watchdog.clone()))
 }
 
 async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {

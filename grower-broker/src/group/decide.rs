@@ -45,7 +45,7 @@ impl Groups {
     ) -> Result<(Result<T, Failure>, Offset), Failure> {
         let _lock = ticket.lock().await;
         // Between decision and append, memory is ahead of the log.
-        let _whole = CriticalSection::enter(self.flushers.health(), "a change of a group");
+        let _whole = CriticalSection::enter(self.sync_pool.health(), "a change of a group");
         let live = self.live(shard_of(group));
         let image = self.topics.image();
         let mut decision = {
@@ -93,7 +93,7 @@ impl Groups {
 
     /// Returns when the shard's log is durable up to `end`.
     pub(super) async fn durable(&self, log: &Arc<Partition>, end: Offset) -> Result<(), Failure> {
-        self.flushers.durable_up_to(log, end).await
+        self.sync_pool.durable_up_to(log, end).await
     }
 }
 

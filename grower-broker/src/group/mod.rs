@@ -29,7 +29,7 @@ use crate::group::state::{
 };
 use crate::memory::{Memory, StateKind};
 use crate::metadata::Image;
-use crate::partition::{Flushers, Partition};
+use crate::partition::{Partition, SyncPoolOwner};
 use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -44,7 +44,7 @@ use std::sync::Arc;
 /// All groups of this broker.
 pub(crate) struct Groups {
     topics: Arc<Topics>,
-    flushers: Arc<Flushers>,
+    sync_pool: Arc<SyncPoolOwner>,
     clock: Arc<BrokerClock>,
     /// The time of loading.
     loaded: Timestamp,
@@ -73,14 +73,14 @@ impl Groups {
     /// Loads every group from the internal topic. The topics must be open.
     pub(crate) fn load(
         topics: Arc<Topics>,
-        flushers: Arc<Flushers>,
+        sync_pool: Arc<SyncPoolOwner>,
         clock: Arc<BrokerClock>,
         memory: &Memory,
     ) -> Result<Self, Failure> {
         let (shards, queues, waiters, refusals) =
             (Vec::new(), Arc::default(), HeartbeatWaiters::default(), Mutex::default());
         let (memory, loaded) = (memory.clone(), clock.steady());
-        let mut groups = Self { topics, flushers, clock, loaded, shards, queues, memory, refusals, waiters };
+        let mut groups = Self { topics, sync_pool, clock, loaded, shards, queues, memory, refusals, waiters };
         for number in (0..SHARDS).map(PartitionId::new) {
             let log = groups.served_log(number);
             let (shard, activity) = match &log {
@@ -91,7 +91,7 @@ impl Groups {
                 .err()
                 .inspect(|failure| tracing::error!(shard = %number, %failure, "the groups of a shard are unavailable"));
             let remembered = groups.memory.remember(StateKind::Groups);
-            groups.shards.push(ServedShard::new(shard, activity, remembered, unknown, groups.flushers.health()));
+            groups.shards.push(ServedShard::new(shard, activity, remembered, unknown, groups.sync_pool.health()));
         }
         Ok(groups)
     }

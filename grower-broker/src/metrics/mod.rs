@@ -34,10 +34,10 @@ pub(crate) struct Metrics(Arc<MetricsState>);
 
 struct MetricsState {
     registry: Mutex<Registry>,
-    counted: EventCounters,
+    counters: EventCounters,
 }
 
-/// All that is counted as it happens.
+/// Everything that is counted as it happens.
 #[derive(Clone, Debug)]
 struct EventCounters {
     class_latencies: Arc<ClassLatencies>,
@@ -66,7 +66,7 @@ impl Drop for Connected {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let counted = EventCounters {
+        let counters = EventCounters {
             class_latencies: Arc::default(),
             fsync: Arc::default(),
             latest_syncs: Arc::default(),
@@ -81,11 +81,11 @@ impl Metrics {
             requests_failed: Family::default(),
             started: Instant::now(),
         };
-        counted.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Known before the first time.
-        counted.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
+        counters.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Known before the first time.
+        counters.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
         let mut registry = Registry::with_prefix("grower");
-        counted.register(&mut registry);
-        Self(Arc::new(MetricsState { registry: Mutex::new(registry), counted }))
+        counters.register(&mut registry);
+        Self(Arc::new(MetricsState { registry: Mutex::new(registry), counters }))
     }
 
     /// Adds a collector that looks up its values at each scrape.
@@ -94,60 +94,60 @@ impl Metrics {
     }
 
     fn class_latencies(&self) -> &ClassLatencies {
-        &self.0.counted.class_latencies
+        &self.0.counters.class_latencies
     }
 
     /// Counts a sync of logs, and its duration.
     pub(crate) fn synced(&self, took: Duration) {
-        self.0.counted.fsync.observe(took);
-        self.0.counted.latest_syncs.note(took);
+        self.0.counters.fsync.observe(took);
+        self.0.counters.latest_syncs.note(took);
     }
 
     /// The durations of the latest syncs.
     pub(crate) fn latest_syncs(&self) -> FsyncDescription {
-        self.0.counted.latest_syncs.describe()
+        self.0.counters.latest_syncs.describe()
     }
 
     /// Open connections.
     pub(crate) fn connections(&self) -> u64 {
-        u64::try_from(self.0.counted.connections.get()).unwrap_or(0)
+        u64::try_from(self.0.counters.connections.get()).unwrap_or(0)
     }
 
     /// Counts a refused batch. Takes a lock, for which only refused batches wait.
     pub(crate) fn write_refused(&self, code: ErrorCode) {
-        self.0.counted.writes_refused.get_or_create_owned(&Reason(code)).inc();
+        self.0.counters.writes_refused.get_or_create_owned(&Reason(code)).inc();
     }
 
     /// Counts a failed request other than produce and fetch.
     pub(crate) fn request_failed(&self, code: ErrorCode) {
-        self.0.counted.requests_failed.get_or_create_owned(&Reason(code)).inc();
+        self.0.counters.requests_failed.get_or_create_owned(&Reason(code)).inc();
     }
 
     /// Counts a connection for as long as the guard lives.
     pub(crate) fn connected(&self) -> Connected {
-        self.0.counted.connections.inc();
-        Connected(self.0.counted.connections.clone())
+        self.0.counters.connections.inc();
+        Connected(self.0.counters.connections.clone())
     }
 
     /// Counts a refused connection.
     pub(crate) fn connection_refused(&self) {
-        self.0.counted.connections_refused.inc();
+        self.0.counters.connections_refused.inc();
     }
 
     /// Counts a panic of a request or a connection.
     pub(crate) fn panicked(&self) {
-        self.0.counted.panics.inc();
+        self.0.counters.panics.inc();
     }
 
     pub(crate) fn disk_full(&self, full: bool) {
-        self.0.counted.disk_full.set(full.into());
+        self.0.counters.disk_full.set(full.into());
     }
 
     /// Counts a completed compaction pass.
     pub(crate) fn compacted(&self, bytes_before: u64, bytes_after: u64) {
-        self.0.counted.compactions.inc();
-        self.0.counted.compaction_before.inc_by(bytes_before);
-        self.0.counted.compaction_after.inc_by(bytes_after);
+        self.0.counters.compactions.inc();
+        self.0.counters.compaction_before.inc_by(bytes_before);
+        self.0.counters.compaction_after.inc_by(bytes_after);
     }
 
     /// Everything as text.

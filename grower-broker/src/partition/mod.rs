@@ -15,25 +15,25 @@ mod configure;
 mod damage_check;
 mod divergence;
 mod fetches;
-mod flusher;
 mod idle_checkpoints;
 mod inline_sync;
 mod job_queue;
 mod producers;
 mod published;
-mod round;
 mod sync_load;
 mod sync_pool;
+mod sync_pool_owner;
+mod sync_round;
 mod traffic;
 mod waiter;
 mod writer;
 
 pub(crate) use compaction::CompactError;
 pub(crate) use damage_check::DamageCheck;
-pub(crate) use flusher::Flushers;
 pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;
+pub(crate) use sync_pool_owner::SyncPoolOwner;
 pub(crate) use traffic::TrafficTotals;
 pub(crate) use waiter::{CommitWaiter, PendingCommit, SendGathered};
 pub(crate) use writer::QueuedAppend;
@@ -132,7 +132,7 @@ impl Partition {
         let mut tail = self.writer.lock_slowly();
         let epoch = tail.writable_epoch()?;
         let appended = tail.log.append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
-        let effects = self.take_in(&mut tail, &appended, now);
+        let effects = self.record_append(&mut tail, &appended, now);
         drop(tail);
         self.carry_out(effects);
         Ok(appended)
@@ -158,14 +158,14 @@ impl Partition {
         let tried = tail.log.try_append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
         drop(keep_reserve);
         if let TryAppend::Appended(appended) = &tried {
-            let effects = self.take_in(&mut tail, appended, now);
+            let effects = self.record_append(&mut tail, appended, now);
             drop(tail);
             self.carry_out(effects);
         }
         Ok(tried)
     }
 
-    fn take_in(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {
+    fn record_append(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
         if !appended.duplicate {
             effects = tail.replica.apply(Event::Appended { log_end: appended.next_offset });

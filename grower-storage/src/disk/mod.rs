@@ -26,7 +26,7 @@ pub use mem::MemDisk;
 pub(crate) use open_files::FileOnDemand;
 pub use open_files::OpenFiles;
 
-/// A file handle that readers, the writer and the flusher share.
+/// A file handle that readers, the writer and syncs share.
 pub type SharedFile = Arc<dyn DiskFile>;
 
 /// A tree of files. Errors carry the path and the operation that failed.

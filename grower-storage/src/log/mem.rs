@@ -121,7 +121,7 @@ impl Log for MemLog {
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError> {
         self.alive()?;
         self.now = now;
-        if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
+        if let Some(appended) = rules::check_duplicate(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }
         let mut view = self.view.write();

@@ -8,7 +8,7 @@ use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
 /// Turns the check of a producer's batch into an answer; none means that it is to be appended.
-pub(crate) fn admit(check: SequenceCheck, header: &BatchHeader) -> Result<Option<Appended>, AppendError> {
+pub(crate) fn check_duplicate(check: SequenceCheck, header: &BatchHeader) -> Result<Option<Appended>, AppendError> {
     let Some(stamp) = header.producer else { return Ok(None) };
     match check {
         SequenceCheck::Accept => Ok(None),

@@ -185,7 +185,7 @@ impl Groups {
     /// Syncs the log soon if it has new records. Most calls find none.
     fn sync_changes(&self, log: &Arc<Partition>) {
         if !log.is_durable(log.reader().span().end) {
-            self.flushers.sync_later(log);
+            self.sync_pool.sync_later(log);
         }
     }
 
@@ -208,7 +208,7 @@ impl Groups {
             let live = self.live(number);
             let mut decision = live.shard.lock().repeat_minimum_epoch();
             self.write(&mut decision, live, None, &log).await?;
-            self.flushers.durable(&log).await?;
+            self.sync_pool.durable(&log).await?;
         }
         self.topics.change(move |image| Ok(image.alter_any_topic(&request.name, &changes)?)).await.map(drop)
     }

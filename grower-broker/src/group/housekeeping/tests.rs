@@ -10,7 +10,7 @@ use crate::logs::DiskLogs;
 use crate::memory::{Memory, StateKind};
 use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
-use crate::partition::{Flushers, Partition};
+use crate::partition::{Partition, SyncPoolOwner};
 use crate::stall_watchdog::StallWatchdog;
 use crate::topic::{IndexKind, Topics};
 use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
@@ -60,14 +60,14 @@ impl World {
         let stall_watchdog = Arc::new(StallWatchdog::start(&health).unwrap());
         let synced = metrics.clone();
         let on_sync = move |took| synced.synced(took);
-        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, on_sync, settings, stall_watchdog));
-        let groups = Arc::new(Groups::load(topics, flushers, clock.clone(), &memory).unwrap());
+        let sync_pool = Arc::new(SyncPoolOwner::start(disk, clock.clone(), health, on_sync, settings, stall_watchdog));
+        let groups = Arc::new(Groups::load(topics, sync_pool, clock.clone(), &memory).unwrap());
         Self { groups, calendar, clock, memory, metrics, topic }
     }
 
     fn reload(&mut self) {
-        let (topics, flushers) = (self.groups.topics.clone(), self.groups.flushers.clone());
-        self.groups = Arc::new(Groups::load(topics, flushers, self.clock.clone(), &self.memory).unwrap());
+        let (topics, sync_pool) = (self.groups.topics.clone(), self.groups.sync_pool.clone());
+        self.groups = Arc::new(Groups::load(topics, sync_pool, self.clock.clone(), &self.memory).unwrap());
     }
 
     fn wait(&self, millis: i64) {
@@ -152,7 +152,7 @@ async fn idle_groups_cost_no_syncs() {
     assert!(world.groups.live(shard_of(&GroupId::new("g").unwrap())).shard.lock().due(world.groups.now()).is_empty());
     world.delete_inactive(Duration::MAX).await;
     assert!(!log.is_to_be_synced());
-    world.groups.flushers.sync_later(&log); // Asked for nothing, it is none.
+    world.groups.sync_pool.sync_later(&log); // Asked for nothing, it is none.
     world.wait(60_000);
     while log.is_to_be_synced() {
         tokio::task::yield_now().await;
@@ -314,6 +314,6 @@ async fn a_panic_in_a_decision_about_a_group_ends_the_broker() {
             .await
     };
     assert!(tokio::spawn(step).await.unwrap_err().is_panic());
-    let reason = groups.flushers.health().failure().unwrap();
+    let reason = groups.sync_pool.health().failure().unwrap();
     assert!(reason.contains("panicked"), "{reason}");
 }

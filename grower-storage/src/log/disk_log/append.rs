@@ -1,4 +1,4 @@
-//! Appends: admit, roll if full, place, write, publish; and rolls to the next segment.
+//! Appends: check for a duplicate, roll if full, place, write, publish; and rolls to the next segment.
 
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, SharedFile};
@@ -21,7 +21,7 @@ impl DiskLog {
     ) -> Result<Appended, AppendError> {
         self.finish_pending_work()?;
         self.now = now;
-        if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
+        if let Some(appended) = rules::check_duplicate(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }
         let next_offset = rules::next_offset(self.span().end, batch.header())?;
@@ -44,7 +44,7 @@ impl DiskLog {
             return Ok(TryAppend::WouldWait(batch));
         }
         self.now = now;
-        if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
+        if let Some(appended) = rules::check_duplicate(self.producers.check(batch.header()), batch.header())? {
             return Ok(TryAppend::Appended(appended));
         }
         self.snapshot_if_due()?; // It takes one at most, and stores none.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Owns the sync pool. Its threads run until this is dropped.
-pub(crate) struct Flushers(Arc<SyncPool>);
+pub(crate) struct SyncPoolOwner(Arc<SyncPool>);
 
-impl Flushers {
+impl SyncPoolOwner {
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
         clock: Arc<BrokerClock>,
@@ -33,7 +33,7 @@ impl Flushers {
     }
 }
 
-impl Deref for Flushers {
+impl Deref for SyncPoolOwner {
     type Target = Arc<SyncPool>;
 
     fn deref(&self) -> &Self::Target {
@@ -41,7 +41,7 @@ impl Deref for Flushers {
     }
 }
 
-impl Drop for Flushers {
+impl Drop for SyncPoolOwner {
     fn drop(&mut self) {
         self.stop();
     }
