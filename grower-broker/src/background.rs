@@ -1,11 +1,11 @@
 //! The one way to start threads and tasks of the broker.
 //!
-//! A thread or task that runs until the stop does what others wait for: syncs, expiry of members, retention. If a panic ends
-//! it, nothing takes its place but a restart, which recovers everything that was acknowledged. So the broker fails for good
-//! when one of them ends for another reason than that it was told to stop.
+//! A thread or task that runs until the stop does what others wait for: syncs, expiry of members, retention. If a panic
+//! ends it, nothing takes its place but a restart, which recovers everything that was acknowledged. So the broker fails
+//! for good when one of them ends for another reason than that it was told to stop.
 //!
-//! A connection or a request that panics ends alone: its connection closes, and a client that sends the request again may
-//! do no more harm than that. A panic that leaves shared state half changed is another matter: see
+//! A connection or a request that panics ends alone: its connection closes, and a client that sends the request again
+//! may do no more harm than that. A panic that leaves shared state half changed is another matter: see
 //! [`critical`](crate::critical).
 
 use crate::health::Health;

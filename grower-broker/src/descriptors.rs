@@ -1,8 +1,8 @@
-//! Descriptors reserved for HTTP, so that health probes are answered although connections to the data port have taken all
-//! others.
+//! Descriptors reserved for HTTP, so that health probes are answered although connections to the data port have taken
+//! all others.
 //!
-//! They are open on `/dev/null`. The HTTP server closes one when it cannot accept a connection, and accepts again at once.
-//! The data port refuses connections while one is missing that cannot be reopened.
+//! They are open on `/dev/null`. The HTTP server closes one when it cannot accept a connection, and accepts again at
+//! once. The data port refuses connections while one is missing that cannot be reopened.
 
 use parking_lot::Mutex;
 use std::fs::File;

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The health of the broker, shared by all parts that can fail for good. The first failure counts, and only a restart ends it.
+/// The health of the broker, shared by all parts that can fail for good. The first failure counts, and only a restart
+/// ends it.
 #[derive(Clone)]
 pub(crate) struct Health(Arc<HealthState>);
 
@@ -33,7 +34,8 @@ impl Health {
         self.0.failed.cancel();
     }
 
-    /// A log takes no more appends. Fails the broker, unless only the files of that log are gone: the other logs are served.
+    /// A log takes no more appends. Fails the broker, unless only the files of that log are gone: the other logs are
+    /// served.
     pub(crate) fn log_failed(&self, error: &LogFailed) {
         if !error.files_gone {
             self.fail(error.to_string());
@@ -51,8 +53,8 @@ impl Health {
         self.failure().unwrap_or_default()
     }
 
-    /// The failure for a client. A failed broker answers the retriable `ShuttingDown`: a retry after the restart may succeed,
-    /// and an idempotent producer then writes once.
+    /// The failure for a client. A failed broker answers the retriable `ShuttingDown`: a retry after the restart may
+    /// succeed, and an idempotent producer then writes once.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         match self.failure().filter(|_| failure.code == ErrorCode::StorageFailed) {
             Some(reason) => Failure::new(ErrorCode::ShuttingDown, reason),

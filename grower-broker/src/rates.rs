@@ -1,7 +1,7 @@
 //! The recent traffic of topics, and how fast the disk fills.
 //!
-//! A sample of all counters every five seconds is kept for a minute, one of the free space every minute for an hour. Rates
-//! compare the present with the oldest sample, so they cost producers and readers nothing.
+//! A sample of all counters every five seconds is kept for a minute, one of the free space every minute for an hour.
+//! Rates compare the present with the oldest sample, so they cost producers and readers nothing.
 
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::{TopicTraffic, Traffic, UsedUp};

@@ -117,8 +117,8 @@ impl Broker {
         self.api.state().backups.newest()
     }
 
-    /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any more.
-    /// The process should end then.
+    /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any
+    /// more. The process should end then.
     pub async fn failed(&self) -> String {
         self.api.state().health.failed().await
     }
@@ -220,8 +220,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// Starts the broker. The future is boxed, so that this crate compiles its code once: each crate that awaits a plain
-    /// future compiles all that it runs again.
+    /// Starts the broker. The future is boxed, so that this crate compiles its code once: each crate that awaits a
+    /// plain future compiles all that it runs again.
     pub fn start(self) -> BoxFuture<'static, Result<Broker, StartError>> {
         Box::pin(self.open())
     }
@@ -326,8 +326,8 @@ fn start_http(
         .map_err(|source| StartError::Listen { address, source })
 }
 
-/// Registers this start in the metadata. The first one gives the cluster its identity, and each begins a new leader epoch in
-/// every partition before any append.
+/// Registers this start in the metadata. The first one gives the cluster its identity, and each begins a new leader
+/// epoch in every partition before any append.
 async fn register(
     metadata: &dyn MetadataStore,
     identity: &NodeIdentity,

@@ -1,7 +1,7 @@
 //! Decides whether the wall clock was set. Pure.
 //!
-//! Both clocks run at nearly the same pace, so their difference hardly changes; a jump is a change of it. A wall clock that is
-//! wrong for a moment returns, one that was set for good stays: this distinguishes the two.
+//! Both clocks run at nearly the same pace, so their difference hardly changes; a jump is a change of it. A wall clock
+//! that is wrong for a moment returns, one that was set for good stays: this distinguishes the two.
 
 use grower_protocol::ids::Timestamp;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The only place that asks what time it is.
 //!
-//! There are two clocks. The wall clock names moments: it is compared with the timestamps of records, and may be set at any
-//! time. The monotonic clock measures ages. `operations.md` has a table of the effects of a wall clock that jumps.
+//! There are two clocks. The wall clock names moments: it is compared with the timestamps of records, and may be set at
+//! any time. The monotonic clock measures ages. `operations.md` has a table of the effects of a wall clock that jumps.
 
 mod jumps;
 
@@ -17,8 +17,8 @@ pub trait Clock: Send + Sync {
     /// The time of day. It may be set, in either direction.
     fn wall(&self) -> Timestamp;
 
-    /// The time since a fixed moment of this process. It is never set and never goes back. Delayed syncs, checkpoints and
-    /// pauses wait for it.
+    /// The time since a fixed moment of this process. It is never set and never goes back. Delayed syncs, checkpoints
+    /// and pauses wait for it.
     fn monotonic(&self) -> Duration;
 }
 
@@ -71,7 +71,8 @@ impl BrokerClock {
         self.ahead_of_monotonic(self.start)
     }
 
-    /// For deleting by date: the wall clock, but never ahead of what it would be without a jump that is not trusted yet.
+    /// For deleting by date: the wall clock, but never ahead of what it would be without a jump that is not trusted
+    /// yet.
     pub(crate) fn cautious(&self) -> Timestamp {
         self.wall().min(self.unjumped())
     }

@@ -1,7 +1,7 @@
 //! Log lines on stderr, at a level that can change while the process runs.
 //!
-//! A thread of its own writes them, so that a stopped terminal or a collector that hangs delays no other thread. As many as
-//! fit wait for it; further ones are lost, and their number is logged as soon as stderr is read again.
+//! A thread of its own writes them, so that a stopped terminal or a collector that hangs delays no other thread. As
+//! many as fit wait for it; further ones are lost, and their number is logged as soon as stderr is read again.
 
 use anyhow::{Context, Result};
 use grower_broker::config::settings::LogFormat;

@@ -1,7 +1,8 @@
 //! From a command line to a running broker and back to an exit code.
 //!
-//! The process serves from its ready line on. Its exit code is 0 after a stop on request, and 1, with one line of reason,
-//! if it cannot start or has failed. After a failed sync it ends at once: the next start finds out what is on the disk.
+//! The process serves from its ready line on. Its exit code is 0 after a stop on request, and 1, with one line of
+//! reason, if it cannot start or has failed. After a failed sync it ends at once: the next start finds out what is on
+//! the disk.
 
 mod log;
 mod pages;
@@ -130,7 +131,8 @@ fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
     line
 }
 
-/// Writes a line to stderr in one write, so that no reader sees half of it. Waits a moment at most for a reader that stalls.
+/// Writes a line to stderr in one write, so that no reader sees half of it. Waits a moment at most for a reader that
+/// stalls.
 #[expect(clippy::disallowed_methods, reason = "the thread may outlive the broker, which does not depend on it")]
 fn say(line: &str) {
     let line: Arc<str> = format!("{line}\n").into();

@@ -1,7 +1,7 @@
 //! Returns free memory to the system, also while the broker is idle.
 //!
-//! The allocator does that only while memory is allocated or freed. After a burst there may be none of that, and the daemon
-//! would look as large as at its peak.
+//! The allocator does that only while memory is allocated or freed. After a burst there may be none of that, and the
+//! daemon would look as large as at its peak.
 #![expect(unsafe_code, reason = "the allocator's crate has no safe name for this function")]
 
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub(super) fn start() {
     let looking = || {
         loop {
             std::thread::sleep(EACH);
-            // SAFETY: the function may be called by any thread at any time. It takes no pointers, keeps none, and returns
-            // only unused memory.
+            // SAFETY: the function may be called by any thread at any time. It takes no pointers, keeps none, and
+            // returns only unused memory.
             unsafe { mi_collect(false) }
         }
     };

@@ -29,7 +29,8 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("making everything durable")]);
 }
 
-/// Says at half the interval that is asked for that this runtime still turns. Never returns; where no watchdog is set it waits.
+/// Says at half the interval that is asked for that this runtime still turns. Never returns; where no watchdog is set
+/// it waits.
 pub(super) async fn feed_watchdog() {
     let Some(interval) = watchdog_enabled() else { return std::future::pending().await };
     let mut ticks = tokio::time::interval((interval / 2).max(Duration::from_millis(1)));

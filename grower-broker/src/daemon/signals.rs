@@ -1,10 +1,10 @@
 //! The signals that reach the process, and what each asks for.
 //!
-//! SIGTERM, SIGINT and SIGQUIT ask for a clean stop. A wrapper may pass on a signal that the process received as well, so
-//! further ones count as a second request only after [`REPEAT_AFTER`]. SIGHUP is logged and changes nothing: settings
-//! change through `grower-cli broker alter`, and a closed terminal does not end a broker. So are SIGUSR1, SIGUSR2 and
-//! SIGALRM, which other programs are sent for their own purposes. SIGXFSZ comes with the error of
-//! a write beyond `ulimit -f`, and the error is enough.
+//! SIGTERM, SIGINT and SIGQUIT ask for a clean stop. A wrapper may pass on a signal that the process received as well,
+//! so further ones count as a second request only after [`REPEAT_AFTER`]. SIGHUP is logged and changes nothing:
+//! settings change through `grower-cli broker alter`, and a closed terminal does not end a broker. So are SIGUSR1,
+//! SIGUSR2 and SIGALRM, which other programs are sent for their own purposes. SIGXFSZ comes with the error of a write
+//! beyond `ulimit -f`, and the error is enough.
 
 use std::io;
 use std::time::Duration;
@@ -49,8 +49,8 @@ impl Signals {
     }
 }
 
-/// From here on a write beyond the limit of a file's size (`ulimit -f`) is an error like that of a full disk; before, it
-/// kills the process. Must be called inside a runtime.
+/// From here on a write beyond the limit of a file's size (`ulimit -f`) is an error like that of a full disk; before,
+/// it kills the process. Must be called inside a runtime.
 pub(super) fn outlive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // Its handler stays.
 }

@@ -56,8 +56,8 @@ impl HttpConnections {
         HttpConnection { connections: self.clone(), id, connection }
     }
 
-    /// Closes the most silent connection to free its descriptor. Spares those on which a byte moved within a second: their
-    /// answers may be under way. `false` if there is none to close.
+    /// Closes the most silent connection to free its descriptor. Spares those on which a byte moved within a second:
+    /// their answers may be under way. `false` if there is none to close.
     pub(super) fn evict_silent(&self, now: Instant) -> bool {
         self.open.lock().evict_most_silent(|last_byte| SILENCE <= now - last_byte)
     }

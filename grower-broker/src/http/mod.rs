@@ -1,9 +1,9 @@
 //! Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! A thread of its own serves them: a broker busy with records still answers health probes, and scrapers cost producers and
-//! readers nothing. No request changes the broker. Headers and time of a connection are bounded, and a client that exceeds
-//! the bounds is disconnected. A new connection is always accepted: [`connections`] decides which one is closed for it. Only
-//! requests that name this server in their `Host` header are answered.
+//! A thread of its own serves them: a broker busy with records still answers health probes, and scrapers cost producers
+//! and readers nothing. No request changes the broker. Headers and time of a connection are bounded, and a client that
+//! exceeds the bounds is disconnected. A new connection is always accepted: [`connections`] decides which one is closed
+//! for it. Only requests that name this server in their `Host` header are answered.
 
 mod connections;
 mod exposition;
@@ -171,7 +171,8 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, descriptor
                 tokio::spawn(serve_connection(stream, connections.add(Instant::now()), routes.clone(), bounds));
                 descriptors.refill();
             }
-            Err(error) if is_out_of_descriptors(&error) && descriptors.lend() => {} // At once: other threads want the descriptor, too.
+            // At once: other threads want the descriptor, too.
+            Err(error) if is_out_of_descriptors(&error) && descriptors.lend() => {}
             Err(error) => {
                 // Most likely out of descriptors. One is freed here or elsewhere, so wait instead of spinning.
                 connections.evict_silent(Instant::now());

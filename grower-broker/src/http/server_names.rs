@@ -1,8 +1,8 @@
 //! The names of this server, as protection against DNS rebinding.
 //!
-//! A web page can make its own name resolve to 127.0.0.1 and read this server through the browser of a user on this machine,
-//! although it has another origin. Its requests still carry its own name. So only requests for an IP address, for
-//! `localhost`, or for the advertised host are answered.
+//! A web page can make its own name resolve to 127.0.0.1 and read this server through the browser of a user on this
+//! machine, although it has another origin. Its requests still carry its own name. So only requests for an IP address,
+//! for `localhost`, or for the advertised host are answered.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};

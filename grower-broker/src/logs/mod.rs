@@ -30,8 +30,8 @@ pub struct PartitionIdentity {
 /// Opens logs, and removes those of deleted topics.
 pub trait Logs: Send + Sync {
     /// Opens and recovers the log of a partition. A log without records is empty and has no files; one that had records
-    /// and has no files is an error ([`OpenError::Lost`]). Files of another topic in the directory of a partition without
-    /// records are moved to `quarantine/`.
+    /// and has no files is an error ([`OpenError::Lost`]). Files of another topic in the directory of a partition
+    /// without records are moved to `quarantine/`.
     fn open(
         &self,
         partition: &PartitionIdentity,
@@ -48,8 +48,8 @@ pub trait Logs: Send + Sync {
     /// Moves the files of a deleted topic away from `topics/`; durable when this returns, and safe to repeat.
     fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
 
-    /// Removes the files that [`Logs::move_deleted`] moved away, except those of live topics. Returns the topics that still
-    /// have files there; all others are durably gone. May take long.
+    /// Removes the files that [`Logs::move_deleted`] moved away, except those of live topics. Returns the topics that
+    /// still have files there; all others are durably gone. May take long.
     fn purge_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError>;
 
     /// Moves directories under `topics/` of topics not in `known` to `quarantine/`, and returns them. Only a command

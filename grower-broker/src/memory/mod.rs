@@ -1,16 +1,17 @@
 //! The memory budget: how much connections, requests and answers may occupy before the broker stops reading.
 //!
-//! Memory is reserved before it is allocated: the share of a connection when it is accepted, the bytes of a large request
-//! before they are received, together with its decoded form and its answer. Large requests therefore wait in the senders'
-//! socket buffers, not in this process, and no request is dropped for want of memory.
+//! Memory is reserved before it is allocated: the share of a connection when it is accepted, the bytes of a large
+//! request before they are received, together with its decoded form and its answer. Large requests therefore wait in
+//! the senders' socket buffers, not in this process, and no request is dropped for want of memory.
 //!
-//! No task waits for memory while it holds some, so all of them make progress. Connections can never take so much that the
-//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is for
-//! the state of groups and producers: see [`state`].
+//! No task waits for memory while it holds some, so all of them make progress. Connections can never take so much that
+//! the largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of
+//! it is for the state of groups and producers: see [`state`].
 //!
 //! A large request that waits collects all memory that is given back. New connections do not queue behind it: they get
-//! their share in advance, up to a bound, and memory that is given back pays for that first. A request that holds memory
-//! only to wait, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and ends its wait.
+//! their share in advance, up to a bound, and memory that is given back pays for that first. A request that holds
+//! memory only to wait, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and ends its
+//! wait.
 
 mod state;
 

@@ -1,7 +1,7 @@
 //! Memory for the state of groups and producers, which counts against the budget.
 //!
-//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth. Counting only adds to an atomic; the
-//! budget itself changes in steps of 64 KiB. So an append takes no lock for it.
+//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth. Counting only adds to an
+//! atomic; the budget itself changes in steps of 64 KiB. So an append takes no lock for it.
 
 use super::{Memory, UNIT};
 use parking_lot::Mutex;

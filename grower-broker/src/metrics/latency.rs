@@ -1,7 +1,7 @@
 //! How long things take, as a histogram that any number of threads fill without waiting for each other.
 //!
-//! An observation is three additions to counters of the thread's own shard: no lock, no allocation, and seldom a cache line
-//! that another core has. Shards are added up only when metrics are read.
+//! An observation is three additions to counters of the thread's own shard: no lock, no allocation, and seldom a cache
+//! line that another core has. Shards are added up only when metrics are read.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -45,7 +45,8 @@ impl Latency {
 
     /// Takes a beginning back: it belongs to another histogram.
     pub(super) fn forget(&self) {
-        self.shards[shard()].started.fetch_sub(1, Ordering::Relaxed); // Wraps where another shard began it: the sum is right.
+        // Wraps where another shard began it: the sum is right.
+        self.shards[shard()].started.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts an end, and its duration.

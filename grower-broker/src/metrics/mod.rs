@@ -1,8 +1,8 @@
 //! Counters and histograms of the broker, printed as OpenMetrics text.
 //!
-//! Hot paths only add to atomics that they hold already. Offsets, sizes, lags, memory and disk are looked up when metrics are
-//! scraped, by the thread that serves HTTP, and bounded: see `crate::scrape`.
-//! `docs/metrics.md` lists every metric; a test compares the two.
+//! Hot paths only add to atomics that they hold already. Offsets, sizes, lags, memory and disk are looked up when
+//! metrics are scraped, by the thread that serves HTTP, and bounded: see `crate::scrape`. `docs/metrics.md` lists every
+//! metric; a test compares the two.
 
 mod latency;
 mod recent_syncs;

@@ -42,8 +42,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
 }
 
-/// Checks every byte of the backup at `path`, or of the latest in the directory there; none if there is none. `progress`
-/// gets the number of bytes read.
+/// Checks every byte of the backup at `path`, or of the latest in the directory there; none if there is none.
+/// `progress` gets the number of bytes read.
 pub fn check(path: &Path, mut progress: impl FnMut(u64)) -> Result<Option<Checked>, VerifyError> {
     let disk = FileDisk::read_only(path);
     let Some(found) = backup::find(&disk, path)? else { return Ok(None) };

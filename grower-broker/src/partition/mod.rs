@@ -240,7 +240,7 @@ impl Partition {
 
     /// The current marks that waiters wait for.
     fn reached(&self) -> Reached {
-        let high_watermark = self.published.high_watermark(); // First: under `flush=fsync` it is never ahead of `durable`.
+        let high_watermark = self.published.high_watermark(); // First: it is not ahead of `durable` with `flush=fsync`.
         Reached { high_watermark, durable: self.published.durable() }
     }
 

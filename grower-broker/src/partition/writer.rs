@@ -2,8 +2,8 @@
 //!
 //! An append on a network thread takes the lock for one short write. Work that waits for the disk under the lock (a
 //! roll, a checkpoint, retention, a new policy) runs on other threads and announces itself first
-//! ([`PartitionWriter::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends them in
-//! order. An append that has to roll is queued as well.
+//! ([`PartitionWriter::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends
+//! them in order. An append that has to roll is queued as well.
 
 use super::{Partition, SyncPool};
 use crate::critical::{StateGuard, StateMutex};

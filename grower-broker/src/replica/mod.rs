@@ -12,16 +12,17 @@
 //! log_start <= durable <= log_end        log_start <= high_watermark <= the mark that the policy commits by
 //! ```
 //!
-//! The high watermark, the durable mark and the epoch never fall. So an in-sync replica that lags when it joins leaves the
-//! high watermark where it is, and a change of the policy:
+//! The high watermark, the durable mark and the epoch never fall. So an in-sync replica that lags when it joins leaves
+//! the high watermark where it is, and a change of the policy:
 //!
 //! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The
 //!   effect is to sync first; until then the old policy holds.
 //! - `fsync` to `os`: the high watermark moves up to the log end at once.
 //!
-//! Only [`Replica::committed_end`] knows how far other in-sync replicas are: replication makes it the minimum over all of
-//! them. The rest of this module, and all of [`partition`](crate::partition), takes a high watermark that lags behind the
-//! durable mark: a waiter whose records are durable waits on without a sync, and no ack claims more than both marks cover.
+//! Only [`Replica::committed_end`] knows how far other in-sync replicas are: replication makes it the minimum over all
+//! of them. The rest of this module, and all of [`partition`](crate::partition), takes a high watermark that lags
+//! behind the durable mark: a waiter whose records are durable waits on without a sync, and no ack claims more than
+//! both marks cover.
 
 mod commit_queue;
 mod quiet_watch;
@@ -206,9 +207,9 @@ impl ReplicaMarks {
 }
 
 impl Reached {
-    /// The durability that an ack of written records before `end` claims. `Fsynced` speaks for every in-sync replica, so
-    /// both marks must cover the records: with `flush=os` the high watermark is ahead of what is durable, and another
-    /// replica that lags holds it back.
+    /// The durability that an ack of written records before `end` claims. `Fsynced` speaks for every in-sync replica,
+    /// so both marks must cover the records: with `flush=os` the high watermark is ahead of what is durable, and
+    /// another replica that lags holds it back.
     pub(crate) fn durability(self, end: Offset) -> Durability {
         if end <= self.durable.min(self.high_watermark) { Durability::Fsynced } else { Durability::Written }
     }

@@ -1,7 +1,7 @@
 //! Metrics that are looked up when they are scraped: logs, groups, memory, disk, the process.
 //!
-//! Their cost is bounded: beyond [`TOPICS_MAX`], [`PARTITIONS_MAX`] and [`GROUP_OFFSETS_MAX`] there are no further series, and
-//! `series_left_out` counts the missing ones. Only the thread that serves HTTP does this work.
+//! Their cost is bounded: beyond [`TOPICS_MAX`], [`PARTITIONS_MAX`] and [`GROUP_OFFSETS_MAX`] there are no further
+//! series, and `series_left_out` counts the missing ones. Only the thread that serves HTTP does this work.
 
 mod groups;
 mod logs;

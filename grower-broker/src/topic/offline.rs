@@ -12,8 +12,8 @@ use grower_protocol::ids::{LeaderEpoch, PartitionId, Timestamp};
 use grower_storage::log::Log;
 use std::sync::Arc;
 
-/// The interval between two attempts, in milliseconds. Opening may read a good part of a log; looking at ten thousand takes
-/// some 20 ms.
+/// The interval between two attempts, in milliseconds. Opening may read a good part of a log; looking at ten thousand
+/// takes some 20 ms.
 const RETRY_INTERVAL_MS: u64 = 5_000;
 
 impl Topics {

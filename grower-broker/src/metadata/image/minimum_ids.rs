@@ -15,7 +15,8 @@ use grower_protocol::ids::{LeaderEpoch, ProducerId, Timestamp};
 const CLOCK_START_MS: i64 = 1_577_836_800_000;
 /// The latest accepted time, 2^40 ms after the start (the year 2054): a wrong clock must not exhaust the numbers.
 const CLOCK_MS_MAX: u64 = 1 << 40;
-/// Producer ids for each millisecond of the clock. With [`CLOCK_MS_MAX`] they stay below 2^53, which JSON readers can read.
+/// Producer ids for each millisecond of the clock. With [`CLOCK_MS_MAX`] they stay below 2^53, which JSON readers can
+/// read.
 const PRODUCER_IDS_EACH_MS: u64 = 1 << 12;
 /// More producer ids than a lost time can have allocated.
 const PRODUCER_ID_MARGIN: u64 = 1 << 40;

@@ -92,8 +92,8 @@ impl TopicTable {
     }
 }
 
-/// Asserts what no command may do: remove partitions, lower a leader epoch, or let a replica lead that is not in sync. A
-/// snapshot's bytes come from outside, so a topic that was unsound before may stay so.
+/// Asserts what no command may do: remove partitions, lower a leader epoch, or let a replica lead that is not in sync.
+/// A snapshot's bytes come from outside, so a topic that was unsound before may stay so.
 fn check_change(before: Option<&Topic>, after: &Topic) {
     let Some(before) = before else { return }; // Only debug builds keep it.
     debug_assert!(before.partitions.len() <= after.partitions.len(), "partitions are only added");

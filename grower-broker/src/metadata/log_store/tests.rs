@@ -162,8 +162,8 @@ fn a_command_that_does_not_fit_the_disk_does_not_affect_the_others() {
     assert_eq!(*open(memory).unwrap().image(), *image);
 }
 
-/// Recovery itself is interrupted, too, at every step; what it finds in the end is what was acknowledged, and perhaps the
-/// commands that were under way.
+/// Recovery itself is interrupted, too, at every step; what it finds in the end is what was acknowledged, and perhaps
+/// the commands that were under way.
 fn check_after_crash(memory: &MemDisk, images: &[Image], acknowledged: usize, under_way: usize) {
     let upto = images.len().min(acknowledged + under_way + 1);
     let allowed = &images[acknowledged..upto];
