@@ -4,7 +4,7 @@
 //! [`grower_storage::repair`]). Damaged metadata cannot be given up: a broker that forgot topics could not tell whose
 //! files it has.
 
-pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
+pub use grower_storage::repair::{Acceptance, AcceptedLoss, Damage, RangeError};
 
 use super::{VerifiedDirectory, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
@@ -140,7 +140,7 @@ pub fn this_user() -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     /// Records that can be given up, with their ranges.
-    pub lost: Vec<(LossRange, DamagedRange)>,
+    pub lost: Vec<(LossRange, Damage)>,
     /// Begun partitions that lost all their files.
     pub lost_partitions: Vec<PartitionName>,
     /// Damage that loses no record: indexes can be rebuilt, and a start of the broker does the rest.
@@ -207,7 +207,7 @@ impl DirectoryRepair {
     }
 
     /// The records that [`DirectoryRepair::accept_loss`] would give up.
-    pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, DamagedRange)>, DirectoryRepairError> {
+    pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, Damage)>, DirectoryRepairError> {
         let mut all = Vec::new();
         for (partition, offsets) in self.by_partition(ranges)? {
             let lost = repair::would_lose(&self.disk, &partition.dir(&self.dir), &offsets);

@@ -7,7 +7,7 @@ use super::record_filter::RecordFilter;
 use super::{CompactionError, CompactionPolicy};
 use crate::log::{Compacted, LogFiles, PassResult, SealedSegments, SegmentReplacement, discard_compacted};
 use crate::segment::{
-    Corruption, Expectations, LogPosition, RECORDS_LENGTH_MAX, ScanItem, ScanMode, Scanner, Segment, inspect,
+    Damage, Expectations, LogPosition, RECORDS_LENGTH_MAX, ScanItem, ScanMode, Scanner, Segment, inspect,
 };
 use crate::state_file::PendingReplacement;
 use bytes::Bytes;
@@ -88,7 +88,7 @@ impl Compaction {
         let expected = Expectations { seed: Some(self.sealed.seed), epochs: &self.sealed.epochs };
         let start = LogPosition::start_of(segment.base);
         let damage = inspect(segment, start, segment.end_position(), &expected)?;
-        damage.into_iter().next().map_or(Ok(()), |damage| Err(damaged(segment, damage)))
+        damage.into_iter().next().map_or(Ok(()), |damage| Err(damage.into()))
     }
 }
 
@@ -221,7 +221,7 @@ fn for_each_batch(
     while let Some(item) = scanner.next_item()? {
         let found = match item {
             ScanItem::Batch(found) => found,
-            ScanItem::Corrupt(region) => return Err(damaged(segment, region.into())),
+            ScanItem::Damaged { damage, .. } => return Err(damage.into()),
         };
         if !may_continue(COPIES * found.header.total_length) {
             return Err(CompactionError::Stopped);
@@ -229,7 +229,7 @@ fn for_each_batch(
         let content = Bytes::copy_from_slice(scanner.content(&found)?);
         let batch = Batch::check(content).map_err(|error| {
             let offsets = found.header.base_offset..found.header.next_offset();
-            damaged(segment, Corruption { bytes: found.bytes.clone(), offsets, what: error.to_string() })
+            damaged(segment, offsets, error.to_string())
         })?;
         if each(batch)?.is_break() {
             break;
@@ -240,9 +240,15 @@ fn for_each_batch(
 
 fn unreadable(segment: &Segment, batch: &Batch, error: &RecordsError) -> CompactionError {
     let offsets = batch.header().base_offset..batch.header().next_offset();
-    damaged(segment, Corruption { bytes: 0..0, offsets, what: error.to_string() })
+    damaged(segment, offsets, error.to_string())
 }
 
-fn damaged(segment: &Segment, damage: Corruption) -> CompactionError {
-    CompactionError::Damaged { path: segment.file.path().to_owned(), offsets: damage.offsets, what: damage.what }
+fn damaged(segment: &Segment, offsets: Range<Offset>, what: String) -> CompactionError {
+    CompactionError::Damaged { path: segment.file.path().to_owned(), offsets, what }
+}
+
+impl From<Damage> for CompactionError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged { path: damage.path, offsets: damage.offsets, what: damage.what }
+    }
 }

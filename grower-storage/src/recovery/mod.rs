@@ -27,13 +27,15 @@ pub(crate) use index::reindex_cut;
 pub use location::LogLocation;
 pub(crate) use replacement::finish_replacement;
 pub(crate) use replay::{replay_epochs, replay_producers};
-pub use report::{CutTail, DamagedRange, RecoveryReport};
+pub use report::{CutTail, RecoveryReport};
 pub(crate) use tail_scan::{TailScan, scan_tail};
+
+pub use crate::segment::Damage;
 
 use crate::disk::{Disk, DiskError, if_found};
 use crate::options::LogOptions;
 use crate::producers::{PREVIOUS_NAME, ProducerSnapshots};
-use crate::segment::{ActiveSegment, Corruption, Segment};
+use crate::segment::{ActiveSegment, Segment};
 use crate::state_file::{
     self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, LogIdentity, StateFile, StateFileError,
 };
@@ -53,7 +55,7 @@ pub(crate) struct Recovered {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// How far the log is compacted.
     pub(crate) cleaned_end: Offset,
-    pub(crate) lost: Vec<(PathBuf, Corruption)>,
+    pub(crate) lost: Vec<Damage>,
     /// Whether the directory has a sound identity.
     pub(crate) has_identity: bool,
 }
@@ -100,9 +102,9 @@ pub(crate) fn recover(
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         // A truncation may have removed any of it.
         let start = recovered.start;
-        recovered.lost.retain(|(_, damage)| damage.offsets.start.max(start) < end);
+        recovered.lost.retain(|damage| damage.offsets.start.max(start) < end);
     }
-    recovered.lost.iter().for_each(|(path, damage)| report.damaged.push(DamagedRange::new(path.clone(), damage)));
+    report.damaged.extend_from_slice(&recovered.lost);
     Ok(Some(recovered))
 }
 
@@ -162,7 +164,7 @@ impl Recovered {
 
     fn lose(&mut self, path: PathBuf, offsets: std::ops::Range<Offset>, what: &str) {
         if offsets.start < offsets.end {
-            self.lost.push((path, Corruption { bytes: 0..0, offsets, what: what.into() }));
+            self.lost.push(Damage { path, bytes: 0..0, offsets, what: what.into() });
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The report of opening a log.
 
-use crate::segment::Corruption;
+use crate::segment::Damage;
 use grower_protocol::ids::Offset;
-use std::ops::Range;
 use std::path::PathBuf;
 
 /// Findings and actions of opening a partition. Empty after a clean stop.
@@ -11,7 +10,7 @@ pub struct RecoveryReport {
     /// A torn tail that was cut off.
     pub cut: Option<CutTail>,
     /// Durable offsets that are damaged: their bytes stay, and readers are refused.
-    pub damaged: Vec<DamagedRange>,
+    pub damaged: Vec<Damage>,
     /// Index files that were rebuilt from the log.
     pub reindexed: Vec<PathBuf>,
     /// Further lines for the process's log.
@@ -31,25 +30,6 @@ pub struct CutTail {
     pub bytes: u64,
     /// Where they are kept, since they may have been acknowledged.
     pub kept: Option<PathBuf>,
-}
-
-/// Offsets lost to damage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DamagedRange {
-    /// The file that is damaged.
-    pub path: PathBuf,
-    /// The bytes in it.
-    pub bytes: Range<u64>,
-    /// The offsets of the records that were there.
-    pub offsets: Range<Offset>,
-    /// The reason.
-    pub what: String,
-}
-
-impl DamagedRange {
-    pub(crate) fn new(path: PathBuf, damage: &Corruption) -> Self {
-        Self { path, bytes: damage.bytes.clone(), offsets: damage.offsets.clone(), what: damage.what.clone() }
-    }
 }
 
 impl RecoveryReport {

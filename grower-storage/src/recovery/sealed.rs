@@ -15,18 +15,17 @@ use super::decide::{IndexAction, ObservedIndex, RecoveryAction, Region, RegionCo
 use super::index::store_index;
 use super::{RecoveryContext, RecoveryReport};
 use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile, if_found};
-use crate::segment::{self, Corruption, LogPosition, ScanItem, ScanMode, Scanner, Segment, narrow};
+use crate::segment::{self, Damage, LogPosition, ScanItem, ScanMode, Scanner, Segment, narrow};
 use grower_index::{IndexEntry, IndexedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
-use std::path::PathBuf;
 
 /// Opens the segment from `base` to `next`. A lost or useless index is rebuilt from the log.
 pub(crate) fn open(
     context: &RecoveryContext<'_>,
     base: Offset,
     next: Offset,
-    lost: &mut Vec<(PathBuf, Corruption)>,
+    lost: &mut Vec<Damage>,
     report: &mut RecoveryReport,
 ) -> Result<Segment, DiskError> {
     let file = context.disk.open(&context.location.dir.join(segment::log_name(base)))?;
@@ -50,7 +49,7 @@ pub(crate) fn open(
         segment.seal(Box::new(StoredIndex::new(index)));
     }
     if action == RecoveryAction::KeepAndRefuse {
-        lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
+        lost.extend(damage);
     }
     report.reindexed.push(index_path);
     Ok(segment)
@@ -99,7 +98,7 @@ fn rebuild(
     base: Offset,
     file: SharedFile,
     end_position: LogPosition,
-) -> Result<(Segment, Vec<u8>, Vec<Corruption>), DiskError> {
+) -> Result<(Segment, Vec<u8>, Vec<Damage>), DiskError> {
     let segment = Segment::growing(base, file, context.options.index.make(context.seed));
     segment.set_end_position(end_position);
     let (mut index, mut damage) = (Vec::new(), Vec::new());
@@ -111,7 +110,7 @@ fn rebuild(
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) => put(segment.note(&found.indexed_batch(base), 0)),
-            ScanItem::Corrupt(region) => damage.push(region.into()),
+            ScanItem::Damaged { damage: found, .. } => damage.push(found),
         }
         segment.set_end_position(end_position); // The file's length, indexed or not.
     }

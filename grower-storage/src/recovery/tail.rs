@@ -6,12 +6,11 @@ use super::sealed::last_entry;
 use super::tail_scan::{TailScan, scan_tail};
 use super::{RecoveryContext, RecoveryReport, cut};
 use crate::disk::{DiskError, FileOnDemand, SharedFile};
-use crate::segment::{self, ActiveSegment, Corruption, LogPosition, Segment};
+use crate::segment::{self, ActiveSegment, Damage, LogPosition, Segment};
 use crate::state_file::{Checkpoint, DurableEnd};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The last segment, ready to serve.
@@ -27,7 +26,7 @@ pub(super) fn open(
     context: &RecoveryContext<'_>,
     base: Offset,
     checkpoint: Option<&Checkpoint>,
-    lost: &mut Vec<(PathBuf, Corruption)>,
+    lost: &mut Vec<Damage>,
     report: &mut RecoveryReport,
 ) -> Result<RecoveredTail, DiskError> {
     let RecoveryContext { disk, location, seed, .. } = *context;
@@ -49,7 +48,7 @@ fn keep_as_it_is(
     context: &RecoveryContext<'_>,
     base: Offset,
     scan: TailScan,
-    lost: &mut Vec<(PathBuf, Corruption)>,
+    lost: &mut Vec<Damage>,
 ) -> Result<RecoveredTail, DiskError> {
     let TailScan { file, durable, end, log_end, damage, loaded, .. } = scan;
     context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and this one will have one.
@@ -57,7 +56,7 @@ fn keep_as_it_is(
     let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
     let end_position = LogPosition { bytes: end.bytes, offset: log_end };
     let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end_position, latest);
-    lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
+    lost.extend(damage);
     // The next start reports again that the file was longer when it was durable.
     let durable = DurableEnd { end: log_end, segment: base, position: durable.max(end.bytes) };
     Ok(RecoveredTail { segment: Arc::new(segment), active: None, end: log_end, durable })

@@ -3,7 +3,7 @@
 use super::decide::{RecoveryAction, Region, RegionContent, decide};
 use super::index::{LoadedIndex, load_entries};
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
-use crate::segment::{self, Corruption, Expectations, LogPosition, ScanItem, ScanMode, Scanner, Segment, inspect};
+use crate::segment::{self, Damage, Expectations, LogPosition, ScanItem, ScanMode, Scanner, Segment, inspect};
 use crate::state_file::Checkpoint;
 use grower_index::{IndexEntry, StoredIndex};
 use grower_protocol::ids::Offset;
@@ -23,7 +23,7 @@ pub(crate) struct TailScan {
     /// The action for the bytes after `end`.
     pub(crate) action: RecoveryAction,
     /// Damage below the durable end.
-    pub(crate) damage: Vec<Corruption>,
+    pub(crate) damage: Vec<Damage>,
     /// Its index file.
     pub(super) loaded: LoadedIndex,
     /// Whether the index file has to be rebuilt, in whole or in part.
@@ -56,10 +56,10 @@ pub(crate) fn scan_tail(
     let known = KnownBefore::new(base, length, &loaded, checkpoint);
     let (end, observed, mut damage) = survey(&file, base, length, &known, seed)?;
     if length < known.durable && damage.is_empty() {
-        damage.extend(ends_early(end, length, &known));
+        damage.extend(ends_early(&file, end, length, &known));
     }
     let action = decide(Region { has_successor: false, below_durable_end: false }, observed);
-    let log_end = log_end(end, &known, &mut damage);
+    let log_end = log_end(&file, end, &known, &mut damage);
     let end = LogPosition { offset: end.offset.min(log_end), ..end };
     let durable = known.durable;
     Ok(TailScan { file, length, durable, end, log_end, action, damage, loaded, index_broken })
@@ -92,7 +92,7 @@ fn survey(
     length: u64,
     known: &KnownBefore<'_>,
     seed: Option<u32>,
-) -> Result<(LogPosition, RegionContent, Vec<Corruption>), DiskError> {
+) -> Result<(LogPosition, RegionContent, Vec<Damage>), DiskError> {
     let index = StoredIndex::new(known.index.front(length));
     let whole = LogPosition { bytes: length, offset: Offset::MAX };
     let segment = Segment::sealed(base, FileOnDemand::held(file.clone()), Box::new(index), whole, None);
@@ -100,13 +100,13 @@ fn survey(
     scanner.expect_boundary(known.durable.min(length));
     let (mut end, mut corrupt, mut observed) = (known.trusted, Vec::new(), RegionContent::SoundToTheEnd);
     while let Some(item) = scanner.next_item()? {
-        if let ScanItem::Corrupt(region) = item {
-            observed = if region.zeros { RegionContent::ZerosToTheEnd } else { RegionContent::NoBatch };
-            let context = Region { has_successor: false, below_durable_end: region.bytes.start < known.durable };
+        if let ScanItem::Damaged { damage, zeros } = item {
+            observed = if zeros { RegionContent::ZerosToTheEnd } else { RegionContent::NoBatch };
+            let context = Region { has_successor: false, below_durable_end: damage.bytes.start < known.durable };
             if decide(context, observed) != RecoveryAction::KeepAndRefuse {
                 break;
             }
-            corrupt.push(Corruption::from(region));
+            corrupt.push(damage);
             observed = RegionContent::SoundToTheEnd; // The scan continues after it.
         }
         end = scanner.position();
@@ -123,16 +123,16 @@ fn survey(
 }
 
 /// The damage if the file is shorter than its durable end.
-fn ends_early(end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<Corruption> {
+fn ends_early(file: &SharedFile, end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<Damage> {
     let region = Region { has_successor: false, below_durable_end: true };
     let what = format!("the file has {length} bytes, {} were durable", known.durable);
-    let damage =
-        Corruption { bytes: end.bytes..known.durable, offsets: end.offset..known.durable_offset.max(end.offset), what };
+    let (bytes, offsets) = (end.bytes..known.durable, end.offset..known.durable_offset.max(end.offset));
+    let damage = Damage { path: file.path().to_owned(), bytes, offsets, what };
     (decide(region, RegionContent::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
 }
 
 /// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.
-fn log_end(end: LogPosition, known: &KnownBefore<'_>, damage: &mut Vec<Corruption>) -> Offset {
+fn log_end(file: &SharedFile, end: LogPosition, known: &KnownBefore<'_>, damage: &mut Vec<Damage>) -> Offset {
     if damage.is_empty() {
         return end.offset;
     }
@@ -145,7 +145,8 @@ fn log_end(end: LogPosition, known: &KnownBefore<'_>, damage: &mut Vec<Corruptio
     let reported = damage.iter().any(|damage| damage.offsets.end == log_end);
     if sound_end < log_end && !reported {
         let what = "they were durable, and the file does not hold them".into();
-        damage.push(Corruption { bytes: end.bytes..end.bytes, offsets: sound_end..log_end, what });
+        let (path, bytes) = (file.path().to_owned(), end.bytes..end.bytes);
+        damage.push(Damage { path, bytes, offsets: sound_end..log_end, what });
     }
     log_end
 }

@@ -1,6 +1,6 @@
 //! Which damage an operator's ranges give up: a pure decision.
 
-use super::{AcceptedLoss, DamagedRange};
+use super::{AcceptedLoss, Damage};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 
@@ -30,10 +30,10 @@ pub enum RangeError {
 /// Chooses the damage that lies within `ranges`. A range may be wider than its damage, never narrower. A range whose
 /// damage was given up before changes nothing.
 pub(super) fn choose(
-    damaged: &[DamagedRange],
+    damaged: &[Damage],
     accepted: &[AcceptedLoss],
     ranges: &[Range<Offset>],
-) -> Result<Vec<DamagedRange>, RangeError> {
+) -> Result<Vec<Damage>, RangeError> {
     for range in ranges {
         let touched: Vec<_> = damaged.iter().filter(|damage| overlap(&damage.offsets, range)).collect();
         if let Some(partial) = touched.iter().find(|damage| !within(&damage.offsets, range)) {
@@ -43,9 +43,9 @@ pub(super) fn choose(
             return Err(RangeError::Sound { range: range.clone() });
         }
     }
-    let is_chosen = |damage: &&DamagedRange| ranges.iter().any(|range| within(&damage.offsets, range));
-    let chosen: Vec<DamagedRange> = damaged.iter().filter(is_chosen).cloned().collect();
-    let in_the_same_file = |damage: &&DamagedRange| chosen.iter().any(|chosen| chosen.path == damage.path);
+    let is_chosen = |damage: &&Damage| ranges.iter().any(|range| within(&damage.offsets, range));
+    let chosen: Vec<Damage> = damaged.iter().filter(is_chosen).cloned().collect();
+    let in_the_same_file = |damage: &&Damage| chosen.iter().any(|chosen| chosen.path == damage.path);
     match damaged.iter().filter(in_the_same_file).find(|damage| !is_chosen(damage)) {
         Some(other) => Err(RangeError::Together { damaged: other.offsets.clone() }),
         None => Ok(chosen),
@@ -71,7 +71,7 @@ mod tests {
 
     /// Damage at 3..5 and 8..9 of one file, and at 20..30 of another; 40..50 was given up before.
     fn chosen(ranges: &[(u64, u64)]) -> Result<Vec<u64>, String> {
-        let damage = |path: &str, start, end| DamagedRange {
+        let damage = |path: &str, start, end| Damage {
             path: path.into(),
             bytes: 0..1,
             offsets: range(start, end),

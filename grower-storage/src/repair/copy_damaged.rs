@@ -1,6 +1,6 @@
 //! Copies damaged bytes before they are replaced: they may be readable by other means.
 
-use super::{Acceptance, AcceptedLoss, DamagedRange};
+use super::{Acceptance, AcceptedLoss, Damage};
 use crate::disk::{Disk, DiskError};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub(super) fn copy_damaged(
     disk: &dyn Disk,
     cut_dir: &Path,
     name: &str,
-    damage: &DamagedRange,
+    damage: &Damage,
     acceptance: &Acceptance,
 ) -> Result<AcceptedLoss, DiskError> {
     let mut loss = AcceptedLoss {

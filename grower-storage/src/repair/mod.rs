@@ -12,7 +12,7 @@ mod choose;
 mod copy_damaged;
 mod rewrite;
 
-pub use crate::recovery::DamagedRange;
+pub use crate::recovery::Damage;
 pub use crate::state_file::AcceptedLoss;
 pub use choose::RangeError;
 
@@ -66,11 +66,11 @@ pub enum AcceptLossError {
 }
 
 /// The findings of a check that lose records.
-pub fn lost_records(findings: &[Finding]) -> Vec<DamagedRange> {
+pub fn lost_records(findings: &[Finding]) -> Vec<Damage> {
     let lost = findings.iter().filter_map(|finding| {
         let offsets = finding.offsets.clone()?;
         let bytes = finding.bytes.clone().unwrap_or(0..0);
-        Some(DamagedRange { path: finding.path.clone(), bytes, offsets, what: finding.what.clone() })
+        Some(Damage { path: finding.path.clone(), bytes, offsets, what: finding.what.clone() })
     });
     lost.collect()
 }
@@ -124,7 +124,7 @@ pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, Acce
 }
 
 /// The damage that giving up `ranges` would lose. Changes nothing.
-pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<DamagedRange>, AcceptLossError> {
+pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<Damage>, AcceptLossError> {
     Ok(PartitionRepair::look(disk, dir, ranges)?.chosen)
 }
 
@@ -135,7 +135,7 @@ struct PartitionRepair<'a> {
     identity: LogIdentity,
     directory: Directory,
     record: AcceptedLosses,
-    chosen: Vec<DamagedRange>,
+    chosen: Vec<Damage>,
     log_end: Offset,
 }
 
@@ -201,7 +201,7 @@ impl<'a> PartitionRepair<'a> {
     /// Groups the offsets to give up by segment. Those in no file go to the segment before them, or to a new one.
     fn by_segment(&self) -> BTreeMap<Offset, Vec<Range<Offset>>> {
         let mut segments: BTreeMap<Offset, Vec<Range<Offset>>> = BTreeMap::new();
-        for DamagedRange { path, offsets, .. } in &self.chosen {
+        for Damage { path, offsets, .. } in &self.chosen {
             let named = path.file_name().and_then(|name| segment::base_of_log(name.to_str()?));
             let before = || self.directory.logs.iter().copied().rfind(|base| *base <= offsets.start);
             let base = named.or_else(before).unwrap_or(offsets.start);

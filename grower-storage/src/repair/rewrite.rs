@@ -160,7 +160,7 @@ fn index(
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) => entries.extend(segment.note(&found.indexed_batch(base), 0)),
-            ScanItem::Corrupt(region) => return Err(AcceptLossError::Unclear { offsets: region.offsets }),
+            ScanItem::Damaged { damage, .. } => return Err(AcceptLossError::Unclear { offsets: damage.offsets }),
         }
     }
     entries.extend(segment.finish_index(narrow(end_position.bytes)));

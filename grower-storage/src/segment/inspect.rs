@@ -1,26 +1,12 @@
 //! Checks every byte of a part of a segment: content by the batches' CRCs, headers by the index's header checksums.
 
-use super::{CorruptRegion, IntervalEnd, LogPosition, ScanItem, ScanMode, Scanner, Segment};
+use super::{Damage, IntervalEnd, LogPosition, ScanItem, ScanMode, Scanner, Segment};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
 use grower_index::{HeaderChecksum, PREFIX_LENGTH};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
-
-/// Offsets that cannot be trusted, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Corruption {
-    pub(crate) bytes: Range<u64>,
-    pub(crate) offsets: Range<Offset>,
-    pub(crate) what: String,
-}
-
-impl From<CorruptRegion> for Corruption {
-    fn from(region: CorruptRegion) -> Self {
-        Self { bytes: region.bytes, offsets: region.offsets, what: region.what }
-    }
-}
 
 /// The expectations that headers must meet.
 pub(crate) struct Expectations<'a> {
@@ -35,18 +21,18 @@ pub(crate) fn inspect(
     from: LogPosition,
     until: LogPosition,
     expected: &Expectations<'_>,
-) -> Result<Vec<Corruption>, DiskError> {
+) -> Result<Vec<Damage>, DiskError> {
     let mut scanner = Scanner::new(segment, ScanMode::Content, from, until);
-    let mut interval = IntervalCheck::new(from, expected);
+    let mut interval = IntervalCheck::new(segment, from, expected);
     let mut damage = Vec::new();
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) => interval.batch(found.bytes, &found.header, &found.prefix),
-            ScanItem::Corrupt(region) => interval.damage.push(region.into()),
+            ScanItem::Damaged { damage, .. } => interval.damage.push(damage),
         }
         if let Some(ended) = scanner.interval_end() {
             damage.extend(interval.close(scanner.position(), Some(&ended)));
-            interval = IntervalCheck::new(scanner.position(), expected);
+            interval = IntervalCheck::new(segment, scanner.position(), expected);
         }
     }
     damage.extend(interval.close(scanner.position(), None));
@@ -60,7 +46,7 @@ pub(crate) fn inspect_until(
     from: LogPosition,
     end: Offset,
     expected: &Expectations<'_>,
-) -> Result<Vec<Corruption>, DiskError> {
+) -> Result<Vec<Damage>, DiskError> {
     let end_position = segment.end_position();
     let before = segment.log_position(segment.floor_by_offset(end));
     let until = if end_position.offset <= end { end_position } else { segment.lookup().next_anchor(before.bytes) };
@@ -69,15 +55,17 @@ pub(crate) fn inspect_until(
 
 /// The check of one interval: the batches between two index entries.
 struct IntervalCheck<'a> {
+    segment: &'a Segment,
     start: LogPosition,
     expected: &'a Expectations<'a>,
     header_checksum: HeaderChecksum,
-    damage: Vec<Corruption>,
+    damage: Vec<Damage>,
 }
 
 impl<'a> IntervalCheck<'a> {
-    fn new(start: LogPosition, expected: &'a Expectations<'a>) -> Self {
+    fn new(segment: &'a Segment, start: LogPosition, expected: &'a Expectations<'a>) -> Self {
         Self {
+            segment,
             start,
             expected,
             header_checksum: HeaderChecksum::new(expected.seed.unwrap_or_default()),
@@ -92,21 +80,22 @@ impl<'a> IntervalCheck<'a> {
         if epoch.is_some() && header.leader_epoch != epoch {
             let named = |epoch: Option<LeaderEpoch>| epoch.map_or("none".to_owned(), |epoch| epoch.value().to_string());
             let what = format!("leader epoch {} in place of {}", named(header.leader_epoch), named(epoch));
-            self.damage.push(Corruption { bytes, offsets: header.base_offset..header.next_offset(), what });
+            self.report(bytes, header.base_offset..header.next_offset(), what);
         }
     }
 
     /// If only the header checksum fails, the whole interval is reported damaged: which batch it is remains unknown.
-    fn close(mut self, end: LogPosition, ended: Option<&IntervalEnd>) -> Vec<Corruption> {
+    fn close(mut self, end: LogPosition, ended: Option<&IntervalEnd>) -> Vec<Damage> {
         let whole = ended.filter(|ended| ended.since == Some(self.start.bytes));
         let judged = whole.map(|ended| ended.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
         if self.damage.is_empty() && judged.is_some_and(|entry| entry.header_checksum != self.header_checksum.take()) {
-            self.damage.push(Corruption {
-                bytes: self.start.bytes..end.bytes,
-                offsets: self.start.offset..end.offset,
-                what: "the header checksum of the index differs".into(),
-            });
+            let (bytes, offsets) = (self.start.bytes..end.bytes, self.start.offset..end.offset);
+            self.report(bytes, offsets, "the header checksum of the index differs".into());
         }
         self.damage
+    }
+
+    fn report(&mut self, bytes: Range<u64>, offsets: Range<Offset>, what: String) {
+        self.damage.push(Damage { path: self.segment.file.path().to_owned(), bytes, offsets, what });
     }
 }

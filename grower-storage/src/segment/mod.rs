@@ -1,6 +1,7 @@
 //! One segment: a file of batches and its index, shared by the writer and all readers.
 
 mod active;
+mod damage;
 mod fill;
 mod horizon;
 mod index_lookup;
@@ -14,14 +15,15 @@ mod stats;
 mod uniform_run;
 
 pub(crate) use active::{ActiveSegment, SegmentFlush, WriteError, narrow};
+pub use damage::Damage;
 pub(crate) use fill::SegmentFill;
 pub(crate) use horizon::{DeleteHorizon, earlier, earliest, of_batch};
 pub(crate) use index_lookup::{IndexLookup, IntervalEnd};
-pub(crate) use inspect::{Corruption, Expectations, inspect, inspect_until};
+pub(crate) use inspect::{Expectations, inspect, inspect_until};
 pub(crate) use names::{base_of_index, base_of_log, compacted_names, index_name, log_name};
 pub use read::TimedOffset;
 pub(crate) use read::{RECORDS_LENGTH_MAX, SegmentRead, find_time, find_time_in, read};
-pub(crate) use scanner::{CorruptRegion, FoundBatch, LogPosition, ScanItem, ScanMode, Scanner};
+pub(crate) use scanner::{FoundBatch, LogPosition, ScanItem, ScanMode, Scanner};
 pub use slice::Slice;
 pub use stats::SegmentInfo;
 pub(crate) use stats::SegmentStats;

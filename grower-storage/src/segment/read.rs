@@ -2,7 +2,7 @@
 
 use super::scanner::{FoundBatch, HEADERS_READ};
 use super::uniform_run::UniformRun;
-use super::{CorruptRegion, IndexLookup, LogPosition, ScanItem, ScanMode, Scanner, Segment, Slice};
+use super::{Damage, IndexLookup, LogPosition, ScanItem, ScanMode, Scanner, Segment, Slice};
 use crate::disk::DiskError;
 use bytes::Bytes;
 use grower_index::{IndexEntry, Interval};
@@ -29,7 +29,7 @@ pub(crate) enum SegmentRead {
     /// Whole batches.
     Slice(Slice),
     /// The requested offset is damaged.
-    Damaged(CorruptRegion),
+    Damaged(Damage),
     /// Nothing before the limit.
     Nothing,
 }
@@ -46,7 +46,7 @@ pub(crate) fn read(
     let mut lookup = segment.lookup();
     let first = match locate(segment, &mut lookup, mode, from)? {
         Located::Batch(found) => found,
-        Located::CorruptRegion(region) => return Ok(SegmentRead::Damaged(region)),
+        Located::Damaged(damage) => return Ok(SegmentRead::Damaged(damage)),
         Located::End => return Ok(SegmentRead::Nothing),
     };
     if upto < first.header.next_offset() {
@@ -59,7 +59,7 @@ pub(crate) fn read(
 
 enum Located {
     Batch(FoundBatch),
-    CorruptRegion(CorruptRegion),
+    Damaged(Damage),
     End,
 }
 
@@ -79,7 +79,7 @@ fn locate(
         return Ok(Located::Batch(found));
     }
     match search(segment, mode, &interval, offset)? {
-        Located::CorruptRegion(_) => search(segment, ScanMode::Content, &interval, offset),
+        Located::Damaged(_) => search(segment, ScanMode::Content, &interval, offset),
         found => Ok(found),
     }
 }
@@ -95,8 +95,8 @@ fn search(segment: &Segment, mode: ScanMode, interval: &Interval, offset: Offset
     while let Some(item) = scanner.next_item()? {
         match item {
             ScanItem::Batch(found) if offset <= found.header.last_offset() => return Ok(Located::Batch(found)),
-            ScanItem::Corrupt(region) if offset < region.offsets.end || mode == ScanMode::Headers => {
-                return Ok(Located::CorruptRegion(region));
+            ScanItem::Damaged { damage, .. } if offset < damage.offsets.end || mode == ScanMode::Headers => {
+                return Ok(Located::Damaged(damage));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Scans the batches of a segment file, and resynchronises after damage.
 
-use super::{IndexLookup, IntervalEnd, Segment};
+use super::{Damage, IndexLookup, IntervalEnd, Segment};
 use crate::disk::{DiskError, FileOnDemand, SharedFile};
 use grower_index::Interval;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
@@ -45,7 +45,11 @@ pub(crate) enum ScanItem {
     /// A batch, sound as far as the mode looks.
     Batch(FoundBatch),
     /// Bytes that are no batch in its place. The scan continues after them.
-    Corrupt(CorruptRegion),
+    Damaged {
+        damage: Damage,
+        /// Whether it is only zeros up to the end: allocated room, where that is possible.
+        zeros: bool,
+    },
 }
 
 /// A batch and where it was found.
@@ -55,16 +59,6 @@ pub(crate) struct FoundBatch {
     pub(crate) header: BatchHeader,
     /// The bytes that the header checksum covers.
     pub(crate) prefix: [u8; CRC_COVERS_FROM],
-}
-
-/// Damaged bytes, and the offsets that they cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CorruptRegion {
-    pub(crate) bytes: Range<u64>,
-    pub(crate) offsets: Range<Offset>,
-    pub(crate) what: String,
-    /// Whether it is only zeros up to the end: allocated room, where that is possible.
-    pub(crate) zeros: bool,
 }
 
 /// A scan from one known position to another, never past `until`.
@@ -110,19 +104,19 @@ impl<'a> Scanner<'a> {
         self.lookup.interval_ending_at(self.at.bytes)
     }
 
-    /// The next batch or corrupt region; none at the end.
+    /// The next batch or damage; none at the end.
     pub(crate) fn next_item(&mut self) -> Result<Option<ScanItem>, DiskError> {
         if self.until.bytes <= self.at.bytes {
             return Ok(self.missing_at_the_end());
         }
         let item = match self.look(self.at)? {
             Ok(found) => ScanItem::Batch(found),
-            Err(what) => ScanItem::Corrupt(self.region(what)?),
+            Err(what) => self.damaged(what)?,
         };
         let before = self.at.bytes;
         self.at = match &item {
             ScanItem::Batch(found) => LogPosition { bytes: found.bytes.end, offset: found.header.next_offset() },
-            ScanItem::Corrupt(region) => LogPosition { bytes: region.bytes.end, offset: region.offsets.end },
+            ScanItem::Damaged { damage, .. } => LogPosition { bytes: damage.bytes.end, offset: damage.offsets.end },
         };
         debug_assert!(before < self.at.bytes, "a scan moves on from {before}");
         debug_assert!(self.at.bytes <= self.until.bytes, "a scan stays within its end");
@@ -137,12 +131,7 @@ impl<'a> Scanner<'a> {
         }
         self.at = self.until;
         let end = self.until.bytes;
-        Some(ScanItem::Corrupt(CorruptRegion {
-            bytes: end..end,
-            offsets,
-            what: "the file ends early".into(),
-            zeros: false,
-        }))
+        Some(ScanItem::Damaged { damage: self.damage(end..end, offsets, "the file ends early".into()), zeros: false })
     }
 
     /// The bytes of a batch that [`Scanner::next_item`] just returned.
@@ -188,13 +177,16 @@ impl<'a> Scanner<'a> {
         self.next_indexed
     }
 
-    /// The corrupt region from here to the first batch from which headers lead, one by one, to a known position: an
+    /// The damage from here to the first batch from which headers lead, one by one, to a known position: an
     /// index entry, the durable end, or the end. A batch that merely lies inside a record leads nowhere.
-    fn region(&mut self, what: String) -> Result<CorruptRegion, DiskError> {
+    fn damaged(&mut self, what: String) -> Result<ScanItem, DiskError> {
         let start = self.at;
         if self.zeros_from(start.bytes)? {
             let (bytes, offsets) = (start.bytes..self.until.bytes, start.offset..self.until.offset);
-            return Ok(CorruptRegion { bytes, offsets, what: "zeros to the end".into(), zeros: true });
+            return Ok(ScanItem::Damaged {
+                damage: self.damage(bytes, offsets, "zeros to the end".into()),
+                zeros: true,
+            });
         }
         let next = self.lookup.next_anchor(start.bytes);
         let anchor = if next.bytes < self.until.bytes { next } else { self.until };
@@ -204,7 +196,11 @@ impl<'a> Scanner<'a> {
             None => self.first_leading_to(anchor, start)?.unwrap_or(anchor),
         };
         let (bytes, offsets) = (start.bytes..end.bytes, start.offset..end.offset.max(start.offset));
-        Ok(CorruptRegion { bytes, offsets, what, zeros: false })
+        Ok(ScanItem::Damaged { damage: self.damage(bytes, offsets, what), zeros: false })
+    }
+
+    fn damage(&self, bytes: Range<u64>, offsets: Range<Offset>, what: String) -> Damage {
+        Damage { path: self.buffer.file.path().to_owned(), bytes, offsets, what }
     }
 
     /// If the damage reaches the durable end, the batch after it may still tell the offset there.

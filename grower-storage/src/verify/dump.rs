@@ -56,8 +56,8 @@ pub fn dump(disk: &dyn Disk, path: &Path, mut each: impl FnMut(Dumped) -> Contro
                     Err(error) => Dumped::Damaged { bytes: found.bytes, what: error.to_string() },
                 }
             }
-            ScanItem::Corrupt(region) if region.zeros => Dumped::Room { bytes: region.bytes },
-            ScanItem::Corrupt(region) => Dumped::Damaged { bytes: region.bytes, what: region.what },
+            ScanItem::Damaged { damage, zeros: true } => Dumped::Room { bytes: damage.bytes },
+            ScanItem::Damaged { damage, zeros: false } => Dumped::Damaged { bytes: damage.bytes, what: damage.what },
         };
         if each(dumped).is_break() {
             break;

@@ -11,7 +11,7 @@ pub use dump::{Dumped, dump};
 
 use crate::disk::{Disk, DiskError, FileOnDemand};
 use crate::recovery::{Directory, TailScan, scan_tail};
-use crate::segment::{self, Corruption, Expectations, LogPosition, Segment, inspect};
+use crate::segment::{self, Damage, Expectations, LogPosition, Segment, inspect};
 use crate::state_file::{AcceptedLoss, Checkpoint};
 use grower_index::{ENTRY_LENGTH, IndexEntry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
@@ -20,7 +20,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A fault in a file.
+/// A fault in a file, as a check reports it. Unlike [`Damage`] it may concern a file as a whole and cost no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The file.
@@ -62,10 +62,12 @@ impl Finding {
             (None, None) => true,
         }
     }
+}
 
-    fn damage(path: PathBuf, damage: Corruption) -> Self {
+impl From<Damage> for Finding {
+    fn from(damage: Damage) -> Self {
         let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
-        Self { path, bytes: Some(damage.bytes), offsets, what: damage.what }
+        Self { path: damage.path, bytes: Some(damage.bytes), offsets, what: damage.what }
     }
 }
 
@@ -148,14 +150,13 @@ impl PartitionCheck<'_> {
         let index = self.index(base, durable.map_or(0, |end| end.position), &mut verified.findings)?;
         let TailScan { file, end, log_end, durable, length, damage, .. } =
             scan_tail(self.disk, self.dir, base, self.state.checkpoint.as_ref(), self.state.seed)?;
-        let path = file.path().to_owned();
         let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end, None);
         self.inspect(&segment, end, verified)?;
         for damage in damage {
-            let known =
-                verified.findings.iter().any(|found| found.path == path && found.bytes == Some(damage.bytes.clone()));
-            if !known {
-                verified.findings.push(Finding::damage(path.clone(), damage));
+            let finding = Finding::from(damage);
+            let same_bytes = |found: &Finding| (&found.path, &found.bytes) == (&finding.path, &finding.bytes);
+            if !verified.findings.iter().any(same_bytes) {
+                verified.findings.push(finding);
             }
         }
         verified.torn_bytes += length.saturating_sub(end.bytes.max(durable));
@@ -165,10 +166,8 @@ impl PartitionCheck<'_> {
     fn inspect(&self, segment: &Segment, until: LogPosition, verified: &mut VerifyReport) -> Result<(), DiskError> {
         let start = LogPosition::start_of(segment.base);
         let expected = Expectations { seed: self.state.seed, epochs: &self.state.epochs };
-        let path = segment.file.path();
-        for damage in inspect(segment, start, until, &expected)? {
-            verified.findings.push(Finding::damage(path.to_owned(), damage));
-        }
+        let damage = inspect(segment, start, until, &expected)?;
+        verified.findings.extend(damage.into_iter().map(Finding::from));
         verified.bytes += until.bytes;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Something that happens to a file.
 #[derive(Clone, Debug)]
-enum Damage {
+enum FileDamage {
     Overwrite {
         at: usize,
         with: Vec<u8>,
@@ -28,41 +28,41 @@ enum Damage {
     Remove,
 }
 
-fn damage() -> impl Strategy<Value = (usize, Damage)> {
+fn damage() -> impl Strategy<Value = (usize, FileDamage)> {
     let bytes = || prop::collection::vec(any::<u8>(), 1..40);
     let what = prop_oneof![
-        4 => (0usize..500, bytes()).prop_map(|(at, with)| Damage::Overwrite { at, with }),
-        1 => (0usize..500).prop_map(Damage::Truncate),
-        1 => bytes().prop_map(Damage::Extend),
+        4 => (0usize..500, bytes()).prop_map(|(at, with)| FileDamage::Overwrite { at, with }),
+        1 => (0usize..500).prop_map(FileDamage::Truncate),
+        1 => bytes().prop_map(FileDamage::Extend),
         2 => (0usize..10, 0usize..400, 0usize..400, 1usize..200)
-            .prop_map(|(file, from, at, length)| Damage::CopyFrom { file, from, at, length }),
-        1 => Just(Damage::Remove),
+            .prop_map(|(file, from, at, length)| FileDamage::CopyFrom { file, from, at, length }),
+        1 => Just(FileDamage::Remove),
     ];
     (0usize..10, what)
 }
 
-fn apply(files: &mut Vec<(PathBuf, Vec<u8>)>, which: usize, damage: &Damage) {
+fn apply(files: &mut Vec<(PathBuf, Vec<u8>)>, which: usize, damage: &FileDamage) {
     let which = which % files.len();
     let donor = match damage {
-        Damage::CopyFrom { file, .. } => files[file % files.len()].1.clone(),
+        FileDamage::CopyFrom { file, .. } => files[file % files.len()].1.clone(),
         _ => Vec::new(),
     };
     let bytes = &mut files[which].1;
     match damage {
-        Damage::Overwrite { at, with } => {
+        FileDamage::Overwrite { at, with } => {
             let at = (*at).min(bytes.len());
             let end = (at + with.len()).min(bytes.len());
             bytes[at..end].copy_from_slice(&with[..end - at]);
         }
-        Damage::Truncate(length) => bytes.truncate(*length),
-        Damage::Extend(more) => bytes.extend_from_slice(more),
-        Damage::CopyFrom { from, at, length, .. } => {
+        FileDamage::Truncate(length) => bytes.truncate(*length),
+        FileDamage::Extend(more) => bytes.extend_from_slice(more),
+        FileDamage::CopyFrom { from, at, length, .. } => {
             let (from, at) = ((*from).min(donor.len()), (*at).min(bytes.len()));
             let length = (*length).min(donor.len() - from).min(bytes.len() - at);
             bytes[at..at + length].copy_from_slice(&donor[from..from + length]);
         }
-        Damage::Remove if 1 < files.len() => drop(files.remove(which)),
-        Damage::Remove => {}
+        FileDamage::Remove if 1 < files.len() => drop(files.remove(which)),
+        FileDamage::Remove => {}
     }
 }
 

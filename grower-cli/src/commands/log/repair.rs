@@ -5,7 +5,7 @@ use crate::output::{StdoutWriter, bytes_bar, counted, escaped, rfc3339};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::repair::{
-    self, Acceptance, AcceptedLoss, DamagedRange, LossRange, PartitionName, Survey, this_user,
+    self, Acceptance, AcceptedLoss, Damage, LossRange, PartitionName, Survey, this_user,
 };
 use grower_broker::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -126,14 +126,14 @@ impl RepairLogCommand {
     }
 }
 
-fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut StdoutWriter) -> io::Result<()> {
-    let DamagedRange { path, offsets, what, .. } = damaged;
+fn print_damage(partition: &PartitionName, damaged: &Damage, out: &mut StdoutWriter) -> io::Result<()> {
+    let Damage { path, offsets, what, .. } = damaged;
     let line = format!("{partition}: offsets {}..{} are lost: {what} ({})", offsets.start, offsets.end, path.display());
     writeln!(out, "{}", escaped(&line))
 }
 
 fn print_dry_run(
-    lost: &[(PartitionName, DamagedRange)],
+    lost: &[(PartitionName, Damage)],
     partitions: &[PartitionName],
     output: OutputForm,
     out: &mut StdoutWriter,
@@ -230,7 +230,7 @@ fn lost_partition_json(partition: &PartitionName) -> Value {
     json!({"topic": partition.topic, "partition": partition.partition})
 }
 
-fn damage_json(partition: &PartitionName, damaged: &DamagedRange) -> Value {
+fn damage_json(partition: &PartitionName, damaged: &Damage) -> Value {
     json!({
         "topic": partition.topic,
         "partition": partition.partition,

@@ -207,7 +207,7 @@ fn cut_at(segment: &Segment, end: Offset) -> Result<LogPosition, ChangeError> {
     while let Some(item) = scanner.next_item()? {
         let fits = scanner.position().offset <= end;
         match item {
-            ScanItem::Batch(_) | ScanItem::Corrupt(_) if fits => cut = scanner.position(),
+            ScanItem::Batch(_) | ScanItem::Damaged { .. } if fits => cut = scanner.position(),
             _ => break,
         }
     }

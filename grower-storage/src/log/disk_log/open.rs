@@ -99,7 +99,7 @@ impl DiskLog {
         self.snapshots = SnapshotFiles::found(&snapshots);
         self.producers = recovery::replay_producers(snapshots, &segments, end, self.now, &self.options)?;
         self.view = Arc::new(PublishedLog::new(start..end, segments, self.epochs.clone()));
-        lost.into_iter().for_each(|(path, damage)| self.view.lose(path, &damage));
+        lost.into_iter().for_each(|damage| self.view.lose(damage));
         self.active = active;
         self.durable = durable;
         self.stored = checkpoint;

@@ -3,11 +3,10 @@
 use super::Segments;
 use crate::epochs::EpochHistory;
 use crate::log::{EpochEnd, FilesView, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
-use crate::segment::{self, CorruptRegion, Corruption, DeleteHorizon, Expectations, ScanMode, Segment, SegmentRead};
+use crate::segment::{self, Damage, DeleteHorizon, Expectations, ScanMode, Segment, SegmentRead};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Its lock is held only to look something up or to replace something: never while waiting for a disk.
@@ -19,29 +18,22 @@ struct Published {
     start: Offset,
     end: Offset,
     segments: Segments,
-    lost: Vec<LostOffsets>,
+    /// Offsets that cannot be read, in order.
+    lost: Vec<Damage>,
     epochs: EpochHistory,
     gone: Option<Arc<str>>,
 }
 
-/// Offsets that cannot be read.
-#[derive(Clone, Debug)]
-struct LostOffsets {
-    offsets: Range<Offset>,
-    path: PathBuf,
-    what: Arc<str>,
-}
-
-impl LostOffsets {
-    fn error(&self) -> ReadError {
-        ReadError::Corrupt { offsets: self.offsets.clone(), path: self.path.clone(), what: self.what.clone() }
+impl From<Damage> for ReadError {
+    fn from(damage: Damage) -> Self {
+        Self::Corrupt { offsets: damage.offsets, path: damage.path, what: damage.what.into() }
     }
 }
 
 impl Published {
-    fn lose(&mut self, path: PathBuf, damage: &Corruption) {
+    fn lose(&mut self, damage: Damage) {
         if !self.lost.iter().any(|lost| lost.offsets == damage.offsets) {
-            self.lost.push(LostOffsets { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
+            self.lost.push(damage);
             self.lost.sort_by_key(|lost| lost.offsets.start);
         }
     }
@@ -104,17 +96,17 @@ impl PublishedLog {
     }
 
     /// Remembers damage that was found when the log was opened.
-    pub(super) fn lose(&self, path: PathBuf, damage: &Corruption) {
-        self.0.write().lose(path, damage);
+    pub(super) fn lose(&self, damage: Damage) {
+        self.0.write().lose(damage);
     }
 
     /// Remembers damage that a reader found. False if the segment was replaced meanwhile: a truncation takes files
     /// from readers before it changes them, so the damage may be newer bytes.
-    fn lose_in(&self, segment: &Arc<Segment>, damage: &Corruption) -> bool {
+    fn lose_in(&self, segment: &Arc<Segment>, damage: Damage) -> bool {
         let mut state = self.0.write();
         let current = state.segments.iter().any(|current| Arc::ptr_eq(current, segment));
         if current {
-            state.lose(segment.file.path().to_owned(), damage);
+            state.lose(damage);
         }
         current
     }
@@ -129,7 +121,7 @@ impl PublishedLog {
         let state = self.0.read();
         rules::check_readable(from, state.start..state.end)?;
         if let Some(lost) = state.lost.iter().find(|lost| lost.offsets.contains(&from)) {
-            return Err(lost.error());
+            return Err(lost.clone().into());
         }
         let holding = state.segments.partition_point(|segment| segment.base <= from).checked_sub(1);
         let Some(segment) = holding.and_then(|at| state.segments.get(at)).cloned() else { return Ok(None) };
@@ -165,14 +157,8 @@ impl DiskView {
     }
 
     /// Remembers damage found by a read, so that the next reader is told at once. None if it was none.
-    fn damaged(&self, segment: &Arc<Segment>, region: CorruptRegion) -> Option<ReadError> {
-        let damage = Corruption::from(region);
-        let found = self.view.lose_in(segment, &damage);
-        found.then(|| ReadError::Corrupt {
-            offsets: damage.offsets,
-            path: segment.file.path().to_owned(),
-            what: damage.what.into(),
-        })
+    fn damaged(&self, segment: &Arc<Segment>, damage: Damage) -> Option<ReadError> {
+        self.view.lose_in(segment, damage.clone()).then(|| damage.into())
     }
 }
 
@@ -207,7 +193,7 @@ impl LogView for DiskView {
                         break;
                     }
                 }
-                SegmentRead::Damaged(region) if slices.is_empty() => match self.damaged(&segment, region) {
+                SegmentRead::Damaged(damage) if slices.is_empty() => match self.damaged(&segment, damage) {
                     Some(error) => return Err(error),
                     None => continue, // The log was truncated under the read: look again.
                 },
@@ -271,14 +257,14 @@ impl FilesView for DiskView {
             let from = segment.log_position(segment.floor_by_offset(offsets.start.max(segment.base)));
             match segment::inspect_until(&segment, from, offsets.end, &expected) {
                 Err(error) if error.is_not_found() && !self.view.holds(&segment) => return self.check(offsets),
-                damage => damage?.iter().for_each(|damage| {
+                damage => damage?.into_iter().for_each(|damage| {
                     self.view.lose_in(&segment, damage);
                 }),
             }
         }
         let state = self.view.0.read();
-        let overlaps = |lost: &&LostOffsets| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
-        state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.error()))
+        let overlaps = |lost: &&Damage| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
+        state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.clone().into()))
     }
 
     fn learn_delete_horizons(&self, may_continue: &dyn Fn() -> bool) -> Result<(), ReadError> {
