@@ -58,8 +58,8 @@ struct Segment {
 }
 
 impl Segment {
-    /// One record a millisecond, until a second segment begins. All but the first and the last are written into the file in
-    /// large pieces, where opening finds them as it does after a crash: millions of appends would take their time.
+    /// One record a millisecond, until a second segment begins. All but the first and the last are written into the
+    /// file in large pieces, where opening finds them as after a crash: millions of appends would take long.
     fn fill(directory: &Path, bytes: u32) -> Result<Self, Box<dyn Error>> {
         let disk = Arc::new(FileDisk::new(directory));
         let place = LogLocation {

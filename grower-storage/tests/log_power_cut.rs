@@ -1,4 +1,4 @@
-//! A log on a real file system whose power is cut again and again while it is written, while it rolls, and while it recovers.
+//! A log on a real file system whose power is cut again and again: while it is written, rolls, and recovers.
 
 #[path = "support/power_cut.rs"]
 mod rig;

@@ -1,5 +1,5 @@
-//! Lookups in the log in files against the log in memory, which looks at every record: batches alike and not, clocks that
-//! tick, stand and go back, and values that look like batches themselves.
+//! Lookups in the log in files against the log in memory, which looks at every record: batches alike and not, clocks
+//! that tick, stand and go back, and values that look like batches themselves.
 
 use bytes::Bytes;
 use grower_index::{IndexEntry, IndexPosition, SparseIndex, Uniform};

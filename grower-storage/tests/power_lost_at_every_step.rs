@@ -1,5 +1,5 @@
-//! The power goes, or the process is killed, after the first change that an operation makes to the disk, after the second,
-//! and so on to its end. The remaining files have no damage, before the next start and after it.
+//! The power goes, or the process is killed, after the first change that an operation makes to the disk, after the
+//! second, and so on to its end. The remaining files have no damage, before the next start and after it.
 
 mod log_kit;
 

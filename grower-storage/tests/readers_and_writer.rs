@@ -1,4 +1,4 @@
-//! Readers go on while the owner appends, rolls, drops and truncates: what they get is whole, in place, and what was appended.
+//! Readers read while the owner appends, rolls, drops and truncates: they get whole batches, in place, as appended.
 
 mod log_kit;
 

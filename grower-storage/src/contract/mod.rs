@@ -1,5 +1,5 @@
-//! Contract suites: the promises of every [`Disk`](crate::disk::Disk) and every [`Log`](crate::log::Log), run by the tests of
-//! each implementation.
+//! Contract suites: the promises of every [`Disk`](crate::disk::Disk) and every [`Log`](crate::log::Log), run by the
+//! tests of each implementation.
 //!
 //! A suite panics at the first promise that is broken and says which.
 

@@ -62,8 +62,8 @@ pub trait Disk: Send + Sync {
     /// resources are acquired before the rename.
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
-    /// Gives a file another name, where both can lie on one volume: it is one file from then on. A name that is taken is
-    /// an error (`AlreadyExists`). Durable after the directory of `to` is synced.
+    /// Gives a file another name, where both can lie on one volume: it is one file from then on. A name that is taken
+    /// is an error (`AlreadyExists`). Durable after the directory of `to` is synced.
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
     /// Removes one file; handles stay readable. Durable after its directory is synced.
@@ -83,8 +83,8 @@ pub trait Disk: Send + Sync {
     /// the pages, and a second call that succeeds proves nothing.
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError>;
 
-    /// Whether the path that a file was opened under still leads to it: neither it nor a directory above it was removed,
-    /// moved or replaced. An error other than [`DirectoryMoved`] says nothing about where the file is.
+    /// Whether the path that a file was opened under still leads to it: neither it nor a directory above it was
+    /// removed, moved or replaced. An error other than [`DirectoryMoved`] says nothing about where the file is.
     fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError>;
 
     /// The budget for files that are opened on demand. A disk that wraps another shares that one's.

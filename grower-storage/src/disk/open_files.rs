@@ -217,13 +217,15 @@ impl FileOnDemand {
         *state = OpenState::Gone(file);
     }
 
-    /// The file, open for as long as the caller keeps it. After [`FileOnDemand::retire`] it may be an error (`NotFound`).
+    /// The file, open for as long as the caller keeps it. After [`FileOnDemand::retire`] it may be an error
+    /// (`NotFound`).
     pub(crate) fn get(&self) -> Result<SharedFile, DiskError> {
         let disk = match &*self.slot.state.read() {
             OpenState::OnDemand(disk, None) => disk.clone(),
             state => return self.slot.used_now(state).ok_or_else(|| self.gone()),
         };
-        let opened = disk.open(&self.path)?; // Without the lock. Two readers at once open it twice, and one handle is enough.
+        // Without the lock: two readers at once may open it twice, and one handle stays.
+        let opened = disk.open(&self.path)?;
         let mut state = self.slot.state.write();
         match &mut *state {
             OpenState::OnDemand(_, file @ None) => *file = Some(opened.clone()),

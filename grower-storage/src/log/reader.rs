@@ -40,8 +40,8 @@ pub trait FilesView {
     /// Checks the stored bytes of these offsets and remembers damage: from then on reading it is an error.
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError>;
 
-    /// Learns when tombstones may go in segments that an earlier process compacted, until `may_continue` returns false. Until
-    /// that is known, expired tombstones cause no compaction pass. Reads the headers of their batches.
+    /// Learns when tombstones may go in segments that an earlier process compacted, until `may_continue` returns
+    /// false. Until that is known, expired tombstones cause no compaction pass. Reads the headers of their batches.
     fn learn_delete_horizons(&self, may_continue: &dyn Fn() -> bool) -> Result<(), ReadError>;
 }
 

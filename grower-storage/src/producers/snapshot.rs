@@ -10,8 +10,8 @@ use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestam
 
 /// The producers of all batches before `offset`.
 ///
-/// Body: offset u64 | count u32, then for each producer: id u64 | epoch u16 | seen i64 | count u32, then for each batch:
-/// base sequence u32 | last sequence u32 | base offset u64 | next offset u64.
+/// Body: offset u64 | count u32, then for each producer: id u64 | epoch u16 | seen i64 | count u32, then for each
+/// batch: base sequence u32 | last sequence u32 | base offset u64 | next offset u64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerSnapshot {
     pub(crate) offset: Offset,

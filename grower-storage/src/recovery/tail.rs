@@ -51,7 +51,8 @@ fn keep_as_it_is(
     lost: &mut Vec<Damage>,
 ) -> Result<RecoveredTail, DiskError> {
     let TailScan { file, durable, end, log_end, damage, loaded, .. } = scan;
-    context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and this one will have one.
+    // A file with a successor is durable, and this one will have one.
+    context.disk.sync_many(std::slice::from_ref(&file))?;
     let index = StoredIndex::new(loaded.front(end.bytes));
     let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
     let end_position = LogPosition { bytes: end.bytes, offset: log_end };

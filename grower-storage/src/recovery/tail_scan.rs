@@ -117,7 +117,7 @@ fn survey(
         // Epochs are judged by `verify`: their history may be behind, or lost.
         let expected = Expectations { seed, epochs: &Default::default() };
         let last_indexed = segment.log_position(segment.lookup().around_position(known.trusted.bytes).start());
-        corrupt = inspect(&segment, last_indexed, end, &expected)?; // A header checksum covers the interval between two.
+        corrupt = inspect(&segment, last_indexed, end, &expected)?; // From an entry: a checksum covers whole intervals.
     }
     Ok((end, observed, corrupt))
 }

@@ -84,11 +84,12 @@ impl<'a> IntervalCheck<'a> {
         }
     }
 
-    /// If only the header checksum fails, the whole interval is reported damaged: which batch it is remains unknown.
+    /// Returns the damage of the interval that ends at `end`. If all batches look sound and only the header checksum
+    /// differs, the whole interval counts as damaged: nothing says which batch it is.
     fn close(mut self, end: LogPosition, ended: Option<&IntervalEnd>) -> Vec<Damage> {
         let whole = ended.filter(|ended| ended.since == Some(self.start.bytes));
-        let judged = whole.map(|ended| ended.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
-        if self.damage.is_empty() && judged.is_some_and(|entry| entry.header_checksum != self.header_checksum.take()) {
+        let judge = whole.map(|ended| ended.entry).filter(|entry| entry.checksummed && self.expected.seed.is_some());
+        if self.damage.is_empty() && judge.is_some_and(|entry| entry.header_checksum != self.header_checksum.take()) {
             let (bytes, offsets) = (self.start.bytes..end.bytes, self.start.offset..end.offset);
             self.report(bytes, offsets, "the header checksum of the index differs".into());
         }

@@ -31,8 +31,8 @@ fn base_of(name: &str, suffix: &str) -> Option<Offset> {
     Offset::try_from(plain.then(|| digits.parse::<u64>().ok()).flatten()?).ok()
 }
 
-/// Names of a compacted segment's log and index until a manifest publishes them. Opening a log removes such files unless
-/// its manifest names them.
+/// Names of a compacted segment's log and index until a manifest publishes them. Opening a log removes such files
+/// unless its manifest names them.
 pub(crate) fn compacted_names(base: Offset) -> (String, String) {
     (format!("{}.compacted.tmp", log_name(base)), format!("{}.compacted.tmp", index_name(base)))
 }

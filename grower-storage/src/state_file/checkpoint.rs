@@ -5,8 +5,8 @@ use grower_protocol::ids::Offset;
 
 /// The facts that recovery relies on.
 ///
-/// Body: log start offset u64 | durable end offset u64 | durable segment, its base offset, u64 | durable position in it u64
-/// | truncation under way: 0, or 1 and its end offset; u32, u64.
+/// Body: log start offset u64 | durable end offset u64 | durable segment, its base offset, u64 | durable position in it
+/// u64 | truncation under way: 0, or 1 and its end offset; u32, u64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// Everything before it is dropped, even if files still hold it.

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 /// The state of compaction that must survive a crash.
 ///
-/// Body: cleaned end offset u64 | replacement under way: 0, or 1, u32 | its first offset u64 | its end offset u64 | bytes of
-/// the new log file u64.
+/// Body: cleaned end offset u64 | replacement under way: 0, or 1, u32 | its first offset u64 | its end offset u64 |
+/// bytes of the new log file u64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CompactionState {
     /// Below it each key has at most one record.
@@ -20,7 +20,7 @@ pub(crate) struct CompactionState {
 /// Segments that one compacted segment replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PendingReplacement {
-    /// From the base offset of the first, which is that of the new one, to the base offset of the segment after the last.
+    /// From the base offset of the first, which is also that of the new one, to that of the segment after the last.
     pub(crate) offsets: Range<Offset>,
     /// Length of the new log file.
     pub(crate) bytes: u64,

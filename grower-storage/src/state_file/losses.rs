@@ -41,8 +41,9 @@ pub(crate) struct FileExchange {
     pub(crate) durable: Option<DurableEnd>,
 }
 
-/// Body: count u32, then each loss: start u64 | end u64 | at i64 | by, what, kept: length u32 and text | bytes u64 | crc u32;
-/// then 0 or 1 u32, and with 1: segments and orphans: count u32 and base offsets u64 | 0 or 1 u32 | durable end, 3 x u64.
+/// Body: count u32, then each loss: start u64 | end u64 | at i64 | by, what, kept: length u32 and text | bytes u64 |
+/// crc u32; then 0 or 1 u32, and with 1: segments and orphans: count u32 and base offsets u64 | 0 or 1 u32 | durable
+/// end, 3 x u64.
 impl StateFile for AcceptedLosses {
     const KIND: [u8; 4] = *b"GWal";
     const VERSION: u16 = 1;

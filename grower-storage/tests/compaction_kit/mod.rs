@@ -161,8 +161,8 @@ impl World {
         Compaction::due(&self.log, policy, Offset::MAX, Timestamp::from_millis(self.now))
     }
 
-    /// Nothing is appended for a while, in which the log is looked after: then no tombstone is left, and no pass is due for
-    /// ever after.
+    /// Lets time pass and compacts what is due, without an append: afterwards no tombstone is left, and no pass is due
+    /// ever again.
     pub(crate) fn rest(&mut self, policy: &CompactionPolicy) {
         for _ in 0..20 {
             self.now += 500;

@@ -1,4 +1,5 @@
-//! Corruption: every single bit of a small partition flipped in turn, and files that lost their middle, their end or themselves.
+//! Corruption: every single bit of a small partition flipped in turn, and files that lost their middle, their end or
+//! all of themselves.
 
 #[path = "../log_kit/mod.rs"]
 mod log_kit;

@@ -47,7 +47,7 @@ impl DiskLog {
         if let Some(appended) = rules::check_duplicate(self.producers.check(batch.header()), batch.header())? {
             return Ok(TryAppend::Appended(appended));
         }
-        self.snapshot_if_due()?; // It takes one at most, and stores none.
+        self.snapshot_if_due()?; // It stores none: that would have failed `is_ready_for`.
         let next_offset = rules::next_offset(self.span().end, batch.header())?;
         let batch = batch.place(self.span().end, epoch);
         match self.write_to_active(&batch) {
@@ -184,7 +184,8 @@ impl DiskLog {
             let log = active.log.clone();
             self.sync(&[log])?;
         }
-        self.find_active()?; // Before anything counts as durable, and before a next file is created in another directory.
+        // Before anything counts as durable, and before a next file is created in another directory.
+        self.find_active()?;
         if unsynced {
             self.durable = DurableEnd { end, segment, position };
         }
@@ -240,7 +241,8 @@ impl DiskLog {
     pub(super) fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
         match self.disk.remove_file(&self.dir.join(name)) {
             Ok(()) => self.sync_dir(),
-            Err(error) if error.is_not_found() && self.unsynced_names => self.sync_dir(), // An earlier attempt removed it.
+            // An earlier attempt removed it.
+            Err(error) if error.is_not_found() && self.unsynced_names => self.sync_dir(),
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -56,7 +56,8 @@ impl DiskLog {
         self.forget_after(log_end)?;
         let active = self.active.take().map(|active| active.segment.base);
         let last = remaining.pop();
-        self.view.replace(start..log_end, remaining.clone()); // Before files change: no reader gets one that is about to go, or to be cut.
+        // Before files change: no reader gets one that is about to go, or to be cut.
+        self.view.replace(start..log_end, remaining.clone());
         self.remove_segments(dropped)?;
         match (last, cut) {
             (Some(last), Some(cut)) if active == Some(last.base) => self.reopen_cut(&last, cut, remaining)?,

@@ -16,7 +16,8 @@ impl DiskLog {
     pub(super) fn sealed_until(&self, upto: Offset) -> Option<SealedSegments> {
         self.alive().ok()?;
         if self.is_compaction_unfinished() {
-            return None; // Opening the log follows the manifest: it would take a temporary file of this pass for the other one's.
+            // Opening the log follows the manifest: it would take a temporary file of this pass for the other one's.
+            return None;
         }
         let mut segments = self.view.segments();
         segments.pop(); // It is being written.
@@ -68,7 +69,8 @@ impl DiskLog {
         let stored = opened.and_then(|new| self.store(&manifest).map(|()| new));
         let new = stored.inspect_err(|error| {
             if matches!(error, ChangeError::Disk(_)) {
-                replacement.discard(&*self.disk, &self.dir); // Not after a failed sync: then the manifest may count, and needs the files.
+                // Not after a failed sync: then the manifest may count, and needs the files.
+                replacement.discard(&*self.disk, &self.dir);
             }
         })?;
         let mut segments = self.view.segments();
@@ -104,7 +106,8 @@ impl DiskLog {
     pub(super) fn finish_replacing(&mut self) -> Result<(), ChangeError> {
         let Some((replacing, new)) = self.replacing.clone() else { return Ok(()) };
         finish_replacement(&*self.disk, &self.dir, &replacing).map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)), // Another file than the one written: opening the log finds out.
+            // Another file than the one written: opening the log finds out.
+            ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)),
             _ => self.judge(error),
         })?;
         new.file.release(&self.disk);

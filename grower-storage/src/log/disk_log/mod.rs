@@ -293,7 +293,8 @@ impl Log for DiskLog {
     }
 
     fn is_old(&mut self, now: Timestamp) -> bool {
-        let written = self.active.as_mut().filter(|active| 0 < active.position()); // The age of an empty segment has not begun.
+        // The age of an empty segment has not begun.
+        let written = self.active.as_mut().filter(|active| 0 < active.position());
         self.failed.is_none() && written.is_some_and(|active| active.fill(now).is_old(&self.options))
     }
 

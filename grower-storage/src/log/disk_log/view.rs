@@ -178,7 +178,8 @@ impl LogView for DiskView {
                 Err(_) => break,
             };
             let extract = match segment::read(&segment, mode, at, budget, upto.min(sound_until)) {
-                Err(error) if error.is_not_found() && !self.view.holds(&segment) => continue, // It was dropped meanwhile.
+                // It was dropped meanwhile.
+                Err(error) if error.is_not_found() && !self.view.holds(&segment) => continue,
                 Err(_) if !slices.is_empty() => break,
                 extract => extract?,
             };
