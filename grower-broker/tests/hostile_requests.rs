@@ -34,7 +34,7 @@
 //! | a read-only file system, an unreadable directory, no free inode | `hostile_directory` |
 //! | a file system of a network, or in memory | `grower-storage/src/disk/file_system.rs`, `daemon`: `a_temporary_file_system_is_warned_of` |
 //! | command line: closed input and output, endless lines, escapes in names | `grower-cli/tests/lines.rs`, `grower-cli/src/output/escape.rs` |
-//! | files: any length, bit or place wrong; leftovers | `hostile_disk`, `grower-storage/tests/corruption`, `grower-storage/tests/recovery.rs` |
+//! | files: any length, bit or place wrong; leftovers | `hostile_disk`, `grower-storage/tests/corruption`, `grower-storage/tests/recovery` |
 //! | a partition of another format, owner or kind | `hostile_partition` |
 //! | HTTP: slow, large, contradictory, rebound; paths that lead elsewhere | `http/tests.rs` |
 //! | unforeseen input | `cargo xtask fuzz`, whose corpus `xtask/fuzz/tests/corpus.rs` replays |
