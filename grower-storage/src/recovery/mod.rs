@@ -154,12 +154,20 @@ impl Recovered {
             self.lose(path, self.end.max(self.start)..end, "the segment files that held it are missing or too short");
             self.end = end;
             self.active = None;
-            // The next checkpoint must know no less, or those offsets would be given out after it.
-            self.durable = checkpoint
-                .map(|checkpoint| checkpoint.durable)
-                .filter(|known| known.end == end)
-                .unwrap_or(self.durable);
         }
+        if self.durable.end != self.end {
+            // The next checkpoint must know no less, or those offsets would be given out after it. Nothing is written
+            // to them any more, so they count as durable; the next segment begins after them.
+            let known = checkpoint.map(|checkpoint| checkpoint.durable).filter(|known| known.end == self.end);
+            self.durable = known.unwrap_or(DurableEnd { end: self.end, segment: self.end, position: 0 });
+        }
+        self.check();
+    }
+
+    /// Checks what every opening relies on, whatever the files hold.
+    fn check(&self) {
+        debug_assert!(self.start <= self.end, "the log would start at {}, past its end {}", self.start, self.end);
+        debug_assert_eq!(self.durable.end, self.end, "recovery makes everything durable that it takes over");
     }
 
     fn lose(&mut self, path: PathBuf, offsets: std::ops::Range<Offset>, what: &str) {

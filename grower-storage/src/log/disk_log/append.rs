@@ -176,7 +176,10 @@ impl DiskLog {
     /// Makes everything appended so far durable, with the closing index entry.
     pub(super) fn make_durable(&mut self) -> Result<(), ChangeError> {
         let end = self.span().end;
-        let Some(active) = &mut self.active else { return Ok(()) }; // Recovery has synced the files of such a log.
+        let Some(active) = &mut self.active else {
+            assert_eq!(self.durable.end, end, "recovery has synced the files of a log without an active segment");
+            return Ok(());
+        };
         let cut = active.trim()?;
         let (segment, position) = (active.segment.base, active.position());
         let unsynced = cut || self.durable.end < end;

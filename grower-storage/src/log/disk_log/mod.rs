@@ -128,9 +128,13 @@ impl DiskLog {
         debug_assert!(span.start <= span.end, "the log start of {span:?} is past its end");
         debug_assert!(self.durable.end <= span.end, "{} is durable in {span:?}", self.durable.end);
         debug_assert!(self.cleaned_end <= span.end, "{} is compacted in {span:?}", self.cleaned_end);
-        if let Some(active) = &self.active {
-            debug_assert!(span.start <= self.durable.end, "{span:?} starts above the durable end {}", self.durable.end);
-            debug_assert_eq!(active.segment.end_position().offset, span.end, "the active segment ends with the log");
+        debug_assert!(span.start <= self.durable.end, "{span:?} starts above the durable end {}", self.durable.end);
+        match &self.active {
+            Some(active) => {
+                let end = active.segment.end_position().offset;
+                debug_assert_eq!(end, span.end, "the active segment ends with the log");
+            }
+            None => debug_assert_eq!(self.durable.end, span.end, "only an active segment holds unsynced records"),
         }
     }
 
