@@ -6,6 +6,7 @@ use crate::backoff;
 use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
 use crate::error::{ConnectError, RequestError, single_part};
 use crate::random_name::random_committer;
+use crate::retry::Attempts;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -113,20 +114,17 @@ impl Cluster {
 
     /// Asks any broker and retries until the request timeout. Only for requests that may be carried out twice.
     pub(crate) async fn ask_retrying(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
-        let give_up = Instant::now() + self.request_timeout();
-        for failures in 1.. {
-            match self.ask(request).await {
-                Err(error) if error.is_retriable() => {
-                    let wait = backoff::jittered(failures);
-                    if give_up <= Instant::now() + wait {
-                        return Err(error);
-                    }
-                    sleep(wait).await;
-                }
-                result => return result,
+        let mut attempts = Attempts::until(Instant::now() + self.request_timeout());
+        loop {
+            let error = match self.ask(request).await {
+                Err(error) => error,
+                answered => return answered,
+            };
+            match attempts.wait_after(&error, Instant::now(), backoff::random()) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(error),
             }
         }
-        unreachable!("the loop has no end but its returns")
     }
 
     /// Sets positions of a group without being a member, after all earlier resets of this client.

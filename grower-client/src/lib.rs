@@ -61,6 +61,8 @@ mod gap;
 mod producer;
 mod random_name;
 mod record;
+#[deny(clippy::disallowed_methods)]
+mod retry;
 mod single_flight;
 pub mod transport;
 

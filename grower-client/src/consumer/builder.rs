@@ -5,7 +5,7 @@ use super::settings::{ConsumerSettings, OnDamage, OnGap, RebalanceEvent, StartFr
 use super::state::SharedSubscription;
 use super::tasks::commit::{self, Committer};
 use super::tasks::fetcher::Fetcher;
-use super::tasks::membership::{self, MemberIdentity};
+use super::tasks::membership::{MemberIdentity, MembershipTask};
 use super::tasks::new_partitions;
 use super::tasks::start::{self, StartPolicy};
 use crate::cluster::Cluster;
@@ -241,7 +241,8 @@ impl ConsumerParts {
         let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone())));
         let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;
-        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, &policy).await?.run());
+        let membership = MembershipTask::new(cluster, shared, &member, &committer, settings, &policy);
+        tasks.spawn(membership.join().await?.run());
         Ok(committer)
     }
 

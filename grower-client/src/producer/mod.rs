@@ -22,9 +22,9 @@ mod partitioner;
 mod queue;
 mod reconnect;
 #[deny(clippy::disallowed_methods)]
-mod retry;
-#[deny(clippy::disallowed_methods)]
 mod sequence_window;
+#[deny(clippy::disallowed_methods)]
+mod split;
 mod timer;
 #[deny(clippy::disallowed_methods)]
 mod topic;

@@ -1,11 +1,12 @@
 //! Recovers from fetches that failed: damage, an offset outside the log, or a changed topic.
 
 use super::fetcher::PartitionFetch;
-use super::start::{is_offline, look_up_offsets};
+use super::start::look_up_offsets;
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::consumer::state::{FetchDamage, SharedSubscription};
 use crate::error::{ConsumeError, RequestError, single_part};
+use crate::retry::{self, FetchAction};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
 use std::sync::Arc;
@@ -71,6 +72,7 @@ impl FetchRecovery {
             let offline = match &found {
                 // An election, or unusable files: any broker knows which.
                 Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
+                    let is_offline = |error: &RequestError| retry::after_fetch(error) == FetchAction::ReportOnce;
                     self.span().await.err().filter(is_offline)
                 }
                 _ => None,

@@ -13,10 +13,11 @@ use crate::consumer::settings::ConsumerSettings;
 use crate::consumer::state::{FetchVersion, PartitionFetchState, SharedSubscription, check_batches, end_by_headers};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
+use crate::retry::{self, FetchAction};
 use bytes::Bytes;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::{
-    ErrorCode, Failure, FetchAfter, FetchPartition, FetchPosition, FetchedPartition, Request, TopicMetadata,
+    Failure, FetchAfter, FetchPartition, FetchPosition, FetchedPartition, Request, TopicMetadata,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -236,15 +237,14 @@ impl Fetcher {
     }
 
     fn refused(self: &Arc<Self>, fetch: &PartitionFetch, failure: Failure) {
-        match failure.code {
-            ErrorCode::OffsetOutOfRange => self.recovery(fetch).resolve_out_of_range(),
-            ErrorCode::UnknownTopic | ErrorCode::UnknownTopicId | ErrorCode::UnknownPartition => {
-                self.recovery(fetch).refresh_topic();
-            }
-            code if code.is_retriable() => self.failed(std::slice::from_ref(fetch), &failure.into()),
-            _ => {
+        let error = RequestError::from(failure);
+        match retry::after_fetch(&error) {
+            FetchAction::LookUpLog => self.recovery(fetch).resolve_out_of_range(),
+            FetchAction::RefreshTopic => self.recovery(fetch).refresh_topic(),
+            FetchAction::Retry => self.failed(std::slice::from_ref(fetch), &error),
+            FetchAction::Report | FetchAction::ReportOnce => {
                 let now = Instant::now();
-                let fail = |partition: &mut PartitionFetchState, _| partition.fail(failure.into(), now);
+                let fail = |partition: &mut PartitionFetchState, _| partition.fail(error, now);
                 self.shared.change_partition(&fetch.topic_partition, fetch.version, now, fail);
             }
         }
@@ -256,10 +256,9 @@ impl Fetcher {
         for fetch in fetches {
             let now = Instant::now();
             self.shared.change_partition(&fetch.topic_partition, fetch.version, now, |partition, _| {
-                if error.is_retriable() {
-                    partition.retry_later(now, backoff::random())
-                } else {
-                    partition.fail(error.clone(), now)
+                match retry::after_fetch(error) {
+                    FetchAction::Retry => partition.retry_later(now, backoff::random()),
+                    _ => partition.fail(error.clone(), now),
                 }
             });
         }

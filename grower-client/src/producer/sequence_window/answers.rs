@@ -5,8 +5,7 @@ use super::SequenceWindow;
 use crate::error::{ProduceError, RequestError};
 use crate::producer::delivery::BatchAck;
 use crate::producer::in_flight::{AnswerEffects, BatchSizeChange, BatchState, SequenceGap, SettledRecords, follows};
-use crate::producer::retry::{self, RetryAction};
-use grower_protocol::message::Outcome;
+use crate::retry::{self, ProduceAction, ProduceContext};
 use tokio::time::Instant;
 
 impl SequenceWindow {
@@ -29,27 +28,27 @@ impl SequenceWindow {
     }
 
     pub(super) fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut AnswerEffects) {
-        effects.metadata_outdated |= retry::looks_outdated(&error);
-        let action = self.retry_action(at, &error);
+        effects.metadata_outdated |= retry::suggests_outdated_metadata(&error);
+        let action = self.after_error(at, &error);
         if self.last_error.is_none() || !action.follows_from_another() {
             self.last_error = Some(error.clone());
         }
         let batch = &mut self.batches[at];
         match action {
-            RetryAction::Resend { after_backoff } => {
+            ProduceAction::Resend { after_backoff } => {
                 batch.state = BatchState::Waiting;
                 if after_backoff {
                     self.back_off(now);
                 }
             }
-            RetryAction::HoldForNewProducerId => {
+            ProduceAction::HoldForNewProducerId => {
                 batch.state = BatchState::NeedsSequence;
                 let first_missing = batch.first;
                 self.pause_at(SequenceGap { first_missing, unusable: true });
                 self.back_off(now);
             }
-            RetryAction::Split => self.split(at, effects),
-            RetryAction::GiveUp => {
+            ProduceAction::Split => self.split(at, effects),
+            ProduceAction::GiveUp => {
                 if retry::is_too_large(&error) {
                     effects.batch_size = Some(BatchSizeChange::Restore);
                 }
@@ -57,26 +56,24 @@ impl SequenceWindow {
                 let error = ProduceError::Failed { topic_partition, source: error, in_doubt };
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
-            RetryAction::HoldForNewSequence => batch.state = BatchState::NeedsSequence,
+            ProduceAction::HoldForNewSequence => batch.state = BatchState::NeedsSequence,
         }
     }
 
     /// Decides how a batch continues after an error, and records whether it is in doubt.
-    fn retry_action(&mut self, at: usize, error: &RequestError) -> RetryAction {
-        let first = self.batches.iter().position(|batch| batch.state != BatchState::Acked) == Some(at);
+    fn after_error(&mut self, at: usize, error: &RequestError) -> ProduceAction {
+        let is_first = self.batches.iter().position(|batch| batch.state != BatchState::Acked) == Some(at);
         let batch = &mut self.batches[at];
-        if batch.topic_id != self.topic_id {
-            batch.in_doubt = false; // The log of its topic is deleted.
-            return RetryAction::HoldForNewProducerId;
-        }
-        batch.in_doubt |= error.outcome() == Outcome::Unknown;
-        let case = retry::RetryContext {
+        let context = ProduceContext {
             in_doubt: batch.in_doubt,
-            first,
+            topic_recreated: batch.topic_id != self.topic_id,
+            is_first,
             behind_gap: self.gap.is_some_and(|gap| follows(batch.first, gap.first_missing)),
             idempotent: self.identity.is_some(),
             divisible: 1 < batch.count,
         };
-        retry::retry_action(error, case)
+        let action;
+        (action, batch.in_doubt) = retry::after_produce(error, context);
+        action
     }
 }

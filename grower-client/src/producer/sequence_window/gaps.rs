@@ -5,7 +5,7 @@ use crate::error::ProduceError;
 use crate::producer::in_flight::{
     AnswerEffects, BatchSizeChange, BatchState, InFlightBatch, SequenceGap, SettledRecords, follows,
 };
-use crate::producer::retry;
+use crate::producer::split::halves;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::ProducerIdentity;
 
@@ -70,7 +70,7 @@ impl SequenceWindow {
         effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
         let count = batch.count / 2;
         let tail_promise = batch.promise.split_off(count);
-        let (head, tail) = retry::halves(&batch.bytes, self.codec, count);
+        let (head, tail) = halves(&batch.bytes, self.codec, count);
         (batch.bytes, batch.plain_bytes) = head;
         let tail = InFlightBatch {
             id: self.next_id,

@@ -11,9 +11,9 @@ use crate::consumer::settings::OnDamage;
 use crate::error::{ConsumeError, RequestError};
 use crate::gap::Gap;
 use crate::record::TopicPartition;
+use crate::retry::{self, FetchAction};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use grower_protocol::message::ErrorCode;
 use hand_out::BatchCursor;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -321,8 +321,8 @@ impl PartitionFetchState {
 
     /// Reports a failed fetch to the reader; an offline partition only once until it is served again.
     pub(crate) fn fail(&mut self, source: RequestError, now: Instant) {
-        let is_offline = source.code() == Some(ErrorCode::PartitionOffline);
-        if is_offline && std::mem::replace(&mut self.offline_reported, true) {
+        if retry::after_fetch(&source) == FetchAction::ReportOnce && std::mem::replace(&mut self.offline_reported, true)
+        {
             (self.is_fetching, self.not_before) = (false, Some(now + ERROR_PAUSE));
             return;
         }

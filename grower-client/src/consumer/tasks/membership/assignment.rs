@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
-        let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not be late.
-        let target = in_time(soon, self.topic_partitions(&answer.assignment)).await?;
-        let revoked = self.revoke_all_but(&target, soon).await;
+        let deadline = self.session.revocation_deadline(Instant::now());
+        let target = in_time(deadline, self.topic_partitions(&answer.assignment)).await?;
+        let revoked = self.revoke_all_but(&target, deadline).await;
         let added = self.add_new(target);
         let assigned = added.iter().map(|(topic_partition, ..)| topic_partition.clone()).collect();
         self.notify_rebalance(RebalanceEvent { assigned, revoked });
@@ -34,7 +34,7 @@ impl MembershipTask {
         until: Instant,
     ) -> Vec<TopicPartition> {
         if self.auto_commit && self.stop_all_but(target) {
-            let reader_deadline = Instant::now() + self.session_timeout / 3;
+            let reader_deadline = self.session.reader_deadline(Instant::now());
             if timeout_at(reader_deadline.min(until), self.shared.until_revoked_are_consumed()).await.is_err() {
                 tracing::warn!(group = %self.member.group, "the reader has not polled again: the next member reads its unconsumed records too");
             }
@@ -146,7 +146,7 @@ impl MembershipTask {
         let topic_partitions =
             added.into_iter().map(|(topic_partition, topic, version)| ((topic_partition, topic), version));
         let lookup = StartLookup::new(&self.cluster, &self.shared, &self.policy, topic_partitions);
-        self.start_lookups.spawn(lookup.warn_each(self.session_timeout).run());
+        self.start_lookups.spawn(lookup.warn_each(self.session.timeout()).run());
     }
 
     pub(super) fn notify_rebalance(&self, event: RebalanceEvent) {

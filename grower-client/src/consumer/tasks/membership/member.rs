@@ -2,8 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::error::RequestError;
+use crate::retry;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, TopicName};
-use grower_protocol::message::{ErrorCode, Request, Response};
+use grower_protocol::message::{Request, Response};
 use parking_lot::Mutex;
 
 /// The identity of a consumer in its group.
@@ -43,8 +44,7 @@ impl MemberIdentity {
         match cluster.ask_retrying(request).await {
             Ok((_, Response::Done)) => Ok(()),
             Ok((connection, other)) => Err(connection.unexpected("leave group", other)),
-            // No such member or group: an earlier answer may have been lost.
-            Err(error) if matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::UnknownGroup)) => Ok(()),
+            Err(error) if retry::has_left(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }

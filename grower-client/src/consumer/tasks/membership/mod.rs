@@ -7,6 +7,8 @@
 
 mod assignment;
 mod member;
+#[deny(clippy::disallowed_methods)]
+mod session;
 
 pub(crate) use member::MemberIdentity;
 
@@ -17,11 +19,12 @@ use crate::cluster::Cluster;
 use crate::consumer::settings::{ConsumerSettings, OnRebalance, RebalanceEvent};
 use crate::consumer::state::SharedSubscription;
 use crate::error::{ConsumeError, RequestError};
+use crate::retry::{self, Attempts, HeartbeatAction};
 use grower_protocol::ids::{MemberEpoch, TopicId};
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Request, Response, TopicPartitions, heartbeat_interval,
-    instance_lease,
 };
+use session::MemberSession;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,90 +38,79 @@ pub(crate) struct MembershipTask {
     member: Arc<MemberIdentity>,
     committer: Arc<Committer>,
     policy: StartPolicy,
-    session_timeout: Duration,
-    max_poll_interval: Duration,
+    session: MemberSession,
     assignor: Option<String>,
     instance: Option<String>,
     auto_commit: bool,
     on_rebalance: Option<OnRebalance>,
     /// Look up where new partitions start. Aborted when dropped.
     start_lookups: JoinSet<()>,
-    /// The time at which the last answered heartbeat was sent.
-    heard: Instant,
-    /// The time of the next heartbeat.
-    next: Instant,
-}
-
-/// Joins a group; returns when the broker has accepted or refused the member. A member with a taken instance name is
-/// not in yet: the answer asks it to claim the name with the next heartbeat.
-pub(crate) async fn join(
-    cluster: &Arc<Cluster>,
-    shared: &Arc<SharedSubscription>,
-    member: &Arc<MemberIdentity>,
-    committer: &Arc<Committer>,
-    settings: &ConsumerSettings,
-    policy: &StartPolicy,
-) -> Result<MembershipTask, ConsumeError> {
-    let refused = |source| ConsumeError::Group { group: member.group.clone(), source };
-    let connection = cluster.any_broker().await.map_err(|error| refused(error.into()))?;
-    connection.require("groups").map_err(|error| refused(error.into()))?;
-    let mut membership = MembershipTask {
-        cluster: cluster.clone(),
-        shared: shared.clone(),
-        member: member.clone(),
-        committer: committer.clone(),
-        policy: policy.clone(),
-        session_timeout: settings.session_timeout,
-        max_poll_interval: settings.max_poll_interval,
-        assignor: settings.assignor.clone(),
-        instance: settings.instance.clone(),
-        auto_commit: settings.auto_commit.is_some(),
-        on_rebalance: settings.on_rebalance.clone(),
-        start_lookups: JoinSet::new(),
-        heard: Instant::now(),
-        next: Instant::now(),
-    };
-    membership.refresh_topics().await.map_err(refused)?;
-    let give_up = Instant::now() + cluster.request_timeout();
-    let mut has_warned = false;
-    for failures in 1.. {
-        match membership.send_heartbeat().await {
-            Err(error) if error.is_retriable() && Instant::now() < give_up => {
-                if error.code() == Some(ErrorCode::MemoryFull) && !std::mem::replace(&mut has_warned, true) {
-                    tracing::warn!(group = %membership.member.group, %error, "cannot join the group yet; trying again");
-                }
-                sleep(backoff::jittered(failures)).await;
-            }
-            result => {
-                result.map_err(refused)?;
-                break;
-            }
-        }
-    }
-    Ok(membership)
 }
 
 impl MembershipTask {
+    pub(crate) fn new(
+        cluster: &Arc<Cluster>,
+        shared: &Arc<SharedSubscription>,
+        member: &Arc<MemberIdentity>,
+        committer: &Arc<Committer>,
+        settings: &ConsumerSettings,
+        policy: &StartPolicy,
+    ) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            shared: shared.clone(),
+            member: member.clone(),
+            committer: committer.clone(),
+            policy: policy.clone(),
+            session: MemberSession::new(settings.session_timeout, settings.max_poll_interval, Instant::now()),
+            assignor: settings.assignor.clone(),
+            instance: settings.instance.clone(),
+            auto_commit: settings.auto_commit.is_some(),
+            on_rebalance: settings.on_rebalance.clone(),
+            start_lookups: JoinSet::new(),
+        }
+    }
+
+    /// Joins the group; returns when the broker has accepted or refused the member. A member with a taken instance name
+    /// is not in yet: the answer asks it to claim the name with the next heartbeat.
+    pub(crate) async fn join(mut self) -> Result<Self, ConsumeError> {
+        match self.try_join().await {
+            Ok(()) => Ok(self),
+            Err(source) => Err(ConsumeError::Group { group: self.member.group.clone(), source }),
+        }
+    }
+
+    async fn try_join(&mut self) -> Result<(), RequestError> {
+        self.cluster.any_broker().await?.require("groups")?;
+        self.refresh_topics().await?;
+        let mut attempts = Attempts::until(Instant::now() + self.cluster.request_timeout());
+        let mut has_warned = false;
+        loop {
+            let Err(error) = self.send_heartbeat().await else { return Ok(()) };
+            let Some(wait) = attempts.wait_after(&error, Instant::now(), backoff::random()) else {
+                return Err(error);
+            };
+            let warns = retry::after_heartbeat(&error, self.has_joined()) == HeartbeatAction::WarnAndRetry;
+            if warns && !std::mem::replace(&mut has_warned, true) {
+                tracing::warn!(group = %self.member.group, %error, "cannot join the group yet; trying again");
+            }
+            sleep(wait).await;
+        }
+    }
+
     /// Runs until it is aborted, or another process takes the instance name.
     pub(crate) async fn run(mut self) {
-        let mut failures = 0;
         loop {
-            match failures {
-                0 => sleep_until(self.next).await,
-                _ => sleep(backoff::jittered(failures)).await,
-            }
-            if self.shared.idle_for(Instant::now()) >= self.max_poll_interval {
+            sleep_until(self.session.next_heartbeat(Instant::now(), backoff::random())).await;
+            if self.session.is_stuck(self.shared.idle_for(Instant::now())) {
                 self.leave_until_reader_polls().await;
             }
             match self.send_heartbeat().await {
-                Ok(()) => failures = 0,
-                Err(error) if error.code() == Some(ErrorCode::FencedInstance) => {
-                    return self.end_membership(error).await;
-                }
-                Err(error) => {
-                    failures += 1;
-                    self.heartbeat_failed(error);
-                }
+                Ok(()) => self.session.record_success(),
+                Err(error) => match retry::after_heartbeat(&error, self.has_joined()) {
+                    HeartbeatAction::Leave => return self.end_membership(error).await,
+                    action => self.heartbeat_failed(error, action),
+                },
             }
         }
     }
@@ -126,22 +118,20 @@ impl MembershipTask {
     /// Sends a heartbeat, and a second one at once if the first finds the member fenced.
     async fn send_heartbeat(&mut self) -> Result<(), RequestError> {
         loop {
-            let (sent, said) = (Instant::now(), *self.member.epoch.lock());
+            let (sent, sent_epoch) = (Instant::now(), *self.member.epoch.lock());
             let answer = match self.request_heartbeat().await {
-                Err(error) if is_fenced(&error) && self.has_joined() => {
+                Err(error) if retry::after_heartbeat(&error, self.has_joined()) == HeartbeatAction::Rejoin => {
                     self.lose_partitions(&error);
                     continue; // The next heartbeat has epoch 0.
                 }
                 answer => answer?,
             };
-            self.heard = sent;
+            let interval = Duration::from_millis(answer.interval_ms.into());
+            self.session.record_answer(sent, answer.epoch != sent_epoch, interval);
             if self.instance.is_some() {
-                self.shared.extend_lease(sent + instance_lease(self.session_timeout), Instant::now());
+                self.shared.extend_lease(self.session.lease_end(), Instant::now());
             }
             *self.member.epoch.lock() = answer.epoch;
-            let interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
-            // A change is confirmed at once; the next heartbeat waits for the next change.
-            self.next = if answer.epoch == said { sent + interval } else { sent };
             return self.apply_assignment(&answer).await;
         }
     }
@@ -154,15 +144,13 @@ impl MembershipTask {
             epoch: *self.member.epoch.lock(),
             topics: self.member.topics.clone(),
             owned: self.owned(),
-            session_timeout_ms: millis(self.session_timeout),
-            rebalance_timeout_ms: millis(self.session_timeout),
+            session_timeout_ms: millis(self.session.timeout()),
+            rebalance_timeout_ms: millis(self.session.timeout()),
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
-            max_wait_ms: millis(heartbeat_interval(self.session_timeout)),
+            max_wait_ms: millis(heartbeat_interval(self.session.timeout())),
         };
-        // The session counts from the last answered heartbeat; a later answer is useless.
-        let end =
-            if self.has_joined() { self.heard + self.session_timeout } else { Instant::now() + self.session_timeout };
+        let end = self.session.answer_deadline(self.has_joined(), Instant::now());
         match in_time(end, self.cluster.ask(&Request::Heartbeat(beat))).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
             (connection, other) => Err(connection.unexpected("heartbeat", other)),
@@ -178,13 +166,13 @@ impl MembershipTask {
         owned.into_values().collect()
     }
 
-    fn heartbeat_failed(&mut self, error: RequestError) {
+    fn heartbeat_failed(&mut self, error: RequestError, action: HeartbeatAction) {
         tracing::debug!(group = %self.member.group, %error, "a heartbeat failed");
-        let silent = self.session_timeout <= self.heard.elapsed();
-        if silent && self.has_joined() {
+        let is_expired = self.session.record_failure(Instant::now());
+        if is_expired && self.has_joined() {
             self.lose_partitions(&error);
         }
-        if !error.is_retriable() {
+        if action == HeartbeatAction::Report {
             let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
             self.shared.set_error(error, Instant::now());
         }
@@ -200,9 +188,10 @@ impl MembershipTask {
 
     /// Leaves the group while the reader is stuck, so that others read its partitions.
     async fn leave_until_reader_polls(&mut self) {
-        let (group, limit) = (&self.member.group, self.max_poll_interval);
+        let (group, limit) = (&self.member.group, self.session.max_poll_interval);
         tracing::warn!(%group, ?limit, "the reader has not polled within max_poll_interval; leaving the group");
-        let revoked = self.revoke_all_but_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
+        let deadline = self.session.revocation_deadline(Instant::now());
+        let revoked = self.revoke_all_but_at_once(&BTreeMap::new(), deadline).await;
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "cannot leave the group; its session will expire");
@@ -231,8 +220,4 @@ impl MembershipTask {
 async fn in_time<T>(end: Instant, asking: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
     let late = |_| Failure::new(ErrorCode::TimedOut, "the group did not answer in time");
     timeout_at(end, asking).await.map_err(late)?
-}
-
-fn is_fenced(error: &RequestError) -> bool {
-    matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::FencedMember))
 }

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::consumer::state::{FetchVersion, SharedSubscription};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
+use crate::retry::{self, StartAction};
 use grower_protocol::ids::TopicId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl StartLookup {
                     super::start_partition(&self.shared, &start, version);
                     continue;
                 }
-                Err(error) if super::is_offline(&error) => {
+                Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => {
                     let now = Instant::now();
                     self.shared
                         .change_partition(&topic_partition, version, now, |partition, _| partition.fail(error, now));

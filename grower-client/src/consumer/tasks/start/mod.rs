@@ -13,8 +13,9 @@ use crate::admin::{committed_positions, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
 use crate::consumer::state::{FetchVersion, SharedSubscription};
-use crate::error::{ConnectError, ConsumeError, RequestError};
+use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
+use crate::retry::{self, StartAction};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
 use grower_protocol::message::{
     CommittedPosition, ErrorCode, Failure, ListedOffset, OffsetSpec, PositionToCommit, Request, Response,
@@ -69,7 +70,7 @@ pub(crate) async fn assign(
     };
     let starts = resolve(cluster, shared, &found, policy).await.map_err(ConsumeError::Start)?;
     let mut lookup = StartLookup::new(cluster, shared, policy, found.into_iter().zip(versions));
-    let fatal = |error: &&RequestError| !error.is_retriable() && !is_offline(error);
+    let fatal = |error: &&RequestError| retry::after_start_lookup(error) == StartAction::Fail;
     if let Some(error) = starts.iter().filter_map(|start| start.as_ref().err()).find(fatal) {
         return Err(ConsumeError::Start(error.clone()));
     }
@@ -93,11 +94,6 @@ pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStar
             partition.lost_from(lost_from, None);
         }
     });
-}
-
-/// Whether the error says that the partition's files are unusable, while other partitions are served.
-pub(crate) fn is_offline(error: &RequestError) -> bool {
-    error.code() == Some(ErrorCode::PartitionOffline)
 }
 
 /// Determines the start of each partition, in order.
@@ -224,7 +220,7 @@ async fn committed_or_decided(
     match cluster.ask_retrying(&request).await {
         Ok((_, Response::FetchPositions(positions))) => known.extend(by_partition(positions)),
         Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
-        Err(error) if is_left_to_consumer(&error) => {}
+        Err(error) if retry::leaves_start_to_consumer(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(known)
@@ -232,13 +228,6 @@ async fn committed_or_decided(
 
 fn by_partition(positions: Vec<CommittedPosition>) -> CommittedPositions {
     positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
-}
-
-/// Whether the group leaves the decision to this consumer: the broker is older, or the group has members and this
-/// consumer is not one of them.
-fn is_left_to_consumer(error: &RequestError) -> bool {
-    matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
-        || error.code() == Some(ErrorCode::GroupNotEmpty)
 }
 
 /// Proposes the group's start in all partitions of these topics that are not offline. Proposes none if the start is
@@ -272,7 +261,8 @@ async fn propose_starts(
         all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?)
     {
         let found = match found {
-            Err(error) if is_offline(&error) => continue, // The partition starts at its first record once it is served.
+            // The partition starts at its first record once it is served.
+            Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => continue,
             found => found?,
         };
         let offset = match spec {

@@ -1,0 +1,117 @@
+//! The times of a membership: when the next heartbeat is due, and how long answers, leases and revocations may take.
+//! Pure.
+
+use crate::backoff;
+use grower_protocol::message::instance_lease;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The clock of a member: each decision takes the time as an argument.
+#[derive(Debug)]
+pub(super) struct MemberSession {
+    timeout: Duration,
+    pub(super) max_poll_interval: Duration,
+    /// The time at which the last answered heartbeat was sent: the session counts from it.
+    answered: Instant,
+    next_heartbeat: Instant,
+    /// The failures since the last heartbeat with an answer that was followed.
+    failures: u32,
+}
+
+impl MemberSession {
+    pub(super) fn new(timeout: Duration, max_poll_interval: Duration, now: Instant) -> Self {
+        Self { timeout, max_poll_interval, answered: now, next_heartbeat: now, failures: 0 }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns the time of the next heartbeat: after a failure, a backoff with jitter by `random`.
+    pub(super) fn next_heartbeat(&self, now: Instant, random: u64) -> Instant {
+        if self.failures == 0 { self.next_heartbeat } else { now + backoff::delay(self.failures, random) }
+    }
+
+    /// Returns the time after which an answer is useless: the session of a joined member has expired by then.
+    pub(super) fn answer_deadline(&self, has_joined: bool, now: Instant) -> Instant {
+        let start = if has_joined { self.answered } else { now };
+        start + self.timeout
+    }
+
+    /// Records the answer to a heartbeat that was `sent` then. A changed assignment is confirmed at once; otherwise the
+    /// next heartbeat waits for the broker's `interval`.
+    pub(super) fn record_answer(&mut self, sent: Instant, is_changed: bool, interval: Duration) {
+        debug_assert!(self.answered <= sent, "heartbeats are answered one at a time, in order");
+        self.answered = sent;
+        self.next_heartbeat = if is_changed { sent } else { sent + interval.min(self.timeout / 2) };
+    }
+
+    /// Records that the assignment of the last answer was followed.
+    pub(super) fn record_success(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Records a failed heartbeat; returns whether the session has expired: others may read the partitions.
+    pub(super) fn record_failure(&mut self, now: Instant) -> bool {
+        debug_assert!(self.answered <= now, "a heartbeat was answered in the future");
+        self.failures = self.failures.saturating_add(1);
+        self.timeout <= now.saturating_duration_since(self.answered)
+    }
+
+    /// Returns the time until which an instance name keeps its partitions.
+    pub(super) fn lease_end(&self) -> Instant {
+        self.answered + instance_lease(self.timeout)
+    }
+
+    /// Returns the time until which partitions may be revoked: the next heartbeat must not be late.
+    pub(super) fn revocation_deadline(&self, now: Instant) -> Instant {
+        now + self.timeout / 2
+    }
+
+    /// Returns the time until which the reader may consume records of partitions that are being revoked.
+    pub(super) fn reader_deadline(&self, now: Instant) -> Instant {
+        now + self.timeout / 3
+    }
+
+    /// Whether a reader that was `idle` this long keeps others from reading its partitions.
+    pub(super) fn is_stuck(&self, idle: Duration) -> bool {
+        self.max_poll_interval <= idle
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session(now: Instant) -> MemberSession {
+        MemberSession::new(SECOND * 10, SECOND * 60, now)
+    }
+
+    #[test]
+    fn a_changed_assignment_is_confirmed_at_once() {
+        let now = Instant::now();
+        let mut session = session(now);
+        session.record_answer(now, true, SECOND * 3);
+        assert_eq!(session.next_heartbeat(now, 0), now);
+        session.record_answer(now, false, SECOND * 3);
+        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 3);
+        session.record_answer(now, false, SECOND * 9);
+        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 5, "a heartbeat comes twice in a session");
+    }
+
+    #[test]
+    fn a_session_expires_a_timeout_after_the_last_answered_heartbeat() {
+        let now = Instant::now();
+        let mut session = session(now);
+        session.record_answer(now + SECOND, false, SECOND);
+        assert_eq!(session.answer_deadline(true, now + SECOND * 5), now + SECOND * 11);
+        assert!(!session.record_failure(now + SECOND * 10));
+        assert!(session.record_failure(now + SECOND * 11));
+        assert_eq!(session.next_heartbeat(now, 0), now + backoff::delay(2, 0));
+        session.record_success();
+        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 2);
+    }
+}

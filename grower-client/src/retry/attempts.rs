@@ -1,0 +1,45 @@
+//! The attempts of one call, until its deadline.
+
+use crate::backoff;
+use crate::error::RequestError;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Counts the failed attempts of a call that may be carried out twice.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    deadline: Instant,
+    failures: u32,
+}
+
+impl Attempts {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, failures: 0 }
+    }
+
+    /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait would
+    /// pass the deadline.
+    pub(crate) fn wait_after(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff::delay(self.failures, random);
+        (error.is_retriable() && now + wait < self.deadline).then_some(wait)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
+mod tests {
+    use super::*;
+    use grower_protocol::message::{ErrorCode, Failure};
+
+    #[test]
+    fn attempts_end_at_the_deadline_or_at_a_final_error() {
+        let error = |code| RequestError::from(Failure::new(code, "no"));
+        let (now, not_ready) = (Instant::now(), error(ErrorCode::NotReady));
+        let mut attempts = Attempts::until(now + Duration::from_millis(100));
+        let waits: Vec<_> = (0..3).map(|_| attempts.wait_after(&not_ready, now, 0)).collect();
+        assert_eq!(waits, [10, 20, 40].map(|millis| Some(Duration::from_millis(millis))));
+        assert_eq!(attempts.wait_after(&not_ready, now + Duration::from_millis(30), 0), None);
+        assert_eq!(Attempts::until(now + Duration::from_secs(9)).wait_after(&error(ErrorCode::Internal), now, 0), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! The retry rules: what each kind of call does after an error. Pure.
+//!
+//! A call asks this module and carries out the action. The broker promises of each code whether the same request may
+//! succeed later ([`ErrorCode::is_retriable`]) and whether it may have taken effect ([`ErrorCode::outcome`]);
+//! [`RequestError`] says the same of a broken connection. A call follows these promises, except where a rule here names
+//! a code or a fault. The test prints all rules as one table.
+//!
+//! | call | rule |
+//! | --- | --- |
+//! | [`after_produce`] | the producer, for one batch |
+//! | [`after_fetch`] | the consumer, for one partition of a fetch |
+//! | [`after_start_lookup`] | the consumer, for the start of one partition |
+//! | [`after_heartbeat`], [`has_left`] | the member of a group |
+//! | [`Attempts`] | all other requests that may be carried out twice; admin calls with an effect are sent once |
+
+mod attempts;
+
+pub(crate) use attempts::Attempts;
+
+use crate::error::{ConnectError, RequestError};
+use grower_protocol::message::{ErrorCode, Outcome};
+
+/// The next action for a batch after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProduceAction {
+    /// Send the same bytes again.
+    Resend {
+        /// After a backoff; otherwise as soon as the batches before it are sent.
+        after_backoff: bool,
+    },
+    /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new sequence.
+    HoldForNewSequence,
+    /// Hold the batch until the producer has a new id; then send it under that id. The broker refuses the current id.
+    HoldForNewProducerId,
+    /// Send its two halves instead.
+    Split,
+    /// Fail its records.
+    GiveUp,
+}
+
+impl ProduceAction {
+    /// Whether the error only follows from an earlier batch's error, which names the cause.
+    pub(crate) fn follows_from_another(self) -> bool {
+        matches!(self, Self::Resend { after_backoff: false } | Self::HoldForNewSequence)
+    }
+}
+
+/// The state of the batch and its producer that the rule depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProduceContext {
+    /// An earlier attempt may have been carried out.
+    pub(crate) in_doubt: bool,
+    /// The batch was sent to a topic that was deleted and created again since.
+    pub(crate) topic_recreated: bool,
+    /// No unresolved batch is before it.
+    pub(crate) is_first: bool,
+    /// A batch before it was given up or needs a new sequence.
+    pub(crate) behind_gap: bool,
+    /// The broker writes a batch once even if it is sent twice.
+    pub(crate) idempotent: bool,
+    /// The batch holds more than one record.
+    pub(crate) divisible: bool,
+}
+
+/// Decides how a batch continues; the second result tells whether it is in doubt from now on.
+pub(crate) fn after_produce(error: &RequestError, context: ProduceContext) -> (ProduceAction, bool) {
+    if context.topic_recreated {
+        return (ProduceAction::HoldForNewProducerId, false); // The log that the batch may be in is deleted.
+    }
+    let in_doubt = context.in_doubt || error.outcome() == Outcome::Unknown;
+    (produce_action(error, ProduceContext { in_doubt, ..context }), in_doubt)
+}
+
+fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceAction {
+    let ProduceContext { in_doubt, is_first, behind_gap, idempotent, divisible, .. } = context;
+    match error.code() {
+        // The broker misses an earlier batch, which is still unresolved or was refused or given up.
+        Some(ErrorCode::OutOfOrderSequence) if !is_first && !behind_gap => {
+            ProduceAction::Resend { after_backoff: false }
+        }
+        Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => ProduceAction::HoldForNewSequence,
+        // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. It may
+        // also have forgotten this batch, so a batch in doubt gets no other number.
+        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => {
+            ProduceAction::HoldForNewProducerId
+        }
+        _ if is_too_large(error) && divisible && !in_doubt => ProduceAction::Split,
+        _ if !error.is_retriable() => ProduceAction::GiveUp,
+        // The broker would not recognise the second copy.
+        _ if in_doubt && !idempotent => ProduceAction::GiveUp,
+        _ => ProduceAction::Resend { after_backoff: true },
+    }
+}
+
+/// Whether the broker may accept a smaller batch.
+pub(crate) fn is_too_large(error: &RequestError) -> bool {
+    matches!(error, RequestError::TooLarge { .. }) || error.code() == Some(ErrorCode::TooLarge)
+}
+
+/// Whether the error suggests that the cached metadata is outdated: the wrong broker, or a recreated topic.
+pub(crate) fn suggests_outdated_metadata(error: &RequestError) -> bool {
+    use ErrorCode as E;
+    let is_fault = matches!(error, RequestError::Connect(_) | RequestError::NotSent(_) | RequestError::Lost(_));
+    let codes = [E::NotLeader, E::FencedLeaderEpoch, E::UnknownLeaderEpoch, E::UnknownTopicId];
+    is_fault || error.code().is_some_and(|code| codes.contains(&code))
+}
+
+/// The next action for a partition after its fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchAction {
+    /// Fetch again after a backoff.
+    Retry,
+    /// Refresh the topic, which was deleted, recreated or changed.
+    RefreshTopic,
+    /// Look up where the log starts and ends, and compare the position.
+    LookUpLog,
+    /// Report the error to the reader, and fetch again after a pause.
+    Report,
+    /// The same, once until the partition is served again.
+    ReportOnce,
+}
+
+/// Decides how a partition continues after its fetch failed.
+pub(crate) fn after_fetch(error: &RequestError) -> FetchAction {
+    match error.code() {
+        Some(ErrorCode::OffsetOutOfRange) => FetchAction::LookUpLog,
+        Some(ErrorCode::UnknownTopic | ErrorCode::UnknownTopicId | ErrorCode::UnknownPartition) => {
+            FetchAction::RefreshTopic
+        }
+        Some(ErrorCode::PartitionOffline) => FetchAction::ReportOnce,
+        _ if error.is_retriable() => FetchAction::Retry,
+        _ => FetchAction::Report,
+    }
+}
+
+/// The next action for a partition after the lookup of its start failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartAction {
+    /// Look the start up again.
+    Retry,
+    /// Report the error to the reader, and look the start up again: other partitions are served.
+    ReportAndRetry,
+    /// Fail a consumer that is being built.
+    Fail,
+}
+
+/// Decides how a partition continues after the lookup of its start failed.
+pub(crate) fn after_start_lookup(error: &RequestError) -> StartAction {
+    match error.code() {
+        Some(ErrorCode::PartitionOffline) => StartAction::ReportAndRetry,
+        _ if error.is_retriable() => StartAction::Retry,
+        _ => StartAction::Fail,
+    }
+}
+
+/// Whether the group leaves the start to this consumer: the broker is older, or the group has members and this consumer
+/// is not one of them.
+pub(crate) fn leaves_start_to_consumer(error: &RequestError) -> bool {
+    matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
+        || error.code() == Some(ErrorCode::GroupNotEmpty)
+}
+
+/// The next action of a member after its heartbeat failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeartbeatAction {
+    /// Send another one after a backoff.
+    Retry,
+    /// The same, after one warning: the wait may be long.
+    WarnAndRetry,
+    /// Drop all partitions and join again at once.
+    Rejoin,
+    /// Drop all partitions and leave for good: another process has the instance name.
+    Leave,
+    /// Report the error to the reader, and send another one after a backoff. Joining fails.
+    Report,
+}
+
+/// Decides how a member continues after its heartbeat failed.
+pub(crate) fn after_heartbeat(error: &RequestError, has_joined: bool) -> HeartbeatAction {
+    match error.code() {
+        Some(ErrorCode::FencedInstance) => HeartbeatAction::Leave,
+        Some(ErrorCode::UnknownMember | ErrorCode::FencedMember) if has_joined => HeartbeatAction::Rejoin,
+        Some(ErrorCode::MemoryFull) if !has_joined => HeartbeatAction::WarnAndRetry,
+        _ if error.is_retriable() => HeartbeatAction::Retry,
+        _ => HeartbeatAction::Report,
+    }
+}
+
+/// Whether a failed leave request means that the member has left: an earlier answer may have been lost.
+pub(crate) fn has_left(error: &RequestError) -> bool {
+    matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::UnknownGroup))
+}
+
+#[cfg(test)]
+mod tests;
