@@ -25,11 +25,11 @@ pub fn reading(make: impl Fn(&[IndexEntry]) -> Box<dyn SegmentIndex>) {
 /// learns of each stored entry at once, a few entries later, or never.
 pub fn growing(make: impl Fn(u32) -> Box<dyn GrowingIndex>) {
     for told_late_by in [0, 3, usize::MAX] {
-        grows(&make, told_late_by);
+        check_growing(&make, told_late_by);
     }
 }
 
-fn grows(make: impl Fn(u32) -> Box<dyn GrowingIndex>, told_late_by: usize) {
+fn check_growing(make: impl Fn(u32) -> Box<dyn GrowingIndex>, told_late_by: usize) {
     const SEED: u32 = 0xfeed;
     let mut index = make(SEED);
     let mut stored = Vec::new();
@@ -37,14 +37,14 @@ fn grows(make: impl Fn(u32) -> Box<dyn GrowingIndex>, told_late_by: usize) {
     for at in 0..40 {
         let prefix = prefix(at);
         let Some(entry) = index.note(&batch(at, &prefix), at * 50) else { continue };
-        judge(&entry, SEED, covered_from..=at);
+        check_entry(&entry, SEED, covered_from..=at);
         covered_from = at + 1;
         stored.push(entry);
         index.stored(stored.len().saturating_sub(told_late_by));
         assert_eq!(index.entry_count(), stored.len(), "an entry that memory let go of still counts");
     }
     stored.extend(index.finish(4_000));
-    let last = *stored.last().expect("finishing speaks for what was noted");
+    let last = *stored.last().expect("finish covers the noted batches");
     assert_eq!(IndexPosition::from(last), position_after(39), "the last entry stands at the end");
     assert_eq!(last.durable_end, 4_000, "a clean stop leaves the durable end");
     assert_eq!(index.finish(4_000), None, "nothing is said twice");
@@ -59,7 +59,7 @@ fn grows(make: impl Fn(u32) -> Box<dyn GrowingIndex>, told_late_by: usize) {
     assert_eq!(index.finish(4_001), restored.finish(4_001));
 }
 
-fn judge(entry: &IndexEntry, seed: u32, batches: std::ops::RangeInclusive<u32>) {
+fn check_entry(entry: &IndexEntry, seed: u32, batches: std::ops::RangeInclusive<u32>) {
     let at = *batches.end();
     assert_eq!(position_after(at), (*entry).into(), "an entry stands where the batch ended");
     assert_eq!(entry.durable_end, at * 50, "an entry says what was known to be durable");

@@ -53,7 +53,7 @@ pub enum EntryError {
         computed: u32,
     },
     /// Written by a later version of Grower.
-    #[error("index entry of version {found}, this program knows version 1")]
+    #[error("index entry of version {found}, this program knows version {VERSION}")]
     Version {
         /// The version it has.
         found: u16,
@@ -61,6 +61,13 @@ pub enum EntryError {
 }
 
 impl IndexEntry {
+    /// Whether `next` may follow this entry: neither offset, position nor running maximum falls.
+    pub fn precedes(&self, next: &Self) -> bool {
+        self.relative_offset <= next.relative_offset
+            && self.position <= next.position
+            && self.max_timestamp <= next.max_timestamp
+    }
+
     /// The bytes as they are stored.
     pub fn encode(&self) -> [u8; ENTRY_LENGTH] {
         let flags = self.uniform.flags() | if self.checksummed { 0 } else { UNCHECKSUMMED };
@@ -88,11 +95,11 @@ impl IndexEntry {
         if found != VERSION {
             return Err(EntryError::Version { found });
         }
-        Ok(Self::peek(bytes))
+        Ok(Self::decode_unchecked(bytes))
     }
 
-    /// Reads an entry that may be damaged.
-    pub(crate) fn peek(bytes: &[u8; ENTRY_LENGTH]) -> Self {
+    /// Decodes without checking CRC or version. The caller validates with [`Self::decode`] before it relies on the result.
+    pub(crate) fn decode_unchecked(bytes: &[u8; ENTRY_LENGTH]) -> Self {
         let flags = u16::from_be_bytes(field(bytes, 26));
         Self {
             relative_offset: u32::from_be_bytes(field(bytes, 0)),

@@ -1,4 +1,4 @@
-//! The entries of a growing index: few of them in memory, all of them found.
+//! Keeps the newest entries of a growing index in memory, and only the first entry of each older run.
 
 use crate::window::{EntryRun, IndexWindow};
 use crate::{IndexEntry, Interval, SearchTarget, SegmentIndex};
@@ -12,7 +12,7 @@ const RUN_LENGTH: usize = 256;
 pub(crate) struct Levels {
     run_length: usize,
     /// The first entry of each run that is in the file only.
-    steps: Vec<IndexEntry>,
+    run_firsts: Vec<IndexEntry>,
     /// All entries after those runs; never empty if there are any.
     tail: HeldEntries,
     /// How many entries are in the file.
@@ -27,11 +27,11 @@ impl Default for Levels {
 
 impl Levels {
     pub(crate) fn of_runs(length: usize) -> Self {
-        Self { run_length: length.max(1), steps: Vec::new(), tail: HeldEntries(Vec::new()), stored: 0 }
+        Self { run_length: length.max(1), run_firsts: Vec::new(), tail: HeldEntries(Vec::new()), stored: 0 }
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.steps.len() * self.run_length + self.tail.0.len()
+        self.run_firsts.len() * self.run_length + self.tail.0.len()
     }
 
     pub(crate) fn last(&self) -> Option<&IndexEntry> {
@@ -39,30 +39,32 @@ impl Levels {
     }
 
     pub(crate) fn push(&mut self, entry: IndexEntry) {
-        debug_assert!(self.last().is_none_or(|last| last.position <= entry.position), "entries rise");
+        debug_assert!(self.last().is_none_or(|last| last.precedes(&entry)), "{entry:?} falls behind {:?}", self.last());
         self.tail.0.push(entry);
     }
 
     /// The first `count` entries are in the file.
     pub(crate) fn stored(&mut self, count: usize) {
+        debug_assert!(count <= self.count(), "{count} of {} entries are stored", self.count());
         self.stored = self.stored.max(count);
-        let Self { run_length, steps, tail: HeldEntries(tail), stored } = self;
-        while 2 * *run_length <= tail.len() && (steps.len() + 1) * *run_length <= *stored {
-            steps.extend(tail.first());
+        let Self { run_length, run_firsts, tail: HeldEntries(tail), stored } = self;
+        while 2 * *run_length <= tail.len() && (run_firsts.len() + 1) * *run_length <= *stored {
+            run_firsts.push(tail[0]);
             tail.drain(..*run_length);
         }
         tail.shrink_to(2 * *run_length); // More were held while the file could not be written.
+        debug_assert!(run_firsts.is_empty() || *run_length <= tail.len(), "the last run stays in memory");
     }
 
     /// Bytes of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        (self.steps.capacity() + self.tail.0.capacity()) * size_of::<IndexEntry>()
+        (self.run_firsts.capacity() + self.tail.0.capacity()) * size_of::<IndexEntry>()
     }
 
     pub(crate) fn window(&self, target: SearchTarget) -> IndexWindow<'_> {
-        let number = self.steps.partition_point(|step| target.admits(step)).saturating_sub(1);
+        let number = self.run_firsts.partition_point(|first| target.admits(first)).saturating_sub(1);
         let tail = self.tail.0.first();
-        match (self.steps.get(number), self.steps.get(number + 1).or(tail)) {
+        match (self.run_firsts.get(number), self.run_firsts.get(number + 1).or(tail)) {
             (Some(first), Some(next)) if !target.admits(next) => {
                 IndexWindow::Stored(EntryRun { number, length: self.run_length, first: *first, next: *next })
             }
@@ -97,44 +99,44 @@ mod tests {
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Operation {
         /// A batch: its length, how many offsets it has, its time.
         Note(u32, u32, i64),
         Finish,
         /// Writes more entries into the file, this many.
         Write(usize),
-        /// Loses the end of the file and rebuilds the index; this part stays, in 256ths.
+        /// Loses the end of the file and rebuilds the index; this share stays, in 255ths.
         Reopen(u8),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            12 => (1u32..60, 1u32..4, -5i64..40).prop_map(|(length, offsets, time)| Step::Note(length, offsets, time)),
-            1 => Just(Step::Finish),
-            6 => (0usize..12).prop_map(Step::Write),
-            1 => any::<u8>().prop_map(Step::Reopen),
+            12 => (1u32..60, 1u32..4, -5i64..40).prop_map(|(length, offsets, time)| Operation::Note(length, offsets, time)),
+            1 => Just(Operation::Finish),
+            6 => (0usize..12).prop_map(Operation::Write),
+            1 => any::<u8>().prop_map(Operation::Reopen),
         ]
     }
 
     /// A growing index, its file, and all entries as a plain list.
-    struct World {
+    struct IndexModel {
         make: Box<dyn Fn() -> SparseIndex>,
         index: SparseIndex,
         entries: Vec<IndexEntry>,
         file: Vec<u8>,
     }
 
-    impl World {
-        fn take(&mut self, step: &Step) {
-            match step {
-                Step::Note(length, offsets, time) => self.note(*length, *offsets, *time),
-                Step::Finish => self.entries.extend(self.index.finish(self.entries.len() as u32)),
-                Step::Write(more) => {
+    impl IndexModel {
+        fn apply(&mut self, operation: &Operation) {
+            match operation {
+                Operation::Note(length, offsets, time) => self.note(*length, *offsets, *time),
+                Operation::Finish => self.entries.extend(self.index.finish(self.entries.len() as u32)),
+                Operation::Write(more) => {
                     let written = self.file.len() / 32;
                     self.file.extend(self.entries.iter().skip(written).take(*more).flat_map(IndexEntry::encode));
                     self.index.stored(self.file.len() / 32);
                 }
-                Step::Reopen(share) => {
+                Operation::Reopen(share) => {
                     let kept = self.file.len() / 32 * usize::from(*share) / 255;
                     self.file.truncate(kept * 32);
                     self.entries.truncate(kept);
@@ -176,13 +178,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_levels_find_what_a_list_finds(run in 1usize..5, steps in prop::collection::vec(step(), 0..80)) {
+        fn two_levels_find_what_a_list_finds(run in 1usize..5, operations in prop::collection::vec(operation(), 0..80)) {
             let make = move || SparseIndex::new(0, 0).in_runs_of(run);
-            let mut world = World { make: Box::new(make), index: make(), entries: Vec::new(), file: Vec::new() };
-            for step in &steps {
-                world.take(step);
+            let mut model = IndexModel { make: Box::new(make), index: make(), entries: Vec::new(), file: Vec::new() };
+            for operation in &operations {
+                model.apply(operation);
             }
-            world.check();
+            model.check();
         }
     }
 
@@ -200,10 +202,10 @@ mod tests {
     fn memory_is_bounded_by_what_is_in_the_file() {
         let kib = |levels: Levels| levels.memory_bytes() >> 10;
         assert_eq!(kib(levels(0, 0)), 0);
-        assert_eq!(kib(levels(1 << 18, usize::MAX)), 48, "1 GiB of log at the default interval");
+        assert_eq!(kib(levels(1 << 18, 1 << 18)), 48, "1 GiB of log at the default interval");
         assert_eq!(kib(levels(1 << 14, 0)), 512, "what cannot be written stays");
         let mut late = levels(1 << 14, 0);
-        late.stored(usize::MAX);
+        late.stored(1 << 14);
         assert_eq!(kib(late), 18, "until it can");
     }
 
@@ -211,7 +213,7 @@ mod tests {
     fn an_entry_that_is_not_in_the_file_is_never_looked_for_there() {
         for stored in 0..2_000 {
             let levels = levels(2_000, stored);
-            assert!(levels.steps.len() * RUN_LENGTH <= stored, "{stored} are stored");
+            assert!(levels.run_firsts.len() * RUN_LENGTH <= stored, "{stored} are stored");
         }
     }
 }

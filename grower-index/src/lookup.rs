@@ -57,8 +57,8 @@ pub enum SearchTarget {
 }
 
 impl SearchTarget {
-    /// Whether an entry is at or below the target. Entries rise in every searched field, so this holds for a prefix of
-    /// them.
+    /// Whether an entry is at or below the target. No searched field falls from entry to entry, so this holds for a
+    /// prefix of them.
     pub fn admits(self, entry: &IndexEntry) -> bool {
         match self {
             Self::Offset(offset) => entry.relative_offset <= offset,
@@ -68,8 +68,8 @@ impl SearchTarget {
     }
 }
 
-/// The index of one segment, or a part of it, for reading. Entries rise in offset and position; running maxima never
-/// fall.
+/// The index of one segment, or a part of it, for reading. Offsets, positions and running maxima
+/// never fall from entry to entry.
 ///
 /// A search returns the last position at or below the target, or [`IndexPosition::START`], and the next entry. An
 /// implementation that doubts its bytes returns an earlier position: scanning too much is slow, starting too late

@@ -17,7 +17,7 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
     }
 
     /// Bytes after the last full entry.
-    pub fn surplus(&self) -> usize {
+    pub fn trailing_bytes(&self) -> usize {
         self.bytes.as_ref().len() % ENTRY_LENGTH
     }
 
@@ -26,25 +26,25 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         IndexEntry::decode(bytes).ok()
     }
 
-    /// The last entry whose `measure` is at most `most`, and the next one.
-    fn last_within(&self, measure: impl Fn(&IndexEntry) -> i64, most: i64) -> Interval {
-        self.quick_floor(&measure, most).unwrap_or_else(|| {
-            let since = self.careful_floor(|entry| measure(entry) <= most);
+    /// The last entry whose `key` is at most `most`, and the next one.
+    fn last_within(&self, key: impl Fn(&IndexEntry) -> i64, most: i64) -> Interval {
+        self.quick_floor(&key, most).unwrap_or_else(|| {
+            let since = self.careful_floor(|entry| key(entry) <= most);
             Interval { since, until: None }
         })
     }
 
     /// Guesses by unchecked entries, then checks the two neighbours of the answer: sound entries rise, so no other can
     /// make it wrong. None if either is damaged or was guessed wrongly.
-    fn quick_floor(&self, measure: impl Fn(&IndexEntry) -> i64, most: i64) -> Option<Interval> {
+    fn quick_floor(&self, key: impl Fn(&IndexEntry) -> i64, most: i64) -> Option<Interval> {
         let (entries, _) = self.bytes.as_ref().as_chunks();
-        let count = guess(entries, |bytes| measure(&IndexEntry::peek(bytes)), most);
+        let count = interpolated_partition_point(entries, |bytes| key(&IndexEntry::decode_unchecked(bytes)), most);
         let until = match entries.get(count) {
-            Some(bytes) => Some(IndexEntry::decode(bytes).ok().filter(|entry| most < measure(entry))?),
+            Some(bytes) => Some(IndexEntry::decode(bytes).ok().filter(|entry| most < key(entry))?),
             None => None,
         };
         let since = match count.checked_sub(1) {
-            Some(last) => Some(self.get(last).filter(|entry| measure(entry) <= most)?),
+            Some(last) => Some(self.get(last).filter(|entry| key(entry) <= most)?),
             None => None,
         };
         Some(Interval { since, until })
@@ -90,24 +90,26 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
     }
 }
 
-/// How many entries measure at most `most`, if they rise. Interpolates twice, then searches in growing circles around
-/// the guess: each far part of a large index that is touched costs a cache miss.
-fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
-    let [first, .., last] = entries else { return entries.partition_point(|entry| measure(entry) <= most) };
-    let (low, high) = (measure(first) as f64, measure(last) as f64);
-    let a_step = (high - low).max(1.0) / entries.len() as f64;
-    let ahead = |of: f64| ((most as f64 - of) / a_step) as isize;
-    let from = |at: usize, by: isize| at.saturating_add_signed(by).min(entries.len() - 1);
-    let near = from(0, ahead(low));
-    let centre = from(near, ahead(measure(&entries[near]) as f64));
-    let is_far = |at: usize| entries.get(at).is_none_or(|entry| most < measure(entry));
-    let circles = (0..usize::BITS).map(|bits| {
-        let reach = 1 << bits;
-        centre.saturating_sub(reach)..centre.saturating_add(reach).min(entries.len())
+/// Returns the number of entries whose key is at most `most`; keys never fall.
+///
+/// Interpolation search guesses the place twice, and exponential search around the guess finds the range for the binary
+/// search. Few distant entries are touched, since each costs a cache miss.
+fn interpolated_partition_point<T>(entries: &[T], key: impl Fn(&T) -> i64, most: i64) -> usize {
+    let [first, .., last] = entries else { return entries.partition_point(|entry| key(entry) <= most) };
+    let (low, high) = (key(first) as f64, key(last) as f64);
+    let key_per_entry = (high - low).max(1.0) / entries.len() as f64;
+    let distance = |from: f64| ((most as f64 - from) / key_per_entry) as isize;
+    let moved = |at: usize, by: isize| at.saturating_add_signed(by).min(entries.len() - 1);
+    let near = moved(0, distance(low));
+    let guess = moved(near, distance(key(&entries[near]) as f64));
+    let is_above = |at: usize| entries.get(at).is_none_or(|entry| most < key(entry));
+    let mut ranges = (0..usize::BITS).map(|bits| {
+        let radius = 1 << bits;
+        guess.saturating_sub(radius)..guess.saturating_add(radius).min(entries.len())
     });
-    let around = circles.into_iter().find(|circle| (circle.start == 0 || !is_far(circle.start)) && is_far(circle.end));
-    let around = around.unwrap_or(0..entries.len());
-    around.start + entries[around].partition_point(|entry| measure(entry) <= most)
+    let range = ranges.find(|range| (range.start == 0 || !is_above(range.start)) && is_above(range.end));
+    let range = range.expect("the widest range covers all entries");
+    range.start + entries[range].partition_point(|entry| key(entry) <= most)
 }
 
 #[cfg(test)]
@@ -166,11 +168,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_guess_agrees_with_a_scan(rising in btree_set(any::<i64>(), 0..90), near in any::<i64>(), at in 0usize..90) {
+        fn an_interpolated_search_agrees_with_a_scan(rising in btree_set(any::<i64>(), 0..90), near in any::<i64>(), at in 0usize..90) {
             let rising: Vec<i64> = rising.into_iter().collect();
             for most in [near, rising.get(at).copied().unwrap_or(near), i64::MIN, i64::MAX] {
                 let scanned = rising.iter().take_while(|value| **value <= most).count();
-                prop_assert_eq!(guess(&rising, |value| *value, most), scanned);
+                prop_assert_eq!(interpolated_partition_point(&rising, |value| *value, most), scanned);
             }
         }
     }
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn a_torn_last_entry_is_ignored() {
         let index = StoredIndex::new(vec![0u8; ENTRY_LENGTH - 1]);
-        assert_eq!((index.entry_count(), index.surplus()), (0, 31));
+        assert_eq!((index.entry_count(), index.trailing_bytes()), (0, 31));
         assert_eq!(index.floor(SearchTarget::Offset(9)), Interval::default());
     }
 }

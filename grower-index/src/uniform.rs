@@ -14,7 +14,7 @@ pub struct Uniform {
 }
 
 impl Uniform {
-    /// Bits 1..16 of an entry's flags. Earlier programs left them 0: nothing is known.
+    /// Bit 1 and bits 2..16 of an entry's flags. Earlier programs left them 0: nothing is known.
     pub(crate) fn flags(self) -> u16 {
         debug_assert!(u32::from(self.batches) <= BATCHES_MAX, "an entry has room for the count");
         self.batches << 2 | u16::from(self.in_time_order) << 1

@@ -63,9 +63,7 @@ impl LoadedIndex {
         let mut last: Option<IndexEntry> = None;
         for at in 0..loaded.index().entry_count() {
             let entry = loaded.index().entry(at);
-            let in_place = entry.zip(last).is_none_or(|(entry, last)| {
-                last.position <= entry.position && last.relative_offset <= entry.relative_offset
-            });
+            let in_place = entry.zip(last).is_none_or(|(entry, last)| last.precedes(&entry));
             loaded.broken |= entry.is_none() || !in_place;
             loaded.unbroken += usize::from(!loaded.broken);
             last = entry.or(last);

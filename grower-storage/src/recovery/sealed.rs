@@ -66,7 +66,7 @@ fn look_at(
     index: &StoredIndex<Mapped>,
     last: Option<IndexEntry>,
 ) -> Result<ObservedIndex, DiskError> {
-    let covers_all = index.surplus() == 0
+    let covers_all = index.trailing_bytes() == 0
         && last.is_some_and(|last| {
             u64::from(last.position) == end_position.bytes
                 && u64::from(last.relative_offset) == end_position.offset.since(base)

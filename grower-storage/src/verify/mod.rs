@@ -198,8 +198,8 @@ impl PartitionCheck<'_> {
             let bytes = Some(start..start + ENTRY_LENGTH as u64);
             findings.push(Finding { path: path.clone(), bytes, offsets: None, what: "a damaged entry".into() });
         }
-        if 0 < synced && last_synced.is_none() && index.surplus() != 0 {
-            findings.push(Finding::file(path, format!("{} bytes after the last entry", index.surplus())));
+        if 0 < synced && last_synced.is_none() && index.trailing_bytes() != 0 {
+            findings.push(Finding::file(path, format!("{} bytes after the last entry", index.trailing_bytes())));
         }
         Ok(index)
     }
