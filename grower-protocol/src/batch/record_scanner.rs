@@ -1,4 +1,13 @@
-//! Parses the records of a batch.
+//! Parses the records of a batch. The decompressed bytes of a record:
+//!
+//! ```text
+//! length varint, of the bytes after it
+//! attributes i8 | timestamp delta varint | offset delta varint
+//! key length varint, -1 for none | key | value length varint, -1 for none | value
+//! header count varint, then for each: name length varint | name | value length varint, -1 for none | value
+//! ```
+//!
+//! [`streaming`] parses the same layout from chunks: a change here is a change there.
 
 mod streaming;
 

@@ -39,6 +39,12 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
+    /// The declared length leaves no room for the frame's head.
+    #[error("a frame of {length} bytes is shorter than its head")]
+    TooShort {
+        /// The declared length.
+        length: usize,
+    },
     /// The declared lengths contradict each other.
     #[error("a frame of {length} bytes cannot hold a message of {message}")]
     Lengths {
@@ -94,19 +100,19 @@ impl FrameDecoder {
             return Err(FrameError::TooLong { length, limit: self.limit }); // Before the bytes arrive: they must not be buffered.
         }
         if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
-            return Err(FrameError::Lengths { length, message: 0 }); // Before the rest of the head arrives.
+            return Err(FrameError::TooShort { length }); // Before the rest of the head arrives.
         }
         let Some(rest) = rest.first_chunk::<12>() else { return Ok(None) };
-        let [c0, c1, c2, c3, i0, i1, i2, i3, m0, m1, m2, m3] = *rest;
-        let message = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
+        let ([crc, correlation, message], []) = rest.as_chunks::<4>() else { unreachable!("12 bytes are 3 fields") };
+        let message = u32::from_be_bytes(*message) as usize;
         if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH + message {
             return Err(FrameError::Lengths { length, message });
         }
         Ok(Some(FrameHead {
             total: length + LENGTH_COUNTS_FROM,
             message,
-            crc: u32::from_be_bytes([c0, c1, c2, c3]),
-            correlation: Correlation(u32::from_be_bytes([i0, i1, i2, i3])),
+            crc: u32::from_be_bytes(*crc),
+            correlation: Correlation(u32::from_be_bytes(*correlation)),
         }))
     }
 
@@ -184,8 +190,12 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_frame_are_fixed() {
-        let bytes: String = sent(b"hi", b"xyz").iter().map(|byte| format!("{byte:02x}")).collect();
-        insta::assert_snapshot!(bytes, @"00000011ecdcc1980000000900000002686978797a");
+        let hex = |field: &[u8]| -> String { field.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let bytes = sent(b"hi", b"xyz");
+        let (head, content) = bytes.split_at(FRAME_HEAD_LENGTH);
+        let (message, attachment) = content.split_at(2);
+        let fields: Vec<String> = head.chunks(4).chain([message, attachment]).map(hex).collect();
+        insta::assert_snapshot!(fields.join(" "), @"00000011 ecdcc198 00000009 00000002 6869 78797a");
     }
 
     #[test]
@@ -194,7 +204,7 @@ mod tests {
         let refuse = |bytes: &[u8]| decoder.next_frame(&mut BytesMut::from(bytes)).unwrap_err();
         assert_eq!(refuse(&(-1i32).to_be_bytes()), FrameError::TooLong { length: u32::MAX as usize, limit: 1_000 });
         assert_eq!(refuse(&1_001u32.to_be_bytes()), FrameError::TooLong { length: 1_001, limit: 1_000 });
-        assert_eq!(refuse(&0u32.to_be_bytes()), FrameError::Lengths { length: 0, message: 0 });
+        assert_eq!(refuse(&0u32.to_be_bytes()), FrameError::TooShort { length: 0 });
         let mut forged = sent(b"hi", b"");
         forged[15] = 200;
         assert_eq!(refuse(&forged), FrameError::Lengths { length: 14, message: 200 });

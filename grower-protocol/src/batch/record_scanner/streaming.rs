@@ -41,33 +41,33 @@ impl From<RawRecord> for RecordSummary {
 }
 
 impl RecordScanner {
-    /// Checks the next record of `plain`; `None` after the last one. The scanner is unusable after an error.
+    /// Checks the next record of `decompressor`; `None` after the last one. The scanner is unusable after an error.
     pub(in crate::batch) fn check_next(
         &mut self,
-        plain: &mut Decompressor<'_>,
+        decompressor: &mut Decompressor<'_>,
     ) -> Result<Option<RecordSummary>, RecordsError> {
-        let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(None) };
+        let Some(ends_here) = self.next_ends_here(decompressor)? else { return Ok(None) };
         if !ends_here {
-            return self.check_chunked(plain).map(Some);
+            return self.check_chunked(decompressor).map(Some);
         }
-        let chunk = plain.chunk()?;
+        let chunk = decompressor.chunk()?;
         self.at = 0;
         let summary = self.record(chunk)?;
-        plain.consume(self.at);
+        decompressor.consume(self.at);
         Ok(Some(summary.into()))
     }
 
     /// Passes the next record to `sink` if it keeps it; `false` after the last one.
     pub(in crate::batch) fn filter_next(
         &mut self,
-        plain: &mut Decompressor<'_>,
+        decompressor: &mut Decompressor<'_>,
         sink: &mut impl RecordSink,
     ) -> Result<bool, RecordsError> {
-        let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(false) };
+        let Some(ends_here) = self.next_ends_here(decompressor)? else { return Ok(false) };
         if !ends_here {
-            return self.filter_chunked(plain, sink).map(|()| true);
+            return self.filter_chunked(decompressor, sink).map(|()| true);
         }
-        let chunk = plain.chunk()?;
+        let chunk = decompressor.chunk()?;
         self.at = 0;
         let raw = self.record(chunk)?;
         let part = |range: &Range<usize>| chunk.get(range.clone()).unwrap_or_default();
@@ -77,13 +77,13 @@ impl RecordScanner {
             sink.begin(attributes, &summary, content.len());
             sink.write(content);
         }
-        plain.consume(self.at);
+        decompressor.consume(self.at);
         Ok(true)
     }
 
     /// Whether the next record ends in the chunk in which it begins; none after the last one.
-    fn next_ends_here(&self, plain: &mut Decompressor<'_>) -> Result<Option<bool>, RecordsError> {
-        let chunk = plain.chunk()?;
+    fn next_ends_here(&self, decompressor: &mut Decompressor<'_>) -> Result<Option<bool>, RecordsError> {
+        let chunk = decompressor.chunk()?;
         if self.index == self.count {
             let surplus = RecordsError::Count { header: self.count, found: self.count.saturating_add(1) };
             return if chunk.is_empty() { Ok(None) } else { Err(surplus) };
@@ -95,14 +95,14 @@ impl RecordScanner {
         Ok(Some(cursor.span().is_some()))
     }
 
-    fn filter_chunked(&mut self, plain: &mut Decompressor<'_>, sink: &mut impl RecordSink) -> Result<(), RecordsError> {
+    fn filter_chunked(&mut self, decompressor: &mut Decompressor<'_>, sink: &mut impl RecordSink) -> Result<(), RecordsError> {
         let mut chunked =
-            ChunkedRecord { plain, left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
-        chunked.left = chunked.length()?;
+            ChunkedRecord { decompressor, bytes_left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
+        chunked.bytes_left = chunked.length()?;
         let attributes = chunked.byte()?;
         let timestamp_delta = chunked.varint()?;
         let delta = chunked.varint()?;
-        let content_length = chunked.left;
+        let content_length = chunked.bytes_left;
         let mut head = Vec::new(); // The encoded key length, key and value length.
         let key = chunked.key_into(&mut head, sink)?;
         let value_length = chunked.nullable_length(&mut head)?;
@@ -125,10 +125,10 @@ impl RecordScanner {
         Ok(())
     }
 
-    fn check_chunked(&mut self, plain: &mut Decompressor<'_>) -> Result<RecordSummary, RecordsError> {
+    fn check_chunked(&mut self, decompressor: &mut Decompressor<'_>) -> Result<RecordSummary, RecordsError> {
         let malformed = RecordsError::Malformed { index: self.index };
-        let mut chunked = ChunkedRecord { plain, left: usize::MAX, malformed: malformed.clone() };
-        chunked.left = chunked.length()?;
+        let mut chunked = ChunkedRecord { decompressor, bytes_left: usize::MAX, malformed: malformed.clone() };
+        chunked.bytes_left = chunked.length()?;
         chunked.skip(1)?; // Attributes.
         let timestamp_delta = chunked.varint()?;
         let delta = chunked.varint()?;
@@ -139,7 +139,7 @@ impl RecordScanner {
             chunked.skip(name)?;
             chunked.nullable()?;
         }
-        if 0 < chunked.left {
+        if 0 < chunked.bytes_left {
             return Err(malformed);
         }
         let offset_delta = self.check_delta(delta)?;
@@ -154,17 +154,17 @@ const VARINT_MAX: usize = 10;
 
 /// Reads one record that spans several chunks.
 struct ChunkedRecord<'a, 'b> {
-    plain: &'a mut Decompressor<'b>,
-    left: usize,
+    decompressor: &'a mut Decompressor<'b>,
+    bytes_left: usize,
     malformed: RecordsError,
 }
 
 impl ChunkedRecord<'_, '_> {
     fn byte(&mut self) -> Result<u8, RecordsError> {
-        let byte = self.plain.chunk()?.first().copied().filter(|_| 0 < self.left);
+        let byte = self.decompressor.chunk()?.first().copied().filter(|_| 0 < self.bytes_left);
         let byte = byte.ok_or_else(|| self.malformed.clone())?;
-        self.plain.consume(1);
-        self.left -= 1;
+        self.decompressor.consume(1);
+        self.bytes_left -= 1;
         Ok(byte)
     }
 
@@ -211,7 +211,7 @@ impl ChunkedRecord<'_, '_> {
         sink: &mut impl RecordSink,
     ) -> Result<Option<Range<usize>>, RecordsError> {
         let Some(length) = self.nullable_length(into)? else { return Ok(None) };
-        if self.left.min(self.plain.left()) < length {
+        if self.bytes_left.min(self.decompressor.left()) < length {
             return Err(self.malformed.clone());
         }
         sink.before_key(length);
@@ -238,7 +238,7 @@ impl ChunkedRecord<'_, '_> {
             each(&number);
             self.take(length.unwrap_or(0), &mut each)?;
         }
-        if self.left == 0 { Ok(()) } else { Err(self.malformed.clone()) }
+        if self.bytes_left == 0 { Ok(()) } else { Err(self.malformed.clone()) }
     }
 
     fn skip(&mut self, count: usize) -> Result<(), RecordsError> {
@@ -246,21 +246,21 @@ impl ChunkedRecord<'_, '_> {
     }
 
     fn take(&mut self, count: usize, mut each: impl FnMut(&[u8])) -> Result<(), RecordsError> {
-        if self.left < count {
+        if self.bytes_left < count {
             return Err(self.malformed.clone());
         }
         let mut rest = count;
         while 0 < rest {
-            let chunk = self.plain.chunk()?;
+            let chunk = self.decompressor.chunk()?;
             let here = chunk.len().min(rest);
             if here == 0 {
                 return Err(self.malformed.clone());
             }
             each(&chunk[..here]);
-            self.plain.consume(here);
+            self.decompressor.consume(here);
             rest -= here;
         }
-        self.left -= count;
+        self.bytes_left -= count;
         Ok(())
     }
 }
