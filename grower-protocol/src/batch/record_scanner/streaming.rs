@@ -95,9 +95,16 @@ impl RecordScanner {
         Ok(Some(cursor.span().is_some()))
     }
 
-    fn filter_chunked(&mut self, decompressor: &mut Decompressor<'_>, sink: &mut impl RecordSink) -> Result<(), RecordsError> {
-        let mut chunked =
-            ChunkedRecord { decompressor, bytes_left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
+    fn filter_chunked(
+        &mut self,
+        decompressor: &mut Decompressor<'_>,
+        sink: &mut impl RecordSink,
+    ) -> Result<(), RecordsError> {
+        let mut chunked = ChunkedRecord {
+            decompressor,
+            bytes_left: usize::MAX,
+            malformed: RecordsError::Malformed { index: self.index },
+        };
         chunked.bytes_left = chunked.length()?;
         let attributes = chunked.byte()?;
         let timestamp_delta = chunked.varint()?;
