@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The high watermarks at the start of the command.
 pub(super) struct PartitionEnds {
-    of: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>>,
+    topics: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>>,
     /// In a group: partitions that may have no starting offset yet. The command ends only once they have one; otherwise the
     /// next run could start elsewhere.
     undecided: BTreeMap<(String, PartitionId), TopicId>,
@@ -26,9 +26,9 @@ struct PartitionEnd {
     offset: Offset,
     topic: TopicId,
     /// The leader epoch at the start of the command.
-    began: LeaderEpoch,
+    epoch_at_start: LeaderEpoch,
     /// The latest leader epoch whose log is known to contain the end.
-    reviewed: LeaderEpoch,
+    reviewed_epoch: LeaderEpoch,
 }
 
 /// The committed offsets of a group.
@@ -36,7 +36,7 @@ pub(super) type CommittedOffsets = BTreeMap<(TopicId, PartitionId), Offset>;
 
 impl PartitionEnds {
     /// Fetches the ends from the broker. Offline partitions stay unread.
-    pub(super) async fn now(
+    pub(super) async fn fetch(
         admin: &Admin,
         partitions: &[(String, PartitionId)],
         in_group: bool,
@@ -44,7 +44,7 @@ impl PartitionEnds {
     ) -> anyhow::Result<Self> {
         let served = served(admin, partitions, offline).await?;
         let names: BTreeSet<&String> = served.iter().map(|(topic, _)| topic).collect();
-        let mut of: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>> = BTreeMap::new();
+        let mut topics: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>> = BTreeMap::new();
         let mut undecided = BTreeMap::new();
         for name in names {
             let topic = admin.describe_topic(name, false).await?;
@@ -59,46 +59,48 @@ impl PartitionEnds {
                 let end = PartitionEnd {
                     offset: now.high_watermark,
                     topic: topic.id,
-                    began: now.leader_epoch,
-                    reviewed: now.leader_epoch,
+                    epoch_at_start: now.leader_epoch,
+                    reviewed_epoch: now.leader_epoch,
                 };
-                of.entry(name.clone()).or_default().insert(now.partition, end);
+                topics.entry(name.clone()).or_default().insert(now.partition, end);
             }
         }
-        Ok(Self { of, undecided })
+        Ok(Self { topics, undecided })
     }
 
     /// Whether a record was appended after the start of the command.
     pub(super) fn is_past(&self, record: &ConsumerRecord) -> bool {
-        let end = self.of.get(record.topic.as_str()).and_then(|of| of.get(&record.partition));
+        let end = self.topics.get(record.topic.as_str()).and_then(|partitions| partitions.get(&record.partition));
         // A later leader epoch may have reused the offsets of lost records.
-        end.is_none_or(|end| end.offset <= record.offset || record.leader_epoch > Some(end.began))
+        end.is_none_or(|end| end.offset <= record.offset || record.leader_epoch > Some(end.epoch_at_start))
     }
 
-    /// Drops the partitions that the consumer has read to their ends. True once none is left.
-    pub(super) fn are_reached_by(&mut self, consumer: &Consumer) -> bool {
-        for (topic, of) in &mut self.of {
-            of.retain(|partition, end| {
+    /// Drops the partitions that the consumer has read to their ends.
+    pub(super) fn drop_reached(&mut self, consumer: &Consumer) {
+        for (topic, partitions) in &mut self.topics {
+            partitions.retain(|partition, end| {
                 consumer.position(topic, *partition).is_none_or(|position| position < end.offset)
             });
         }
-        self.none_left()
+        self.topics.retain(|_, partitions| !partitions.is_empty());
     }
 
     /// Handles a gap. A recreated topic has none of the old records left. A loss of records may be older than the end: the next
     /// review decides.
-    pub(super) fn pass(&mut self, gap: &Gap) {
-        if let (GapCause::TopicRecreated, Some(of)) = (gap.cause, self.of.get_mut(gap.topic_partition.topic.as_str())) {
-            of.remove(&gap.topic_partition.partition);
+    pub(super) fn handle_gap(&mut self, gap: &Gap) {
+        if let (GapCause::TopicRecreated, Some(partitions)) =
+            (gap.cause, self.topics.get_mut(gap.topic_partition.topic.as_str()))
+        {
+            partitions.remove(&gap.topic_partition.partition);
         }
     }
 
     /// Compares the ends with the broker's present state: drops the partitions of recreated topics, lowers the ends that a log
-    /// lost, and reports both. True once none is left.
-    pub(super) async fn review(&mut self, admin: &Admin) -> anyhow::Result<bool> {
-        for (name, of) in &mut self.of {
+    /// lost, and reports both.
+    pub(super) async fn review(&mut self, admin: &Admin) -> anyhow::Result<()> {
+        for (name, partitions) in &mut self.topics {
             let reviewed = match admin.describe_topic(name, false).await {
-                Ok(topic) => review_topic(admin, &topic, of).await,
+                Ok(topic) => review_topic(admin, &topic, partitions).await,
                 Err(error) => Err(error),
             };
             match reviewed {
@@ -108,27 +110,26 @@ impl PartitionEnds {
                 other => other?,
             }
         }
-        Ok(self.none_left())
+        Ok(())
     }
 
-    /// Drops the partitions that other members of the group have committed to their ends, and those of deleted topics. True
-    /// once none is left.
-    pub(super) async fn are_committed_by(&mut self, client: &Client, group: &str) -> anyhow::Result<bool> {
+    /// Drops the partitions that other members of the group have committed to their ends, and those of deleted topics.
+    pub(super) async fn drop_committed(&mut self, client: &Client, group: &str) -> anyhow::Result<()> {
         let topics = client.admin().metadata().await?.topics;
-        let there: BTreeMap<_, _> =
+        let existing: BTreeMap<_, _> =
             topics.into_iter().flatten().map(|topic| (topic.name.to_string(), topic.id)).collect();
-        self.of.retain(|topic, _| there.contains_key(topic));
-        let Ok(committed) = committed(client, group).await else { return Ok(false) };
-        for of in self.of.values_mut() {
+        self.topics.retain(|topic, _| existing.contains_key(topic));
+        let Ok(committed) = committed(client, group).await else { return Ok(()) }; // Next time.
+        for partitions in self.topics.values_mut() {
             let at = |partition: &PartitionId, end: &PartitionEnd| committed.get(&(end.topic, *partition)).copied();
-            of.retain(|partition, end| at(partition, end).is_none_or(|committed| committed < end.offset));
+            partitions.retain(|partition, end| at(partition, end).is_none_or(|committed| committed < end.offset));
         }
-        Ok(self.none_left())
+        Ok(())
     }
 
-    /// Whether every partition has a starting offset: it gets one when a consumer of the group starts to read it. Partitions
-    /// of other members are left to them.
-    pub(super) async fn are_begun_by(
+    /// Drops the partitions that have a starting offset, which they get when a consumer of the group starts to read them. True
+    /// once none is missing, or if other members may read the rest.
+    pub(super) async fn check_started(
         &mut self,
         consumer: &Consumer,
         client: &Client,
@@ -151,22 +152,21 @@ impl PartitionEnds {
     }
 
     /// Drops a deleted topic.
-    pub(super) fn forget(&mut self, topic: &str) {
-        self.of.remove(topic);
+    pub(super) fn drop_topic(&mut self, topic: &str) {
+        self.topics.remove(topic);
         self.undecided.retain(|(name, _), _| name != topic);
     }
 
     /// Drops an offline partition. True if it was not read to its end.
-    pub(super) fn leave_unread(&mut self, topic_partition: &TopicPartition) -> bool {
+    pub(super) fn drop_partition(&mut self, topic_partition: &TopicPartition) -> bool {
         self.undecided.remove(&(topic_partition.topic.to_string(), topic_partition.partition));
-        let of = self.of.get_mut(topic_partition.topic.as_str());
-        of.is_some_and(|of| of.remove(&topic_partition.partition).is_some())
+        let partitions = self.topics.get_mut(topic_partition.topic.as_str());
+        partitions.is_some_and(|partitions| partitions.remove(&topic_partition.partition).is_some())
     }
 
     /// Whether every partition was read to its end.
-    pub(super) fn none_left(&mut self) -> bool {
-        self.of.retain(|_, of| !of.is_empty());
-        self.of.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.values().all(BTreeMap::is_empty)
     }
 }
 
@@ -183,7 +183,7 @@ async fn served(
             Ok(_) => served.push((topic.clone(), *partition)),
             Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => {
                 let topic_partition = TopicPartition { topic: TopicName::new(topic)?, partition: *partition };
-                offline.is_unread(topic_partition, &error);
+                offline.report_unread(topic_partition, &error);
             }
             Err(error) => return Err(error.into()),
         }
@@ -194,19 +194,21 @@ async fn served(
 async fn review_topic(
     admin: &Admin,
     topic: &TopicDescription,
-    of: &mut BTreeMap<PartitionId, PartitionEnd>,
+    partitions: &mut BTreeMap<PartitionId, PartitionEnd>,
 ) -> Result<(), AdminError> {
     let name = &topic.name;
-    let before = of.len();
-    of.retain(|_, end| end.topic == topic.id);
-    if of.len() < before {
+    let before = partitions.len();
+    partitions.retain(|_, end| end.topic == topic.id);
+    if partitions.len() < before {
         stderr_line(format_args!("topic {name} was created again: the records it had at the start are gone"));
     }
-    forget_dropped(topic, of); // A log does not know whether it lost records that it has dropped.
+    drop_trimmed(topic, partitions); // A log does not know whether it lost records that it has dropped.
     for now in &topic.partitions {
-        let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
+        let Some(end) = partitions.get_mut(&now.partition).filter(|end| end.reviewed_epoch != now.leader_epoch) else {
+            continue;
+        };
         let topic_partition = TopicPartition { topic: name.clone(), partition: now.partition };
-        let lost_from = match admin.lost_from(&topic_partition, end.topic, end.offset, end.reviewed).await {
+        let lost_from = match admin.lost_from(&topic_partition, end.topic, end.offset, end.reviewed_epoch).await {
             Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => continue, // The consumer gets the same error.
             lost_from => lost_from?,
         };
@@ -217,16 +219,16 @@ async fn review_topic(
             ));
             end.offset = lost_from;
         }
-        end.reviewed = now.leader_epoch; // The log of this epoch contains the remaining records.
+        end.reviewed_epoch = now.leader_epoch; // The log of this epoch contains the remaining records.
     }
-    forget_dropped(topic, of);
+    drop_trimmed(topic, partitions);
     Ok(())
 }
 
 /// Drops the partitions whose logs start at or after the end.
-fn forget_dropped(topic: &TopicDescription, of: &mut BTreeMap<PartitionId, PartitionEnd>) {
+fn drop_trimmed(topic: &TopicDescription, partitions: &mut BTreeMap<PartitionId, PartitionEnd>) {
     let starts: BTreeMap<_, _> = topic.partitions.iter().map(|now| (now.partition, now.log_start)).collect();
-    of.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
+    partitions.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
 }
 
 /// Fetches the committed offsets of a group; an unknown group has none.

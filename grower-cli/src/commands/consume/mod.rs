@@ -82,9 +82,9 @@ pub struct ConsumeCommand {
 }
 
 /// Timeout of a poll, after which the ends are checked again.
-const POLL: Duration = Duration::from_millis(200);
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 /// Timeout of a poll once only starting offsets are missing.
-const BEGIN_POLL: Duration = Duration::from_millis(20);
+const START_POLL_TIMEOUT: Duration = Duration::from_millis(20);
 /// The largest number of records per poll in a group.
 const GROUP_BATCH_MAX: u32 = 500;
 /// How often the group's offsets are committed, and the ends reviewed.
@@ -98,24 +98,24 @@ impl ConsumeCommand {
         let mut offline = OfflinePartitions::default();
         let in_group = self.group.is_some() && self.partitions.is_empty();
         let ends = match self.until_end {
-            true => Some(PartitionEnds::now(&client.admin(), &partitions, in_group, &mut offline).await?),
+            true => Some(PartitionEnds::fetch(&client.admin(), &partitions, in_group, &mut offline).await?),
             false => None,
         };
         let consumer = self.consumer(client, &partitions).await?;
-        let mut reading = Reading {
+        let mut consuming = ConsumeLoop {
             client,
             group: self.group.as_deref(),
             consumer,
             printer: Printer::new(session.output, self.format.clone()),
-            deleted: DeletedTopics::none_of(&self.topics),
+            deleted: DeletedTopics::new(&self.topics),
             offline,
             ends,
-            left: self.limit.unwrap_or(u64::MAX),
-            looked_at: Instant::now(),
+            records_left: self.limit.unwrap_or(u64::MAX),
+            last_review: Instant::now(),
         };
-        let result = reading.run().await;
-        let unread = reading.offline.check();
-        let closed = reading.close().await;
+        let result = consuming.run().await;
+        let unread = consuming.offline.check();
+        let closed = consuming.close().await;
         result.and(closed).and(unread)
     }
 
@@ -125,13 +125,13 @@ impl ConsumeCommand {
         for topic in &self.topics {
             let described = client.admin().describe_topic(topic, false).await;
             let described = described.with_context(|| format!("cannot read {topic}"))?;
-            let there: Vec<PartitionId> = described.partitions.iter().map(|partition| partition.partition).collect();
+            let existing: Vec<PartitionId> = described.partitions.iter().map(|partition| partition.partition).collect();
             let wanted: Vec<PartitionId> = self.partitions.iter().copied().map(PartitionId::new).collect();
-            if let Some(missing) = wanted.iter().find(|partition| !there.contains(partition)) {
-                let count = counted(there.len(), "partition");
+            if let Some(missing) = wanted.iter().find(|partition| !existing.contains(partition)) {
+                let count = counted(existing.len(), "partition");
                 bail!("{topic} has no partition {missing}: it has {count}, counted from 0");
             }
-            let read = if wanted.is_empty() { there } else { wanted };
+            let read = if wanted.is_empty() { existing } else { wanted };
             found.extend(read.into_iter().map(|partition| (topic.clone(), partition)));
         }
         Ok(found)
@@ -151,9 +151,9 @@ impl ConsumeCommand {
         let is_committed = |(topic, partition): &&(String, PartitionId)| {
             ids.get(topic).is_some_and(|id| committed.contains_key(&(*id, *partition)))
         };
-        let begun: Vec<_> = partitions.iter().filter(|partition| !is_committed(partition)).collect();
-        let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
-        for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
+        let uncommitted: Vec<_> = partitions.iter().filter(|partition| !is_committed(partition)).collect();
+        let lookups = uncommitted.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
+        for ((topic, partition), end) in uncommitted.iter().zip(client.admin().list_offsets(lookups).await?) {
             let end = match end {
                 Err(error) if error.code() == Some(ErrorCode::PartitionOffline) => continue, // Reading it reports the error.
                 end => end?.offset.unwrap_or_default(),
@@ -205,7 +205,7 @@ impl ConsumeCommand {
 
 /// A running consumer. In a group each poll commits the records of the poll before. Records are therefore printed and flushed
 /// before the next poll, and unwanted ones are given back.
-struct Reading<'a> {
+struct ConsumeLoop<'a> {
     client: &'a Client,
     group: Option<&'a str>,
     consumer: Consumer,
@@ -213,11 +213,11 @@ struct Reading<'a> {
     deleted: DeletedTopics,
     offline: OfflinePartitions,
     ends: Option<PartitionEnds>,
-    left: u64,
-    looked_at: Instant,
+    records_left: u64,
+    last_review: Instant,
 }
 
-impl Reading<'_> {
+impl ConsumeLoop<'_> {
     /// Prints until the end, the limit, or Ctrl-C.
     async fn run(&mut self) -> anyhow::Result<()> {
         let (mut interrupt, mut reader_left) = (pin!(interrupted()), pin!(reader_left()));
@@ -238,32 +238,32 @@ impl Reading<'_> {
 
     /// Polls once. Returns no records if none arrived, and `None` at the end.
     async fn records(&mut self) -> anyhow::Result<Option<Vec<ConsumerRecord>>> {
-        if self.left == 0 || self.is_at_the_end().await? {
+        if self.records_left == 0 || self.check_end().await? {
             return Ok(None);
         }
-        let only_begins = self.ends.as_mut().is_some_and(PartitionEnds::none_left);
-        match self.consumer.poll(if only_begins { BEGIN_POLL } else { POLL }).await {
+        let only_starts = self.ends.as_ref().is_some_and(PartitionEnds::is_empty);
+        match self.consumer.poll(if only_starts { START_POLL_TIMEOUT } else { POLL_TIMEOUT }).await {
             Ok(records) => return Ok(Some(records)),
-            Err(ConsumeError::Gap(gap)) => self.ends.iter_mut().for_each(|ends| ends.pass(&gap)),
-            Err(error) => self.pass_over(error)?,
+            Err(ConsumeError::Gap(gap)) => self.ends.iter_mut().for_each(|ends| ends.handle_gap(&gap)),
+            Err(error) => self.handle_partition_error(error)?,
         }
         Ok(Some(Vec::new()))
     }
 
     /// Handles an error of one topic or partition, so that the others are still read.
-    fn pass_over(&mut self, error: ConsumeError) -> anyhow::Result<()> {
-        let error = match self.offline.note(error) {
+    fn handle_partition_error(&mut self, error: ConsumeError) -> anyhow::Result<()> {
+        let error = match self.offline.handle_error(error) {
             Ok(topic_partition) => {
-                if self.ends.as_mut().is_some_and(|ends| ends.leave_unread(&topic_partition)) {
-                    self.offline.stays_unread(topic_partition);
+                if self.ends.as_mut().is_some_and(|ends| ends.drop_partition(&topic_partition)) {
+                    self.offline.mark_unread(topic_partition);
                 }
                 return Ok(());
             }
             Err(error) => error,
         };
-        let topic = self.deleted.note(error).map_err(explain)?;
+        let topic = self.deleted.handle_error(error).map_err(explain)?;
         if let Some(ends) = &mut self.ends {
-            ends.forget(&topic);
+            ends.drop_topic(&topic);
         }
         Ok(())
     }
@@ -271,14 +271,14 @@ impl Reading<'_> {
     fn print(&mut self, records: &[ConsumerRecord]) -> anyhow::Result<()> {
         let mut unwanted = Vec::new();
         for record in records {
-            if self.left == 0 || self.ends.as_ref().is_some_and(|ends| ends.is_past(record)) {
+            if self.records_left == 0 || self.ends.as_ref().is_some_and(|ends| ends.is_past(record)) {
                 unwanted.push(record);
                 continue;
             }
-            self.deleted.is_read(record.topic.as_str());
-            self.offline.is_served(record.topic.as_str(), record.partition);
+            self.deleted.topic_returned(record.topic.as_str());
+            self.offline.partition_returned(record.topic.as_str(), record.partition);
             self.printer.print(record)?;
-            self.left -= 1;
+            self.records_left -= 1;
         }
         self.printer.flush()?;
         self.give_back(unwanted)
@@ -298,30 +298,25 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn is_at_the_end(&mut self) -> anyhow::Result<bool> {
+    /// Drops the partitions that are read to their ends. True once none is left.
+    async fn check_end(&mut self) -> anyhow::Result<bool> {
         let Some(ends) = &mut self.ends else { return Ok(false) };
-        let is_begun = match self.group {
-            Some(group) => ends.are_begun_by(&self.consumer, self.client, group).await?,
-            None => true,
-        };
-        if !is_begun {
+        if let Some(group) = self.group
+            && !ends.check_started(&self.consumer, self.client, group).await?
+        {
             return Ok(false);
         }
-        if ends.are_reached_by(&self.consumer) {
-            return Ok(true);
+        ends.drop_reached(&self.consumer);
+        if ends.is_empty() || self.last_review.elapsed() < COMMIT_EVERY {
+            return Ok(ends.is_empty());
         }
-        if self.looked_at.elapsed() < COMMIT_EVERY {
-            return Ok(false);
-        }
-        self.looked_at = Instant::now();
-        if ends.review(&self.client.admin()).await? {
-            return Ok(true);
-        }
-        match self.group {
+        self.last_review = Instant::now();
+        ends.review(&self.client.admin()).await?;
+        if let (Some(group), false) = (self.group, ends.is_empty()) {
             // Other members may own the remaining partitions: their commits count.
-            Some(group) => ends.are_committed_by(self.client, group).await,
-            None => Ok(false),
+            ends.drop_committed(self.client, group).await?;
         }
+        Ok(ends.is_empty())
     }
 
     async fn close(mut self) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ pub(super) struct OfflinePartitions {
 
 impl OfflinePartitions {
     /// Reports and returns the partition if the error says that it is offline. Returns any other error.
-    pub(super) fn note(&mut self, error: ConsumeError) -> Result<TopicPartition, ConsumeError> {
+    pub(super) fn handle_error(&mut self, error: ConsumeError) -> Result<TopicPartition, ConsumeError> {
         match error {
             ConsumeError::Failed { topic_partition, source } if source.code() == Some(ErrorCode::PartitionOffline) => {
                 self.warn_once(&topic_partition, &source);
@@ -34,8 +34,8 @@ impl OfflinePartitions {
         }
     }
 
-    /// Reports a partition that was offline when it should have been read.
-    pub(super) fn is_unread(&mut self, topic_partition: TopicPartition, why: &dyn std::fmt::Display) {
+    /// Reports a partition that was offline when it should have been read, and marks it as unread.
+    pub(super) fn report_unread(&mut self, topic_partition: TopicPartition, why: &dyn std::fmt::Display) {
         if self.warned.insert(topic_partition.clone()) {
             let why = why.to_string();
             stderr_line(format_args!("warning: {topic_partition} is offline and not read: {}", escaped(&why)));
@@ -44,12 +44,12 @@ impl OfflinePartitions {
     }
 
     /// Marks a reported partition as unread.
-    pub(super) fn stays_unread(&mut self, topic_partition: TopicPartition) {
+    pub(super) fn mark_unread(&mut self, topic_partition: TopicPartition) {
         self.unread.insert(topic_partition);
     }
 
     /// Records of the partition arrive: its next outage is reported again.
-    pub(super) fn is_served(&mut self, topic: &str, partition: grower_client::ids::PartitionId) {
+    pub(super) fn partition_returned(&mut self, topic: &str, partition: grower_client::ids::PartitionId) {
         if !self.warned.is_empty() {
             self.warned.retain(|topic_partition| {
                 topic_partition.topic.as_str() != topic || topic_partition.partition != partition
