@@ -25,21 +25,21 @@ pub(crate) struct Ledger {
     size: usize,
     shares: Vec<WriterShare>,
     /// The offset of the first record in each partition.
-    begin: u64,
+    base_offset: u64,
     /// For each partition, the consistent interpretations of the records received.
-    came: BTreeMap<u32, Vec<ReceivedCounts>>,
-    left: u64,
+    interpretations: BTreeMap<u32, Vec<ReceivedCounts>>,
+    missing: u64,
 }
 
 impl Ledger {
     pub(crate) fn new(partitions: u32, size: usize, shares: Vec<WriterShare>) -> Self {
-        let left = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
-        Self { partitions, size, shares, begin: 0, came: BTreeMap::new(), left }
+        let missing = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
+        Self { partitions, size, shares, base_offset: 0, interpretations: BTreeMap::new(), missing }
     }
 
-    /// Expects that each partition holds `begin` earlier records.
-    pub(crate) fn after(self, begin: u64) -> Self {
-        Self { begin, ..self }
+    /// Expects that each partition holds `base_offset` earlier records.
+    pub(crate) fn after(self, base_offset: u64) -> Self {
+        Self { base_offset, ..self }
     }
 
     pub(crate) fn partitions(&self) -> u32 {
@@ -47,42 +47,46 @@ impl Ledger {
     }
 
     /// The number of missing records.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
+    pub(crate) fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// The offset of the first record in each partition.
-    pub(crate) fn begin(&self) -> u64 {
-        self.begin
+    pub(crate) fn base_offset(&self) -> u64 {
+        self.base_offset
     }
 
     /// The expected end of each partition.
     pub(crate) fn end(&self) -> u64 {
-        self.begin + self.shares.iter().map(|share| share.count).sum::<u64>()
+        self.base_offset + self.shares.iter().map(|share| share.count).sum::<u64>()
     }
 
     /// Fails unless this is the next record of a writer, at the expected offset.
-    pub(crate) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
+    pub(crate) fn check_next(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
         let partition = record.partition.value();
         let position = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
         let value = record.value.as_ref().with_context(|| format!("{position}: no value"))?;
-        let ways = self.came.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
-        let next = self.begin + ways[0].iter().sum::<u64>();
-        ensure!(record.offset.value() == next, "{position}: earlier offsets are missing");
+        let interpretations = self.interpretations.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
+        let received = interpretations[0].iter().sum::<u64>();
+        debug_assert!(
+            interpretations.iter().all(|counts| counts.iter().sum::<u64>() == received),
+            "all interpretations explain the same records"
+        );
+        ensure!(record.offset.value() == self.base_offset + received, "{position}: earlier offsets are missing");
         let found = ReceivedValue { value, partition, size: self.size };
-        let mut readings = BTreeSet::new();
-        for came in ways.iter() {
+        let mut extended = BTreeSet::new();
+        for counts in interpretations.iter() {
             for (at, share) in self.shares.iter().enumerate() {
-                if came[at] < share.count && found.is(share.writer, came[at]) {
-                    let mut came = came.clone();
-                    came[at] += 1;
-                    readings.insert(came);
+                if counts[at] < share.count && found.is(share.writer, counts[at]) {
+                    let mut counts = counts.clone();
+                    counts[at] += 1;
+                    extended.insert(counts);
                 }
             }
         }
-        ensure!(!readings.is_empty(), "{position}: {}", found.unlike(&self.shares, &ways[0]));
-        *ways = readings.into_iter().collect();
-        self.left -= 1;
+        ensure!(!extended.is_empty(), "{position}: {}", found.describe_mismatch(&self.shares, &interpretations[0]));
+        *interpretations = extended.into_iter().collect();
+        self.missing -= 1;
         Ok(())
     }
 }
@@ -101,8 +105,8 @@ impl ReceivedValue<'_> {
     }
 
     /// Describes a value that is not an expected next record.
-    fn unlike(&self, shares: &[WriterShare], came: &ReceivedCounts) -> String {
-        let next = shares.iter().zip(came).map(|(share, came)| (share.writer, came)).collect::<Vec<_>>();
+    fn describe_mismatch(&self, shares: &[WriterShare], counts: &ReceivedCounts) -> String {
+        let next = shares.iter().zip(counts).map(|(share, count)| (share.writer, count)).collect::<Vec<_>>();
         let number = |share: &WriterShare| (0..share.count).find(|number| self.is(share.writer, *number));
         match shares.iter().find_map(|share| Some((share.writer, number(share)?))) {
             Some((writer, number)) => format!("record {number} of writer {writer}; next of each writer are {next:?}"),
@@ -141,22 +145,22 @@ mod tests {
             let shares = [one, other].map(|writer| WriterShare { writer, count: 20_000 });
             let mut ledger = Ledger::new(1, SIZE, shares.to_vec());
             let mut offset = 0;
-            let mut take = |writer, numbers: std::ops::Range<u64>| {
+            let mut check = |writer, numbers: std::ops::Range<u64>| {
                 for number in numbers {
-                    ledger.take(&record(offset, writer, number)).unwrap();
+                    ledger.check_next(&record(offset, writer, number)).unwrap();
                     offset += 1;
                 }
             };
-            take(one, 0..number);
-            take(other, 0..later);
+            check(one, 0..number);
+            check(other, 0..later);
             if first == one {
-                take(one, number..20_000);
-                take(other, later..20_000);
+                check(one, number..20_000);
+                check(other, later..20_000);
             } else {
-                take(other, later..20_000);
-                take(one, number..20_000);
+                check(other, later..20_000);
+                check(one, number..20_000);
             }
-            assert_eq!(ledger.left(), 0);
+            assert_eq!(ledger.missing(), 0);
         }
     }
 
@@ -168,28 +172,28 @@ mod tests {
     fn writers_may_take_turns_as_they_like() {
         let mut ledger = ledger();
         for (offset, (writer, number)) in [(1, 0), (2, 0), (1, 1)].into_iter().enumerate() {
-            ledger.take(&record(offset as u64, writer, number)).unwrap();
+            ledger.check_next(&record(offset as u64, writer, number)).unwrap();
         }
-        assert_eq!(ledger.left(), 0);
+        assert_eq!(ledger.missing(), 0);
     }
 
     #[test]
     fn earlier_records_do_not_count() {
         let mut ledger = ledger().after(10);
-        assert!(ledger.take(&record(0, 1, 0)).is_err(), "it lies before");
-        ledger.take(&record(10, 1, 0)).unwrap();
-        ledger.take(&record(11, 1, 1)).unwrap();
-        assert_eq!((ledger.left(), ledger.end()), (1, 13));
+        assert!(ledger.check_next(&record(0, 1, 0)).is_err(), "it lies before");
+        ledger.check_next(&record(10, 1, 0)).unwrap();
+        ledger.check_next(&record(11, 1, 1)).unwrap();
+        assert_eq!((ledger.missing(), ledger.end()), (1, 13));
     }
 
     #[test]
     fn missing_and_duplicate_records_are_found() {
         let mut ledger = ledger();
-        assert!(ledger.take(&record(0, 1, 1)).is_err(), "the first is missing");
-        ledger.take(&record(0, 1, 0)).unwrap();
-        assert!(ledger.take(&record(1, 1, 0)).is_err(), "twice");
-        assert!(ledger.take(&record(2, 1, 1)).is_err(), "an offset is missing");
-        ledger.take(&record(1, 2, 0)).unwrap();
-        assert!(ledger.take(&record(2, 2, 1)).is_err(), "more than was written");
+        assert!(ledger.check_next(&record(0, 1, 1)).is_err(), "the first is missing");
+        ledger.check_next(&record(0, 1, 0)).unwrap();
+        assert!(ledger.check_next(&record(1, 1, 0)).is_err(), "twice");
+        assert!(ledger.check_next(&record(2, 1, 1)).is_err(), "an offset is missing");
+        ledger.check_next(&record(1, 2, 0)).unwrap();
+        assert!(ledger.check_next(&record(2, 2, 1)).is_err(), "more than was written");
     }
 }

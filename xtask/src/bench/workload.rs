@@ -154,13 +154,13 @@ impl AwaitedAcks {
 pub(crate) async fn read_back(broker: &BenchBroker, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
     let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
     let client = broker.client().await?;
-    let begin = StartFrom::Offset(Offset::new(ledger.begin()));
-    let builder = client.consumer().assign(everything).from(begin).max_poll_records(8192);
+    let start = StartFrom::Offset(Offset::new(ledger.base_offset()));
+    let builder = client.consumer().assign(everything).from(start).max_poll_records(8192);
     let mut consumer = builder.build().await?;
-    while 0 < ledger.left() {
+    while 0 < ledger.missing() {
         let records = consumer.poll(Duration::from_secs(10)).await?;
-        ensure!(!records.is_empty(), "{} records of {topic} are missing", ledger.left());
-        records.iter().try_for_each(|record| ledger.take(record))?;
+        ensure!(!records.is_empty(), "{} records of {topic} are missing", ledger.missing());
+        records.iter().try_for_each(|record| ledger.check_next(record))?;
     }
     for partition in 0..ledger.partitions() {
         let end = consumer.high_watermark(topic, PartitionId::new(partition)).context("no high watermark")?;
