@@ -39,7 +39,7 @@ pub(crate) struct Daemon {
     broker: BenchBroker,
     http: String,
     /// The last lines of its log, read in the background.
-    said: JoinHandle<Vec<String>>,
+    last_lines: JoinHandle<Vec<String>>,
     /// Time from start to ready.
     pub(crate) start: Duration,
 }
@@ -85,16 +85,16 @@ impl Daemon {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let mut stderr = BufReader::new(child.stderr.take().context("no standard error")?).lines();
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         while let Some(line) = stderr.next_line().await? {
             if let Some((address, http)) = ready(&line) {
                 let start = began.elapsed();
                 let broker = BenchBroker { address, process: child.id().context("the daemon has ended")? };
-                return Ok(Self { child, broker, http, said: tokio::spawn(last_lines(stderr)), start });
+                return Ok(Self { child, broker, http, last_lines: tokio::spawn(last_lines(stderr)), start });
             }
-            said.push(line);
+            lines.push(line);
         }
-        bail!("the daemon ended before it was ready:\n{}", said.join("\n"))
+        bail!("the daemon ended before it was ready:\n{}", lines.join("\n"))
     }
 
     /// The broker, for clients.
@@ -109,13 +109,13 @@ impl Daemon {
 
     /// Kills it.
     pub(crate) async fn kill(self) -> anyhow::Result<()> {
-        self.last_lines_said().await.map(drop)
+        self.kill_and_read_log().await.map(drop)
     }
 
     /// Kills it and returns the last lines of its log.
-    pub(crate) async fn last_lines_said(mut self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn kill_and_read_log(mut self) -> anyhow::Result<Vec<String>> {
         self.child.kill().await?;
-        Ok(self.said.await?)
+        Ok(self.last_lines.await?)
     }
 }
 

@@ -22,7 +22,7 @@ use sample::Sample;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use stop::Stopper;
+use stop::{Stop, Stopper};
 use tally::Tally;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -66,7 +66,7 @@ impl Soak {
         runtime.block_on(unless_interrupted(async {
             println!("{}", Sample::HEADINGS);
             let (usual, limited) =
-                (usual(directory.path()).await?, limited::start(&release_build(), directory.path()).await?);
+                (start_usual(directory.path()).await?, limited::start(&release_build(), directory.path()).await?);
             let every = Duration::from_secs(self.every);
             tokio::try_join!(
                 soak_daemon(usual, Load::usual(), every, is_enough),
@@ -79,7 +79,7 @@ impl Soak {
 }
 
 /// Starts the daemon with plenty of resources.
-async fn usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
+async fn start_usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     let (data_dir, backups) = (directory.join("broker"), directory.join("backups"));
     let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
     let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
@@ -95,7 +95,7 @@ async fn soak_daemon(
     is_enough: impl Fn(Duration, &Tally) -> bool,
 ) -> anyhow::Result<()> {
     let soaked = soak(&target, loads, every, is_enough).await;
-    let last_lines = daemon.last_lines_said().await?;
+    let last_lines = daemon.kill_and_read_log().await?;
     if soaked.is_err() {
         eprintln!("the {} daemon logged last:\n{}", target.name, last_lines.join("\n"));
     }
@@ -128,15 +128,14 @@ async fn soak(
     }
     for load in loads {
         let (target, stop, tally) = (target.clone(), stopper.stop(), tally.clone());
-        running.spawn(async move { load.run(&target, stop, &tally).await.with_context(|| load.name()) });
+        running.spawn(async move { run_until_stop(load, &target, stop, &tally).await.with_context(|| load.name()) });
     }
     let began = Instant::now();
     let mut samples = Vec::new();
     while !is_enough(began.elapsed(), &tally) {
         sleep(every).await;
-        if let Some(ended) = running.try_join_next() {
-            ended??;
-            anyhow::bail!("a load ended early");
+        if let Some(failed) = running.try_join_next() {
+            failed??; // Before the stop a load ends only with an error.
         }
         let sample = Sample::take(target, began.elapsed(), &tally, samples.last())?;
         println!("{sample}");
@@ -149,6 +148,18 @@ async fn soak(
     }
     read_back(target, written, &tally).await?;
     Ok(samples)
+}
+
+/// Runs a load. Fails if it ends before the stop.
+async fn run_until_stop(
+    load: Load,
+    target: &SoakTarget,
+    stop: Stop,
+    tally: &Tally,
+) -> anyhow::Result<Option<WrittenTopic>> {
+    let written = load.run(target, stop.clone(), tally).await?;
+    ensure!(stop.has_come(), "ended early");
+    Ok(written)
 }
 
 async fn read_back(target: &SoakTarget, written: Vec<WrittenTopic>, tally: &Tally) -> anyhow::Result<()> {
