@@ -128,7 +128,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn health() -> Health {
-        Health::new(Metrics::new())
+        Health::new(Metrics::for_test())
     }
 
     #[test]

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_panic_under_the_lock_ends_the_broker_before_the_lock_is_free() {
-        let health = Health::new(Metrics::new());
+        let health = Health::new(Metrics::for_test());
         let state = StateMutex::new(&health, "a count", 0);
         let interrupted = catch_unwind(AssertUnwindSafe(|| {
             let mut held = state.lock();
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_panic_without_the_lock_ends_nothing() {
-        let health = Health::new(Metrics::new());
+        let health = Health::new(Metrics::for_test());
         let state = StateMutex::new(&health, "a count", 0);
         let outside = catch_unwind(AssertUnwindSafe(|| {
             let _later = LocksAtItsEnd(&state);

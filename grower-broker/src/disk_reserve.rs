@@ -201,7 +201,7 @@ mod tests {
     fn a_lack_of_inodes_is_reported_and_refuses_no_append() {
         let disk = MemDisk::default();
         let settings = Arc::new(LiveSettings::new(BrokerSettings::of(BrokerConfig::at("/")), None));
-        let metrics = Metrics::new();
+        let metrics = Metrics::for_test();
         let calendar = Arc::new(Calendar::default());
         let clock = BrokerClock::new(calendar.clone());
         let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(metrics.clone()), settings);
@@ -229,7 +229,7 @@ mod tests {
         let config = BrokerConfig { disk_reserve_bytes: Some(900), ..BrokerConfig::at("/") };
         let settings = Arc::new(LiveSettings::new(BrokerSettings::of(config), None));
         let clock = BrokerClock::new(Arc::new(Calendar::default()));
-        let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(Metrics::new()), settings);
+        let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(Metrics::for_test()), settings);
         assert!(reserve.admit(50).is_ok());
         disk.set_capacity(800);
         assert_eq!(reserve.admit(50).unwrap_err().code, ErrorCode::DiskFull);

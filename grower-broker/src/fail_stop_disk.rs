@@ -188,7 +188,7 @@ mod tests {
     use grower_storage::disk::{Call, Fault, FaultDisk, MemDisk};
 
     fn watched(disk: impl Disk + 'static) -> (FailStopDisk, Health) {
-        let health = Health::new(Metrics::new());
+        let health = Health::new(Metrics::for_test());
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let reserve = Arc::new(ReserveFile::new(disk.clone(), Path::new("/")));
         (FailStopDisk::new(disk, health.clone(), reserve), health)

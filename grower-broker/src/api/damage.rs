@@ -8,6 +8,7 @@
 use super::fetch::read_failure;
 use super::{Api, Burst, RequestContext};
 use crate::background;
+use crate::clock::BrokerClock;
 use crate::metrics::RequestTimer;
 use crate::partition::{DamageCheck, Partition};
 use grower_protocol::ids::Offset;
@@ -17,7 +18,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::Instant;
 
 /// A check is followed by a rest of this many times its own length.
 const REST_FACTOR: u32 = 9;
@@ -69,7 +69,8 @@ impl Api {
         let (checking, offsets) = (partition.clone(), reported.clone());
         let (found, checked) = oneshot::channel();
         // A task of its own: the rest follows the check even if the client leaves.
-        tokio::spawn(check_and_rest(turn, found, move || check(&checking, offsets, bytes_max)));
+        let check = move || check(&checking, offsets, bytes_max);
+        tokio::spawn(check_and_rest(turn, found, check, self.state.clock.clone()));
         let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check did not finish"))?;
         *last = Some(DamageCheck { offsets: reported, began });
         checked
@@ -81,12 +82,14 @@ async fn check_and_rest(
     turn: OwnedSemaphorePermit,
     found: oneshot::Sender<Part<()>>,
     check: impl FnOnce() -> Part<()> + Send + 'static,
+    clock: Arc<BrokerClock>,
 ) {
-    let began = Instant::now();
+    let began = clock.monotonic();
     if let Ok(checked) = background::blocking(check).await {
         let _ = found.send(checked); // The client may have left.
     }
-    tokio::time::sleep((began.elapsed() * REST_FACTOR).min(REST_MAX)).await;
+    let took = clock.monotonic().saturating_sub(began);
+    tokio::time::sleep((took * REST_FACTOR).min(REST_MAX)).await;
     drop(turn);
 }
 

@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_backup_that_hangs_is_abandoned_and_several_of_them_block_new_ones() {
-        let (backups, health) = (backups(), Health::new(Metrics::new()));
+        let (backups, health) = (backups(), Health::new(Metrics::for_test()));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(parking_lot::Mutex::new(held));
         let refused = loop {

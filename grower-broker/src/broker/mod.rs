@@ -230,7 +230,7 @@ impl BrokerBuilder {
         let Self { settings, set_log_level, disk, logs, metadata, clock, index } = self;
         let config = settings.broker.clone();
         config.check()?;
-        let health = Health::new(Metrics::new());
+        let health = Health::new(Metrics::new(clock.clone()));
         let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
         let on_files = disk.is_none();
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
@@ -239,7 +239,7 @@ impl BrokerBuilder {
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
         let http_descriptors = Arc::new(HttpDescriptors::reserve(config.http.is_some()));
-        let http = start_http(&config, &status, http_descriptors.clone(), &health)?;
+        let http = start_http(&config, &status, http_descriptors.clone(), clock.clone(), &health)?;
         let settings = Arc::new(LiveSettings::new(settings, set_log_level));
         settings.take(|| metadata.image().settings(identity.node));
         let clock = BrokerClock::new(clock);
@@ -317,11 +317,12 @@ fn start_http(
     config: &BrokerConfig,
     status: &Arc<Status>,
     descriptors: Arc<HttpDescriptors>,
+    clock: Arc<dyn Clock>,
     health: &Health,
 ) -> Result<Option<Http>, StartError> {
     let Some(address) = config.http else { return Ok(None) };
     let names = ServerNames::of(config.advertise.as_deref());
-    Http::start(address, names, status.clone(), descriptors, health)
+    Http::start(address, names, status.clone(), descriptors, clock, health)
         .map(Some)
         .map_err(|source| StartError::Listen { address, source })
 }

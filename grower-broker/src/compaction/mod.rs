@@ -46,7 +46,7 @@ pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
     while let Some((topics, settings)) = broker.upgrade().map(|state| (state.topics.clone(), state.settings.clone())) {
         tokio::select! {
             () = topics.compaction_wanted() => {}
-            () = settings.passed(tokio::time::Instant::now(), |config| config.retention_check) => {}
+            () = settings.passed(|config| config.retention_check) => {}
             () = stop.cancelled() => return,
         }
         for partition in topics.all().into_iter().filter(|partition| partition.config().cleanup_policy.compacts()) {

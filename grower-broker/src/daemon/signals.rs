@@ -6,10 +6,10 @@
 //! SIGUSR2 and SIGALRM, which other programs are sent for their own purposes. SIGXFSZ comes with the error of a write
 //! beyond `ulimit -f`, and the error is enough.
 
+use grower_broker::{Clock, SystemClock};
 use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::Instant;
 
 /// A signal this soon after the first belongs to the same request.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -19,7 +19,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    asked: Option<Instant>,
+    /// When a stop was requested last, on the monotonic clock.
+    asked: Option<Duration>,
 }
 
 impl Signals {
@@ -41,8 +42,9 @@ impl Signals {
                 _ = self.interrupt.recv() => {}
                 _ = self.quit.recv() => {}
             }
-            if is_new_request(self.asked, Instant::now()) {
-                self.asked = Some(Instant::now());
+            let now = SystemClock.monotonic();
+            if is_new_request(self.asked, now) {
+                self.asked = Some(now);
                 return;
             }
         }
@@ -55,8 +57,8 @@ pub(super) fn outlive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // Its handler stays.
 }
 
-fn is_new_request(earlier: Option<Instant>, now: Instant) -> bool {
-    earlier.is_none_or(|earlier| REPEAT_AFTER <= now - earlier)
+fn is_new_request(earlier: Option<Duration>, now: Duration) -> bool {
+    earlier.is_none_or(|earlier| REPEAT_AFTER <= now.saturating_sub(earlier))
 }
 
 fn ignore(name: &'static str, mut signal: Signal) {
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_signal_within_a_second_of_the_first_is_the_same_request() {
-        let first = Instant::now();
+        let first = Duration::from_secs(5);
         assert!(is_new_request(None, first));
         assert!(!is_new_request(Some(first), first));
         assert!(!is_new_request(Some(first), first + REPEAT_AFTER - Duration::from_millis(1)));

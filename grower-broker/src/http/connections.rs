@@ -3,13 +3,14 @@
 //! Every connection is accepted at once, so that a health probe never waits behind silent connections. At the limit the
 //! connection on which no byte moved for the longest time is closed.
 
+use crate::clock::Clock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// The open connections, at most `connections_max`.
 pub(super) struct HttpConnections {
     connections_max: usize,
+    clock: Arc<dyn Clock>,
     open: Mutex<OpenConnections>,
 }
 
@@ -29,7 +31,9 @@ struct OpenConnections {
 }
 
 struct ConnectionActivity {
-    last_byte: Mutex<Instant>,
+    clock: Arc<dyn Clock>,
+    /// When a byte moved, on the monotonic clock.
+    last_byte: Mutex<Duration>,
     evicted: CancellationToken,
 }
 
@@ -41,13 +45,14 @@ pub(super) struct HttpConnection {
 }
 
 impl HttpConnections {
-    pub(super) fn new(connections_max: usize) -> Arc<Self> {
-        Arc::new(Self { connections_max, open: Mutex::default() })
+    pub(super) fn new(connections_max: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { connections_max, clock, open: Mutex::default() })
     }
 
     /// Adds a new connection; at the limit the most silent one is closed.
-    pub(super) fn add(self: &Arc<Self>, now: Instant) -> HttpConnection {
-        let connection = Arc::new(ConnectionActivity { last_byte: Mutex::new(now), evicted: CancellationToken::new() });
+    pub(super) fn add(self: &Arc<Self>) -> HttpConnection {
+        let (clock, last_byte) = (self.clock.clone(), Mutex::new(self.clock.monotonic()));
+        let connection = Arc::new(ConnectionActivity { clock, last_byte, evicted: CancellationToken::new() });
         let mut open = self.open.lock();
         while self.connections_max <= open.connections.len() && open.evict_most_silent(|_| true) {}
         let id = open.next;
@@ -58,13 +63,14 @@ impl HttpConnections {
 
     /// Closes the most silent connection to free its descriptor. Spares those on which a byte moved within a second:
     /// their answers may be under way. `false` if there is none to close.
-    pub(super) fn evict_silent(&self, now: Instant) -> bool {
-        self.open.lock().evict_most_silent(|last_byte| SILENCE <= now - last_byte)
+    pub(super) fn evict_silent(&self) -> bool {
+        let now = self.clock.monotonic();
+        self.open.lock().evict_most_silent(|last_byte| SILENCE <= now.saturating_sub(last_byte))
     }
 }
 
 impl OpenConnections {
-    fn evict_most_silent(&mut self, may_go: impl Fn(Instant) -> bool) -> bool {
+    fn evict_most_silent(&mut self, may_go: impl Fn(Duration) -> bool) -> bool {
         let by_last_byte = self.connections.iter().map(|(id, connection)| (*connection.last_byte.lock(), *id));
         let Some((_, id)) = by_last_byte.min().filter(|(last_byte, _)| may_go(*last_byte)) else { return false };
         let evicted = self.connections.remove(&id).expect("the connection was just found");
@@ -99,7 +105,7 @@ pub(super) struct WatchedStream<S> {
 
 impl<S> WatchedStream<S> {
     fn moved(&self) {
-        *self.connection.last_byte.lock() = Instant::now();
+        *self.connection.last_byte.lock() = self.connection.clock.monotonic();
     }
 }
 
@@ -135,7 +141,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Calendar;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn connections(connections_max: usize) -> (Arc<HttpConnections>, Arc<Calendar>) {
+        let calendar = Arc::new(Calendar::default());
+        (HttpConnections::new(connections_max, calendar.clone()), calendar)
+    }
 
     fn is_evicted(connection: &HttpConnection) -> bool {
         connection.connection.evicted.is_cancelled()
@@ -143,40 +155,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_connection_closes_the_most_silent_one() {
-        let connections = HttpConnections::new(2);
-        let start = Instant::now() - Duration::from_secs(60);
-        let (read, written) = (connections.add(start), connections.add(start));
+        let (connections, calendar) = connections(2);
+        let (read, written) = (connections.add(), connections.add());
+        calendar.pass(60_000);
         let (mut ours, mut theirs) = tokio::io::duplex(8);
         let mut stream = read.watch(&mut theirs);
         ours.write_all(b"x").await.unwrap();
         stream.read_u8().await.unwrap();
-        let third = connections.add(start);
+        let third = connections.add();
         assert!(is_evicted(&written) && !is_evicted(&read));
 
         drop(third); // Its slot is free, so the next connection closes no other.
-        let fourth = connections.add(start);
+        let fourth = connections.add();
         assert!(!is_evicted(&read));
+        calendar.pass(1);
         fourth.watch(&mut ours).write_u8(b'x').await.unwrap();
-        connections.add(Instant::now());
+        connections.add();
         assert!(is_evicted(&read) && !is_evicted(&fourth));
     }
 
     #[test]
     fn the_slot_of_a_closed_connection_is_freed_once() {
-        let connections = HttpConnections::new(1);
-        let now = Instant::now();
-        let first = connections.add(now);
-        let second = connections.add(now);
+        let (connections, calendar) = connections(1);
+        let first = connections.add();
+        let second = connections.add();
         drop(first); // The slot of the second connection stays taken.
-        assert!(connections.evict_silent(now + SILENCE) && is_evicted(&second));
-        assert!(!connections.evict_silent(now + SILENCE));
+        calendar.pass(1_000);
+        assert!(connections.evict_silent() && is_evicted(&second));
+        assert!(!connections.evict_silent());
     }
 
     #[test]
     fn a_connection_that_is_not_silent_keeps_its_descriptor() {
-        let connections = HttpConnections::new(1);
-        let now = Instant::now();
-        let connection = connections.add(now);
-        assert!(!connections.evict_silent(now + SILENCE / 2) && !is_evicted(&connection));
+        let (connections, calendar) = connections(1);
+        let connection = connections.add();
+        calendar.pass(500);
+        assert!(!connections.evict_silent() && !is_evicted(&connection));
     }
 }

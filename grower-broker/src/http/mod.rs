@@ -14,6 +14,7 @@ pub use server_names::ServerNames;
 pub(crate) use status::{Phase, Status};
 
 use crate::background;
+use crate::clock::Clock;
 use crate::descriptors::HttpDescriptors;
 use crate::health::Health;
 use crate::log_pace::LogPace;
@@ -31,7 +32,7 @@ use rustix::io::Errno;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The state of the broker that HTTP reports. Reasons are for people.
@@ -85,9 +86,10 @@ impl Http {
         names: ServerNames,
         probe: Arc<dyn Probe>,
         descriptors: Arc<HttpDescriptors>,
+        clock: Arc<dyn Clock>,
         health: &Health,
     ) -> io::Result<Self> {
-        Self::start_bounded(address, routes(probe, names), BOUNDS, descriptors, health)
+        Self::start_bounded(address, routes(probe, names), BOUNDS, descriptors, clock, health)
     }
 
     fn start_bounded(
@@ -95,6 +97,7 @@ impl Http {
         routes: Router,
         bounds: Bounds,
         descriptors: Arc<HttpDescriptors>,
+        clock: Arc<dyn Clock>,
         health: &Health,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
@@ -106,7 +109,7 @@ impl Http {
         background::thread("grower-http", health, move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, routes, bounds, &descriptors) => {}
+                    () = serve(listener, routes, bounds, &descriptors, clock) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -158,24 +161,30 @@ async fn metrics(State(probe): State<Arc<dyn Probe>>, headers: HeaderMap) -> Res
 }
 
 /// Accepts until the server is stopped. No error of a connection, or of accepting one, ends it.
-async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, descriptors: &HttpDescriptors) {
+async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    bounds: Bounds,
+    descriptors: &HttpDescriptors,
+    clock: Arc<dyn Clock>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    let connections = HttpConnections::new(bounds.connections);
+    let connections = HttpConnections::new(bounds.connections, clock);
     let failed = LogPace::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, connections.add(Instant::now()), routes.clone(), bounds));
+                tokio::spawn(serve_connection(stream, connections.add(), routes.clone(), bounds));
                 descriptors.refill();
             }
             // At once: other threads want the descriptor, too.
             Err(error) if is_out_of_descriptors(&error) && descriptors.lend() => {}
             Err(error) => {
                 // Most likely out of descriptors. One is freed here or elsewhere, so wait instead of spinning.
-                connections.evict_silent(Instant::now());
+                connections.evict_silent();
                 if let Some(left_out) = failed.admit() {
                     tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
                 }

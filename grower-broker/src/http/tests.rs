@@ -32,11 +32,15 @@ const TINY: Bounds = Bounds {
 };
 
 fn health() -> Health {
-    Health::new(crate::metrics::Metrics::new())
+    Health::new(crate::metrics::Metrics::for_test())
 }
 
 fn kept() -> Arc<HttpDescriptors> {
     Arc::new(HttpDescriptors::reserve(true))
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(crate::clock::SystemClock)
 }
 
 fn names() -> ServerNames {
@@ -46,7 +50,7 @@ fn names() -> ServerNames {
 fn start(bounds: Bounds) -> (Http, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let loopback = "127.0.0.1:0".parse().unwrap();
-    (Http::start_bounded(loopback, routes(fake.clone(), names()), bounds, kept(), &health()).unwrap(), fake)
+    (Http::start_bounded(loopback, routes(fake.clone(), names()), bounds, kept(), clock(), &health()).unwrap(), fake)
 }
 
 fn connect(http: &Http) -> TcpStream {
@@ -131,7 +135,7 @@ fn nothing_but_the_three_paths_is_served() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let (http, fake) = start(BOUNDS);
-    let error = Http::start(http.address(), names(), fake, kept(), &health()).err().unwrap();
+    let error = Http::start(http.address(), names(), fake, kept(), clock(), &health()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
@@ -143,7 +147,7 @@ fn a_dropped_server_frees_its_port() {
     let mut open = connect(&http);
     drop(http);
     assert_eq!(rest(&mut open), ""); // Closed, so the thread is on its way out.
-    while Http::start(address, names(), fake.clone(), kept(), &health()).is_err() {
+    while Http::start(address, names(), fake.clone(), kept(), clock(), &health()).is_err() {
         std::thread::yield_now();
     }
 }

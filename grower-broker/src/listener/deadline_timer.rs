@@ -1,18 +1,21 @@
-//! A deadline that is moved far more often than it is reached.
+//! Timeouts of a connection. Only here the listener reads a clock: that of the runtime, which its timers follow.
 
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// Rings when what was set last is due. Setting it later costs no timer: it looks again when the earlier one reached.
+/// A deadline that is moved far more often than it is reached. Setting it later costs no timer: the timer of the earlier
+/// deadline is moved when it fires.
 pub(super) struct DeadlineTimer {
     sleep: Pin<Box<Sleep>>,
     due: Instant,
+    /// When the time stopped counting.
+    paused: Option<Instant>,
 }
 
 impl DeadlineTimer {
     pub(super) fn after(delay: Duration) -> Self {
-        Self { sleep: Box::pin(sleep(delay)), due: Instant::now() + delay }
+        Self { sleep: Box::pin(sleep(delay)), due: Instant::now() + delay, paused: None }
     }
 
     pub(super) fn set(&mut self, delay: Duration) {
@@ -22,9 +25,16 @@ impl DeadlineTimer {
         }
     }
 
-    /// Moves the deadline: this time does not count.
-    pub(super) fn postpone(&mut self, by: Duration) {
-        self.due += by;
+    /// From now until [`DeadlineTimer::resume`] the time does not count.
+    pub(super) fn pause(&mut self) {
+        self.paused.get_or_insert_with(Instant::now);
+    }
+
+    /// Moves the deadline by the length of the pause.
+    pub(super) fn resume(&mut self) {
+        if let Some(paused) = self.paused.take() {
+            self.due += paused.elapsed();
+        }
     }
 
     /// Returns at the deadline. Cancel safe.
@@ -37,6 +47,14 @@ impl DeadlineTimer {
             self.sleep.as_mut().reset(self.due);
         }
     }
+}
+
+/// Waits for a future for as long as the budget of time lasts, and takes the time from it. None if it is used up.
+pub(super) async fn within<T>(budget: &mut Duration, future: impl Future<Output = T>) -> Option<T> {
+    let begin = Instant::now();
+    let output = timeout(*budget, future).await.ok()?;
+    *budget = budget.saturating_sub(begin.elapsed());
+    Some(output)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ mod tests {
         let failure = Failure::new(ErrorCode::TooManyConnections, "full");
         let (mut refusals, tasks) = (
             Refusals { telling: VecDeque::new(), failure: failure.clone() },
-            Tasks::new(crate::health::Health::new(crate::metrics::Metrics::new())),
+            Tasks::new(crate::health::Health::new(crate::metrics::Metrics::for_test())),
         );
         let mut silent = Vec::new();
         for _ in 0..3 * AT_ONCE {

@@ -11,6 +11,7 @@ mod request_timer;
 pub(crate) use latency::Latency;
 pub(crate) use request_timer::{RequestClass, RequestTimer};
 
+use crate::clock::Clock;
 use grower_protocol::message::ErrorCode;
 use grower_protocol::message::FsyncDescription;
 use parking_lot::Mutex;
@@ -26,15 +27,17 @@ use recent_syncs::RecentSyncs;
 use request_timer::ClassLatencies;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Counters that hot paths touch, and the registry that prints them. Clones share them.
+/// Counters that hot paths touch, the registry that prints them, and the clock by which requests are timed. Clones share
+/// them.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<MetricsState>);
 
 struct MetricsState {
     registry: Mutex<Registry>,
     counters: EventCounters,
+    clock: Arc<dyn Clock>,
 }
 
 /// Everything that is counted as it happens.
@@ -52,7 +55,6 @@ struct EventCounters {
     compaction_after: Counter,
     writes_refused: Family<Reason, Counter>,
     requests_failed: Family<Reason, Counter>,
-    started: Instant,
 }
 
 /// An open connection.
@@ -65,7 +67,7 @@ impl Drop for Connected {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let counters = EventCounters {
             class_latencies: Arc::default(),
             fsync: Arc::default(),
@@ -79,13 +81,18 @@ impl Metrics {
             compaction_after: Counter::default(),
             writes_refused: Family::default(),
             requests_failed: Family::default(),
-            started: Instant::now(),
         };
         counters.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Known before the first time.
         counters.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
         let mut registry = Registry::with_prefix("grower");
         counters.register(&mut registry);
-        Self(Arc::new(MetricsState { registry: Mutex::new(registry), counters }))
+        registry.register_collector(Box::new(Uptime { started: clock.monotonic(), clock: clock.clone() }));
+        Self(Arc::new(MetricsState { registry: Mutex::new(registry), counters, clock }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self::new(Arc::new(crate::clock::SystemClock))
     }
 
     /// Adds a collector that looks up its values at each scrape.
@@ -161,7 +168,6 @@ impl Metrics {
 impl EventCounters {
     fn register(&self, to: &mut Registry) {
         to.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        to.register_collector(Box::new(Uptime(self.started)));
         to.register_collector(Box::new(self.class_latencies.clone()));
         to.register("requests_failed", "Requests refused as a whole, by reason", self.requests_failed.clone());
         to.register("writes_refused", "Batches refused, by reason", self.writes_refused.clone());
@@ -184,12 +190,21 @@ impl EventCounters {
 }
 
 /// Time since the process began to start.
-#[derive(Debug)]
-struct Uptime(Instant);
+struct Uptime {
+    started: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Uptime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Uptime").field("started", &self.started).finish_non_exhaustive()
+    }
+}
 
 impl Collector for Uptime {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let gauge = ConstGauge::new(self.0.elapsed().as_secs_f64());
+        let uptime = self.clock.monotonic().saturating_sub(self.started);
+        let gauge = ConstGauge::new(uptime.as_secs_f64());
         let about = "Time since the start of the broker began";
         gauge.encode(encoder.encode_descriptor("uptime", about, Some(&Unit::Seconds), gauge.metric_type())?)
     }

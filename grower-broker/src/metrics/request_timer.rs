@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use std::fmt;
-use std::time::Instant;
+use std::time::Duration;
 
 /// The classes of requests that are timed apart, because they wait for different things. The label `api` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +71,15 @@ pub(super) struct ClassLatencies([Latency; ALL.len()]);
 pub(crate) struct RequestTimer {
     metrics: Metrics,
     class: RequestClass,
-    started: Instant,
+    /// On the monotonic clock.
+    started: Duration,
 }
 
 impl RequestTimer {
     /// Starts when the request has been received.
     pub(crate) fn start(metrics: &Metrics, class: RequestClass) -> Self {
         metrics.class_latencies().of(class).begin();
-        Self { metrics: metrics.clone(), class, started: Instant::now() }
+        Self { metrics: metrics.clone(), class, started: metrics.0.clock.monotonic() }
     }
 
     /// Moves the request to another class.
@@ -91,7 +92,8 @@ impl RequestTimer {
 
 impl Drop for RequestTimer {
     fn drop(&mut self) {
-        self.metrics.class_latencies().of(self.class).observe(self.started.elapsed());
+        let took = self.metrics.0.clock.monotonic().saturating_sub(self.started);
+        self.metrics.class_latencies().of(self.class).observe(took);
     }
 }
 
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_fetch_that_waits_counts_as_a_wait_only() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::for_test();
         let mut timer = RequestTimer::start(&metrics, RequestClass::Groups);
         timer.reclassify(RequestClass::FetchWait);
         assert!(metrics.print().contains("grower_requests_in_flight 1\n"));

@@ -5,7 +5,6 @@ use super::Topics;
 use crate::background;
 use crate::config::settings::LiveSettings;
 use std::sync::Arc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Topics {
@@ -20,7 +19,7 @@ impl Topics {
         loop {
             tokio::select! {
                 () = self.retention.notified() => {}
-                () = settings.passed(Instant::now(), |config| config.retention_check) => {}
+                () = settings.passed(|config| config.retention_check) => {}
                 () = stop.cancelled() => return,
             }
             let (topics, stopped) = (self.clone(), stop.clone());
@@ -91,7 +90,7 @@ mod tests {
         let (calendar, metadata) = (Arc::new(Calendar::default()), MemMetadataStore::default());
         let uuid = Uuid::from_random([1; 16]);
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
-        let (clock, health) = (BrokerClock::new(calendar.clone()), Health::new(Metrics::new()));
+        let (clock, health) = (BrokerClock::new(calendar.clone()), Health::new(Metrics::for_test()));
         let (metadata, logs, memory) = (Arc::new(metadata), Arc::new(MemLogs), Memory::new(1 << 30));
         let topics = Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory, health);
         let topics = Arc::new(topics);

@@ -1,5 +1,7 @@
-//! `cargo xtask layers`: which crate and which module may know which, which modules are pure, and that a type name means one type.
+//! `cargo xtask layers`: which crate and which module may know which, which modules are pure, which files read a
+//! clock, and that a type name means one type.
 
+mod clock_readers;
 mod crates;
 mod modules;
 mod pure;
@@ -12,6 +14,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let sources = source::read_all()?;
     violations.extend(modules::check(&sources));
     violations.extend(pure::check(&sources));
+    violations.extend(clock_readers::check(&sources));
     violations.extend(type_names::check(&sources));
     anyhow::ensure!(violations.is_empty(), "layers:\n{}", violations.join("\n"));
     println!("layers: {crates} crates, every arrow is one of the design's, every type has a name of its own");

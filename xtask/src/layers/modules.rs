@@ -48,9 +48,9 @@ const CRATES: &[(&str, Modules)] = &[
             ("config", &[]),
             ("daemon", &[]),
             ("descriptors", &[]),
-            ("log_pace", &[]),
+            ("log_pace", &["clock"]),
             ("memory", &[]),
-            ("metrics", &[]),
+            ("metrics", &["clock"]),
             ("random", &[]),
             ("rates", &[]),
             ("disk_failure", &["log_pace"]),
@@ -133,6 +133,7 @@ const CRATES: &[(&str, Modules)] = &[
             (
                 "api",
                 &[
+                    "clock",
                     "memory",
                     "metrics",
                     "random",
@@ -149,7 +150,7 @@ const CRATES: &[(&str, Modules)] = &[
                 ],
             ),
             ("compaction", &["clock", "memory", "background", "partition", "state"]),
-            ("http", &["descriptors", "log_pace", "health", "background", "state"]),
+            ("http", &["clock", "descriptors", "log_pace", "health", "background", "state"]),
             ("scrape", &["memory", "partition", "group", "state"]),
             ("jobs", &["rates", "reserve_file", "state", "compaction"]),
             ("listener", &["config", "descriptors", "log_pace", "memory", "metrics", "background", "partition", "api"]),

@@ -84,9 +84,9 @@ impl LiveSettings {
         self.changes.subscribe()
     }
 
-    /// Returns once the interval has passed since `since`. A change of the setting applies at once.
-    pub(crate) async fn passed(&self, since: Instant, interval: impl Fn(&BrokerConfig) -> Duration) {
-        let mut changes = self.changes();
+    /// Returns once the interval has passed since the first poll. A change of the setting applies at once.
+    pub(crate) async fn passed(&self, interval: impl Fn(&BrokerConfig) -> Duration) {
+        let (mut changes, since) = (self.changes(), Instant::now());
         loop {
             let due = since + interval(&self.now().broker);
             tokio::select! {
@@ -267,7 +267,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_that_a_setting_measures_follows_its_changes() {
         let (live, start) = (live(), Instant::now());
-        let passed = live.passed(start, |config| config.retention_check);
+        let passed = live.passed(|config| config.retention_check);
         let change = async {
             for (at, to) in [(10, "1h"), (40, "1m"), (50, "20s")] {
                 sleep_until(start + Duration::from_secs(at)).await;
@@ -276,7 +276,7 @@ mod tests {
         };
         tokio::join!(passed, change);
         assert_eq!(start.elapsed(), Duration::from_secs(50), "the time of the last setting is over already");
-        live.passed(Instant::now(), |config| config.retention_check).await;
+        live.passed(|config| config.retention_check).await;
         assert_eq!(start.elapsed(), Duration::from_secs(70));
     }
 

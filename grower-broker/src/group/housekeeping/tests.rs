@@ -44,7 +44,7 @@ impl World {
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
         let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()).unwrap());
-        let metrics = Metrics::new();
+        let metrics = Metrics::for_test();
         let health = Health::new(metrics.clone());
         let index = IndexKind::default();
         let topics = Topics::new(Arc::new(metadata), logs, clock.clone(), index, memory.clone(), health.clone());

@@ -11,7 +11,6 @@ use crate::memory::{Memory, Reserved};
 use bytes::BytesMut;
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, Frame, FrameDecoder, FrameError, FrameHead};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Received at a time while no longer frame is on its way.
 const BUFFER: usize = 48 << 10;
@@ -54,14 +53,14 @@ pub(super) struct Intake {
     memory: Memory,
     awaited: AwaitedInput,
     deadline_timer: DeadlineTimer,
-    /// When we stopped waiting for bytes.
-    stopped_waiting: Instant,
     frame_timeout: Duration,
     idle_timeout: Duration,
 }
 
 impl Intake {
     pub(super) fn new(source: Source, limits: &ConnectionLimits) -> Self {
+        let mut deadline_timer = DeadlineTimer::after(limits.handshake_timeout);
+        deadline_timer.pause();
         Self {
             source,
             unread: BytesMut::new(),
@@ -70,8 +69,7 @@ impl Intake {
             decoder: FrameDecoder::new(limits.frame_bytes_max),
             memory: limits.memory.clone(),
             awaited: AwaitedInput::Preface,
-            deadline_timer: DeadlineTimer::after(limits.handshake_timeout),
-            stopped_waiting: Instant::now(),
+            deadline_timer,
             frame_timeout: limits.frame_timeout,
             idle_timeout: limits.idle_timeout,
         }
@@ -151,9 +149,9 @@ impl Intake {
     /// Waits for bytes, as long as what is waited for may take. The time between two calls does not count: the peer cannot
     /// send while we do not read.
     pub(super) async fn receive(&mut self) -> Result<ReceiveOutcome, ConnectionEnd> {
-        self.deadline_timer.postpone(self.stopped_waiting.elapsed());
+        self.deadline_timer.resume();
         let received = self.receive_in_time().await;
-        self.stopped_waiting = Instant::now();
+        self.deadline_timer.pause();
         received
     }
 

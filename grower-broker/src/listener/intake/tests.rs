@@ -3,6 +3,7 @@ use super::*;
 use crate::config::ZeroCopy;
 use std::task::Poll;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

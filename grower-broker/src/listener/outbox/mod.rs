@@ -9,6 +9,7 @@
 //! Records wait in their files, never in memory: a piece is read when the socket can take it, and bytes that the socket
 //! refuses are read again later.
 
+use super::deadline_timer::within;
 use super::stream::Sink;
 use crate::api::{Answer, Outbox, Permit};
 use crate::config::ZeroCopy;
@@ -25,7 +26,6 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Slices are read and sent in pieces of this size.
@@ -357,12 +357,8 @@ impl ReadPace {
     }
 
     async fn wait<T>(&mut self, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        let begin = Instant::now();
-        let Ok(sent) = tokio::time::timeout(self.left, sending).await else {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly"));
-        };
-        self.left = self.left.saturating_sub(begin.elapsed());
-        sent
+        let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly");
+        within(&mut self.left, sending).await.ok_or_else(too_slow)?
     }
 }
 

@@ -13,7 +13,7 @@ fn outbox() -> (ConnectionOutbox, DuplexStream) {
     let (_, sink) = Stream::InProcess(ours).split();
     let (memory, ended) = (Memory::new(16 << 20), CancellationToken::new());
     let share = ConnectionShare { memory: memory.take(1024), slot: None };
-    let held = (share, crate::metrics::Metrics::new().connected());
+    let held = (share, crate::metrics::Metrics::for_test().connected());
     (ConnectionOutbox::new(sink, ZeroCopy::Auto, memory, ended, held), theirs)
 }
 

@@ -55,7 +55,7 @@ impl World {
         store.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
         let clock = BrokerClock::new(Arc::new(Calendar::default()));
         let (logs, memory) = (Arc::new(MemLogs), Memory::new(1 << 30));
-        let (index, health) = (IndexKind::default(), Health::new(Metrics::new()));
+        let (index, health) = (IndexKind::default(), Health::new(Metrics::for_test()));
         let topics = Arc::new(Topics::new(store.clone(), logs, clock, index, memory, health));
         Self { topics, store }
     }

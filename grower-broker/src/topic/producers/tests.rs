@@ -34,7 +34,7 @@ impl World {
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
         let (logs, metadata) = (Arc::new(MemLogs), Arc::new(metadata));
         let clock = BrokerClock::new(calendar.clone());
-        let health = Health::new(Metrics::new());
+        let health = Health::new(Metrics::for_test());
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone(), health));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let request = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
