@@ -19,7 +19,7 @@ use std::time::Instant;
 const ROUNDS: u32 = 3;
 const LOOKUPS: u32 = 20_000;
 /// The bytes of one write.
-const PIECE: usize = 1 << 20;
+const CHUNK: usize = 1 << 20;
 const EPOCH: LeaderEpoch = LeaderEpoch::new(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -59,7 +59,7 @@ struct Segment {
 
 impl Segment {
     /// One record a millisecond, until a second segment begins. All but the first and the last are written into the
-    /// file in large pieces, where opening finds them as after a crash: millions of appends would take long.
+    /// file in large chunks, where opening finds them as after a crash: millions of appends would take long.
     fn fill(directory: &Path, bytes: u32) -> Result<Self, Box<dyn Error>> {
         let disk = Arc::new(FileDisk::new(directory));
         let place = LogLocation {
@@ -114,20 +114,20 @@ fn append(log: &mut DiskLog, number: u64) -> Result<Appended, Box<dyn Error>> {
 /// Fills the segment with batches and returns how many it has.
 fn write_behind_the_first(path: &Path, bytes: u32) -> Result<u64, Box<dyn Error>> {
     let file = File::options().write(true).open(path)?;
-    let mut backup_file = Vec::with_capacity(PIECE);
+    let mut chunk = Vec::with_capacity(CHUNK);
     let (mut at, mut number) = (batch(0).place(Offset::ZERO, EPOCH).bytes().len() as u64, 1);
     loop {
         let batch = batch(number).place(Offset::new(number), EPOCH);
-        let full = u64::from(bytes) < at + (backup_file.len() + batch.bytes().len()) as u64;
-        if full || PIECE < backup_file.len() + batch.bytes().len() {
-            file.write_all_at(&backup_file, at)?;
-            at += backup_file.len() as u64;
-            backup_file.clear();
+        let full = u64::from(bytes) < at + (chunk.len() + batch.bytes().len()) as u64;
+        if full || CHUNK < chunk.len() + batch.bytes().len() {
+            file.write_all_at(&chunk, at)?;
+            at += chunk.len() as u64;
+            chunk.clear();
         }
         if full {
             return Ok(number);
         }
-        backup_file.extend_from_slice(batch.bytes());
+        chunk.extend_from_slice(batch.bytes());
         number += 1;
     }
 }

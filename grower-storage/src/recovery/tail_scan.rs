@@ -97,7 +97,7 @@ fn survey(
     let whole = LogPosition { bytes: length, offset: Offset::MAX };
     let segment = Segment::sealed(base, FileOnDemand::held(file.clone()), Box::new(index), whole, None);
     let mut scanner = Scanner::new(&segment, ScanMode::Content, known.trusted, segment.end_position());
-    scanner.expect_boundary(known.durable.min(length));
+    scanner.expect_durable_end(known.durable.min(length));
     let (mut end, mut corrupt, mut observed) = (known.trusted, Vec::new(), RegionContent::SoundToTheEnd);
     while let Some(item) = scanner.next_item()? {
         if let ScanItem::Damaged { damage, zeros } = item {

@@ -2,7 +2,7 @@
 
 use super::{Damage, IndexLookup, IntervalEnd, Segment};
 use crate::disk::{DiskError, FileOnDemand, SharedFile};
-use grower_index::Interval;
+use grower_index::{Interval, PREFIX_LENGTH};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
@@ -58,7 +58,7 @@ pub(crate) struct FoundBatch {
     pub(crate) bytes: Range<u64>,
     pub(crate) header: BatchHeader,
     /// The bytes that the header checksum covers.
-    pub(crate) prefix: [u8; CRC_COVERS_FROM],
+    pub(crate) prefix: [u8; PREFIX_LENGTH],
 }
 
 /// A scan from one known position to another, never past `until`.
@@ -67,8 +67,8 @@ pub(crate) struct Scanner<'a> {
     mode: ScanMode,
     at: LogPosition,
     until: LogPosition,
-    /// A known position between two batches that has no index entry.
-    boundary: Option<u64>,
+    /// The durable end: a known position between two batches that has no index entry.
+    durable_end: Option<u64>,
     /// The position of the next index entry, cached until the scan reaches it.
     next_indexed: Option<u64>,
     buffer: Buffer<'a>,
@@ -79,7 +79,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn new(segment: &'a Segment, mode: ScanMode, at: LogPosition, until: LogPosition) -> Self {
         let ahead = if mode == ScanMode::Headers { HEADERS_READ } else { CONTENT_READ };
         let buffer = Buffer::new(&segment.file, ahead, until.bytes);
-        Self { lookup: segment.lookup(), mode, at, until, boundary: None, next_indexed: None, buffer }
+        Self { lookup: segment.lookup(), mode, at, until, durable_end: None, next_indexed: None, buffer }
     }
 
     /// Passes on what an index search found: the next index entry, and about how much to read at first.
@@ -89,9 +89,9 @@ impl<'a> Scanner<'a> {
         self
     }
 
-    /// Names a position between two batches whose offset is unknown.
-    pub(crate) fn expect_boundary(&mut self, position: u64) {
-        self.boundary = Some(position);
+    /// Names the durable end, a position between two batches. Its offset is unknown.
+    pub(crate) fn expect_durable_end(&mut self, position: u64) {
+        self.durable_end = Some(position);
     }
 
     /// The position that the scan has reached.
@@ -109,7 +109,7 @@ impl<'a> Scanner<'a> {
         if self.until.bytes <= self.at.bytes {
             return Ok(self.missing_at_the_end());
         }
-        let item = match self.look(self.at)? {
+        let item = match self.batch_at(self.at)? {
             Ok(found) => ScanItem::Batch(found),
             Err(what) => self.damaged(what)?,
         };
@@ -140,7 +140,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The batch at a position, or what is wrong there.
-    fn look(&mut self, at: LogPosition) -> Result<Result<FoundBatch, String>, DiskError> {
+    fn batch_at(&mut self, at: LogPosition) -> Result<Result<FoundBatch, String>, DiskError> {
         let bytes = self.buffer.get(at.bytes, HEADER_LENGTH)?;
         let header = match BatchHeader::parse(bytes) {
             Ok(header) => header,
@@ -177,8 +177,10 @@ impl<'a> Scanner<'a> {
         self.next_indexed
     }
 
-    /// The damage from here to the first batch from which headers lead, one by one, to a known position: an
-    /// index entry, the durable end, or the end. A batch that merely lies inside a record leads nowhere.
+    /// The damage from here to the first batch from which headers lead, one by one, to an anchor. A batch that merely
+    /// lies inside a record leads nowhere.
+    ///
+    /// An anchor is a position where a batch certainly begins: an index entry, the durable end, or the end.
     fn damaged(&mut self, what: String) -> Result<ScanItem, DiskError> {
         let start = self.at;
         if self.zeros_from(start.bytes)? {
@@ -190,7 +192,7 @@ impl<'a> Scanner<'a> {
         }
         let next = self.lookup.next_anchor(start.bytes);
         let anchor = if next.bytes < self.until.bytes { next } else { self.until };
-        let durable = self.boundary.filter(|known| anchor.offset == Offset::MAX && start.bytes < *known);
+        let durable = self.durable_end.filter(|known| anchor.offset == Offset::MAX && start.bytes < *known);
         let end = match durable {
             Some(position) => self.end_by_durable(LogPosition { bytes: position, offset: Offset::MAX }, start)?,
             None => self.first_leading_to(anchor, start)?.unwrap_or(anchor),

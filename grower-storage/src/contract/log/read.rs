@@ -77,9 +77,9 @@ fn a_slice_outlives_the_removal_of_its_segment(kit: &mut Kit) {
     kit.log.trim(Offset::new(25)).unwrap();
     let bytes = slices[0].read().unwrap();
     assert_eq!(bytes.len(), slices[0].len());
-    let mut backup_file = [0; 5];
-    assert_eq!(slices[0].read_into(&mut backup_file, bytes.len() - 3).unwrap(), 3);
-    assert_eq!(backup_file[..3], bytes[bytes.len() - 3..]);
+    let mut tail = [0; 5];
+    assert_eq!(slices[0].read_into(&mut tail, bytes.len() - 3).unwrap(), 3);
+    assert_eq!(tail[..3], bytes[bytes.len() - 3..]);
 }
 
 fn a_time_finds_its_first_record(kit: &mut Kit) {
