@@ -24,11 +24,14 @@ pub struct EpochEnd {
 }
 
 impl EpochHistory {
-    /// Takes stored entries. An entry that does not rise is dropped with all before it, since later ones win.
-    pub(crate) fn from_entries(entries: impl IntoIterator<Item = EpochStart>) -> Self {
-        let mut history = Self::default();
-        entries.into_iter().for_each(|entry| history.begin(entry.epoch, entry.start));
-        history
+    /// Takes stored entries; none unless epochs and starts both rise.
+    pub(crate) fn from_entries(entries: Vec<EpochStart>) -> Option<Self> {
+        let history = Self(entries);
+        history.rises().then_some(history)
+    }
+
+    fn rises(&self) -> bool {
+        self.0.is_sorted_by(|a, b| a.epoch < b.epoch && a.start < b.start)
     }
 
     pub(crate) fn entries(&self) -> &[EpochStart] {
@@ -42,9 +45,10 @@ impl EpochHistory {
 
     /// Begins an epoch at the log end. Epochs that appended nothing are dropped, so idle restarts do not add up.
     pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
-        self.0.retain(|entry| entry.epoch < epoch && entry.start < start);
+        debug_assert!(self.latest() < Some(epoch), "epoch {epoch} began already, or is older");
+        self.0.retain(|entry| entry.start < start);
         self.0.push(EpochStart { epoch, start });
-        debug_assert!(self.0.is_sorted_by(|a, b| a.epoch < b.epoch && a.start < b.start), "epochs and starts rise");
+        debug_assert!(self.rises(), "epochs and starts rise");
     }
 
     /// Drops the starts at or after `end`. The latest epoch stays known: a leader must never fall back.
@@ -86,11 +90,9 @@ mod tests {
     use super::*;
 
     fn history(entries: &[(u32, u64)]) -> EpochHistory {
-        EpochHistory::from_entries(
-            entries
-                .iter()
-                .map(|&(epoch, start)| EpochStart { epoch: LeaderEpoch::new(epoch), start: Offset::new(start) }),
-        )
+        let mut history = EpochHistory::default();
+        entries.iter().for_each(|&(epoch, start)| history.begin(LeaderEpoch::new(epoch), Offset::new(start)));
+        history
     }
 
     fn end_of(history: &EpochHistory, epoch: u32) -> Option<(u32, u64)> {

@@ -22,6 +22,6 @@ impl StateFile for EpochHistory {
             let epoch = LeaderEpoch::new(fields.u32()?);
             Some(EpochStart { epoch, start: Offset::try_from(fields.u64()?).ok()? })
         })?;
-        Some(Self::from_entries(entries))
+        Self::from_entries(entries)
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::disk::MemDisk;
-use crate::epochs::{EpochHistory, EpochStart};
+use crate::epochs::EpochHistory;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 const CHECKPOINT: Checkpoint = Checkpoint {
@@ -18,7 +18,8 @@ fn the_bytes_of_state_files_never_change() {
     let identity = LogIdentity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
     insta::assert_snapshot!(hex(&encode(&identity)), @"4757706d 00010000 00000014 abababab abababab abababab abababab 00000003 ac6b4421");
     insta::assert_snapshot!(hex(&encode(&CHECKPOINT)), @"47576370 00010000 0000002c 00000000 00000001 00000000 00000009 00000000 00000006 00000000 00001234 00000001 00000000 00000008 09cea52f");
-    let history = EpochHistory::from_entries([EpochStart { epoch: LeaderEpoch::new(2), start: Offset::new(5) }]);
+    let mut history = EpochHistory::default();
+    history.begin(LeaderEpoch::new(2), Offset::new(5));
     let replacing = Some(PendingReplacement { offsets: Offset::new(3)..Offset::new(7), bytes: 0x5678 });
     let compaction = CompactionState { cleaned_end: Offset::new(2), replacing };
     insta::assert_snapshot!(hex(&encode(&compaction)), @"4757636f 00010000 00000024 00000000 00000002 00000001 00000000 00000003 00000000 00000007 00000000 00005678 40f22cf0");
@@ -40,6 +41,18 @@ fn no_shorter_file_is_taken() {
     let sound = encode(&CHECKPOINT);
     for length in 0..sound.len() {
         assert!(decode::<Checkpoint>(Path::new("checkpoint"), &sound[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn epochs_that_do_not_rise_are_damage() {
+    for entries in [[(1u32, 0u64), (1, 5)], [(2, 0), (1, 5)], [(1, 5), (2, 5)], [(1, 5), (2, 0)]] {
+        let mut body = FieldWriter::default();
+        body.list(&entries, |body, (epoch, start)| {
+            body.u32(*epoch);
+            body.u64(*start);
+        });
+        assert_eq!(EpochHistory::read(&mut FieldReader::new(&body.into_bytes())), None, "{entries:?}");
     }
 }
 
