@@ -18,6 +18,9 @@ pub(crate) struct Region {
     pub(crate) below_durable_end: bool,
 }
 
+/// The end of the last file, above the known durable end.
+pub(super) const TAIL: Region = Region { has_successor: false, below_durable_end: false };
+
 /// An observation in a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegionContent {
@@ -94,7 +97,6 @@ pub(crate) fn decide_index(observed: ObservedIndex) -> IndexAction {
 mod tests {
     use super::*;
 
-    const TAIL: Region = Region { has_successor: false, below_durable_end: false };
     const DURABLE: Region = Region { has_successor: false, below_durable_end: true };
     const FOLLOWED: Region = Region { has_successor: true, below_durable_end: false };
     const BOTH: Region = Region { has_successor: true, below_durable_end: true };

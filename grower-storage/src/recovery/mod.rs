@@ -73,6 +73,14 @@ pub(crate) struct RecoveryContext<'a> {
 }
 
 /// Recovers the segments of a directory; none if there is no log yet.
+///
+/// In this order, each step relying on the files of the one before:
+///
+/// 1. refuse another partition's directory;
+/// 2. finish a published compaction and an accepted repair;
+/// 3. remove leftovers of a crash, as far as the checkpoint explains them;
+/// 4. open the segments, the last by a scan;
+/// 5. report offsets that were known and that no file holds.
 pub(crate) fn recover(
     context: &RecoveryContext<'_>,
     report: &mut RecoveryReport,
@@ -85,7 +93,8 @@ pub(crate) fn recover(
     let cleaned_end = finish_compaction(context, report)?;
     let Some(mut directory) = Directory::list(disk, &location.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
-        load_or_note::<AcceptedLosses>(disk, location, report)?; // A later version has to finish its own exchange.
+        // Fails if a later version wrote it: only that version can finish its exchange.
+        load_or_note::<AcceptedLosses>(disk, location, report)?;
         finish_exchange(disk, &location.dir)?;
         directory = Directory::list(disk, &location.dir)?.unwrap_or(directory);
     }
@@ -95,9 +104,8 @@ pub(crate) fn recover(
     if !directory.has_begun(checkpoint.as_ref(), orphans) {
         return Ok(None); // A crash came before the first segment.
     }
-    let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;
-    recovered.has_identity = has_identity;
-    recovered.cleaned_end = cleaned_end.min(recovered.end);
+    let known = KnownState { has_identity, cleaned_end, checkpoint };
+    let mut recovered = Recovered::open(context, &directory.logs, known, report)?;
     recovered.account_for_missing(location, directory.logs.first().copied(), orphans);
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         // A truncation may have removed any of it.
@@ -108,37 +116,37 @@ pub(crate) fn recover(
     Ok(Some(recovered))
 }
 
+/// The content of the state files.
+struct KnownState {
+    has_identity: bool,
+    cleaned_end: Offset,
+    checkpoint: Option<Checkpoint>,
+}
+
 impl Recovered {
-    fn of_segments(
+    /// Opens the segments with these base offsets.
+    fn open(
         context: &RecoveryContext<'_>,
         bases: &[Offset],
-        checkpoint: Option<Checkpoint>,
+        known: KnownState,
         report: &mut RecoveryReport,
     ) -> Result<Self, DiskError> {
+        let KnownState { has_identity, cleaned_end, checkpoint } = known;
         let start = checkpoint.map(|checkpoint| checkpoint.log_start).or(bases.first().copied()).unwrap_or_default();
-        let durable = checkpoint.unwrap_or_default().durable;
-        let (segments, lost) = (Vec::new(), Vec::new());
-        let mut recovered = Self {
-            start,
-            end: start,
-            segments,
-            active: None,
-            durable,
-            checkpoint,
-            cleaned_end: Offset::ZERO,
-            lost,
-            has_identity: true,
-        };
-        let Some((last, sealed)) = bases.split_last() else { return Ok(recovered) };
-        for (base, next) in sealed.iter().zip(&bases[1..]) {
-            let segment = sealed::open(context, *base, *next, &mut recovered.lost, report)?;
+        let (mut end, mut active, mut durable) = (start, None, checkpoint.unwrap_or_default().durable);
+        let (mut segments, mut lost) = (Vec::new(), Vec::new());
+        for pair in bases.windows(2) {
+            let segment = sealed::open(context, pair[0], pair[1], &mut lost, report)?;
             segment.file.release(context.shared_disk);
-            recovered.segments.push(Arc::new(segment));
+            segments.push(Arc::new(segment));
         }
-        let tail = tail::open(context, *last, checkpoint.as_ref(), &mut recovered.lost, report)?;
-        recovered.segments.push(tail.segment);
-        (recovered.end, recovered.active, recovered.durable) = (tail.end, tail.active, tail.durable);
-        Ok(recovered)
+        if let Some(last) = bases.last() {
+            let tail = tail::open(context, *last, checkpoint.as_ref(), &mut lost, report)?;
+            segments.push(tail.segment);
+            (end, active, durable) = (tail.end, tail.active, tail.durable);
+        }
+        let cleaned_end = cleaned_end.min(end);
+        Ok(Self { start, end, segments, active, durable, checkpoint, cleaned_end, lost, has_identity })
     }
 
     /// Reports offsets that the checkpoint or an index knew and no log file holds: they were lost with their files,

@@ -40,7 +40,6 @@ pub(crate) fn open(
         }
     }
     let (segment, index, damage) = rebuild(context, base, file, end_position)?;
-    let action = decide(Region { has_successor: true, below_durable_end: true }, RegionContent::NoBatch);
     if damage.is_empty() {
         store_index(context.disk, &index_path, &index)?;
         segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
@@ -48,9 +47,9 @@ pub(crate) fn open(
         // The old index stays: its header checksums are evidence.
         segment.seal(Box::new(StoredIndex::new(index)));
     }
-    if action == RecoveryAction::KeepAndRefuse {
-        lost.extend(damage);
-    }
+    let action = decide(Region { has_successor: true, below_durable_end: true }, RegionContent::NoBatch);
+    debug_assert_eq!(action, RecoveryAction::KeepAndRefuse);
+    lost.extend(damage);
     report.reindexed.push(index_path);
     Ok(segment)
 }

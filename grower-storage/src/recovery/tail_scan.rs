@@ -1,6 +1,6 @@
 //! Scans the last segment and changes nothing: where it ends, what follows, and what is damaged.
 
-use super::decide::{RecoveryAction, Region, RegionContent, decide};
+use super::decide::{RecoveryAction, Region, RegionContent, TAIL, decide};
 use super::index::{LoadedIndex, load_entries};
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
 use crate::segment::{self, Damage, Expectations, LogPosition, ScanItem, ScanMode, Scanner, Segment, inspect};
@@ -56,9 +56,9 @@ pub(crate) fn scan_tail(
     let known = KnownBefore::new(base, length, &loaded, checkpoint);
     let (end, observed, mut damage) = survey(&file, base, length, &known, seed)?;
     if length < known.durable && damage.is_empty() {
-        damage.extend(ends_early(&file, end, length, &known));
+        damage.push(ends_early(&file, end, length, &known));
     }
-    let action = decide(Region { has_successor: false, below_durable_end: false }, observed);
+    let action = decide(TAIL, observed);
     let log_end = log_end(&file, end, &known, &mut damage);
     let end = LogPosition { offset: end.offset.min(log_end), ..end };
     let durable = known.durable;
@@ -102,8 +102,8 @@ fn survey(
     while let Some(item) = scanner.next_item()? {
         if let ScanItem::Damaged { damage, zeros } = item {
             observed = if zeros { RegionContent::ZerosToTheEnd } else { RegionContent::NoBatch };
-            let context = Region { has_successor: false, below_durable_end: damage.bytes.start < known.durable };
-            if decide(context, observed) != RecoveryAction::KeepAndRefuse {
+            let region = Region { below_durable_end: damage.bytes.start < known.durable, ..TAIL };
+            if decide(region, observed) != RecoveryAction::KeepAndRefuse {
                 break;
             }
             corrupt.push(damage);
@@ -111,24 +111,23 @@ fn survey(
         }
         end = scanner.position();
     }
-    let region = Region { has_successor: false, below_durable_end: false };
-    if corrupt.is_empty() && decide(region, RegionContent::ChecksumDiffers) == RecoveryAction::KeepAndRefuse {
+    if corrupt.is_empty() {
         segment.set_end_position(end);
         // Epochs are judged by `verify`: their history may be behind, or lost.
         let expected = Expectations { seed, epochs: &Default::default() };
         let last_indexed = segment.log_position(segment.lookup().around_position(known.trusted.bytes).start());
         corrupt = inspect(&segment, last_indexed, end, &expected)?; // From an entry: a checksum covers whole intervals.
+        debug_assert_eq!(decide(TAIL, RegionContent::ChecksumDiffers), RecoveryAction::KeepAndRefuse);
     }
     Ok((end, observed, corrupt))
 }
 
 /// The damage if the file is shorter than its durable end.
-fn ends_early(file: &SharedFile, end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Option<Damage> {
-    let region = Region { has_successor: false, below_durable_end: true };
+fn ends_early(file: &SharedFile, end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Damage {
+    debug_assert_eq!(decide(TAIL, RegionContent::EndsEarly), RecoveryAction::KeepAndRefuse);
     let what = format!("the file has {length} bytes, {} were durable", known.durable);
     let (bytes, offsets) = (end.bytes..known.durable, end.offset..known.durable_offset.max(end.offset));
-    let damage = Damage { path: file.path().to_owned(), bytes, offsets, what };
-    (decide(region, RegionContent::EndsEarly) == RecoveryAction::KeepAndRefuse).then_some(damage)
+    Damage { path: file.path().to_owned(), bytes, offsets, what }
 }
 
 /// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.
