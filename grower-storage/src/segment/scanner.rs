@@ -312,3 +312,6 @@ impl<'a> Buffer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
