@@ -1,5 +1,6 @@
 //! `top`: a live view of a broker. Its content is a model without a terminal, drawn by a function without a broker.
 
+mod columns;
 mod model;
 mod poll;
 mod render;

@@ -1,5 +1,6 @@
 //! The content of the view, and the effect of keys on it.
 
+use super::columns::{GROUP_COLUMNS, TOPIC_COLUMNS};
 use crate::capacity::Rate;
 use grower_client::ids::{TopicId, TopicName};
 use grower_client::{BrokerDescription, GroupState, Traffic};
@@ -49,11 +50,10 @@ pub(crate) enum TopView {
 }
 
 impl TopView {
-    /// The columns, in order.
-    pub(crate) fn columns(self) -> &'static [&'static str] {
+    fn column_count(self) -> usize {
         match self {
-            Self::Topics => &["TOPIC", "PARTS", "RECORDS", "SIZE", "RECS IN", "IN/S", "RECS OUT", "OUT/S"],
-            Self::Groups => &["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"],
+            Self::Topics => TOPIC_COLUMNS.len(),
+            Self::Groups => GROUP_COLUMNS.len(),
         }
     }
 }
@@ -119,7 +119,8 @@ impl TopModel {
     pub(crate) fn topics(&self) -> Vec<&TopicLine> {
         let all = self.latest.iter().flat_map(|snapshot| &snapshot.topics);
         let mut topics: Vec<_> = all.filter(|topic| topic.name.as_str().contains(&self.filter)).collect();
-        topics.sort_by(|a, b| self.order(topic_order(self.sort, a, b)));
+        let number = TOPIC_COLUMNS[self.sort].number;
+        topics.sort_by(|a, b| self.order(number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))));
         topics
     }
 
@@ -127,7 +128,8 @@ impl TopModel {
     pub(crate) fn groups(&self) -> Vec<&GroupLine> {
         let all = self.latest.iter().flat_map(|snapshot| &snapshot.groups);
         let mut groups: Vec<_> = all.filter(|group| group.name.contains(&self.filter)).collect();
-        groups.sort_by(|a, b| self.order(group_order(self.sort, a, b)));
+        let number = GROUP_COLUMNS[self.sort].number;
+        groups.sort_by(|a, b| self.order(number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))));
         groups
     }
 
@@ -148,7 +150,7 @@ impl TopModel {
             KeyCode::Char('q') | KeyCode::Esc => return KeyOutcome::Quit,
             KeyCode::Tab => self.switch(),
             KeyCode::Char('s') => self.sort_by(self.sort + 1),
-            KeyCode::Char('S') => self.sort_by(self.sort + self.view.columns().len() - 1),
+            KeyCode::Char('S') => self.sort_by(self.sort + self.view.column_count() - 1),
             KeyCode::Char('r') => self.descending = !self.descending,
             KeyCode::Char('/') => self.filtering = true,
             KeyCode::Down | KeyCode::Char('j') => self.rows.select_next(),
@@ -182,7 +184,7 @@ impl TopModel {
 
     /// Sorts names ascending and numbers descending.
     fn sort_by(&mut self, column: usize) {
-        self.sort = column % self.view.columns().len();
+        self.sort = column % self.view.column_count();
         self.descending = self.sort != 0;
     }
 }
@@ -209,29 +211,4 @@ fn sum(a: Traffic, b: &Traffic) -> Traffic {
         records_out: a.records_out + b.records_out,
         bytes_out: a.bytes_out + b.bytes_out,
     }
-}
-
-fn topic_order(column: usize, a: &TopicLine, b: &TopicLine) -> Ordering {
-    let number = |topic: &TopicLine| match column {
-        1 => topic.partitions,
-        2 => topic.records,
-        3 => topic.bytes,
-        4 => topic.rate.records_in,
-        5 => topic.rate.bytes_in,
-        6 => topic.rate.records_out,
-        7 => topic.rate.bytes_out,
-        _ => 0,
-    };
-    number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))
-}
-
-fn group_order(column: usize, a: &GroupLine, b: &GroupLine) -> Ordering {
-    let number = |group: &GroupLine| match column {
-        1 => group.state as u64,
-        2 => group.members,
-        3 => group.lag,
-        4 => group.lag_ms.unwrap_or(u64::MAX),
-        _ => 0,
-    };
-    number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))
 }

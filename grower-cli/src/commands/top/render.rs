@@ -1,9 +1,9 @@
 //! Draws the model on a screen of any size.
 
-use super::model::{GroupLine, TopModel, TopSnapshot, TopView, TopicLine};
+use super::columns::{GROUP_COLUMNS, TOPIC_COLUMNS, TopColumn};
+use super::model::{GroupLine, TopModel, TopSnapshot, TopView};
 use crate::capacity::{Capacity, percentiles};
-use crate::groups::state_name;
-use crate::output::{bytes_for_people, escaped, in_groups, in_short, millis_for_people, noun, span_for_people};
+use crate::output::{bytes_for_people, escaped, noun, span_for_people};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// Lines above the table.
 const HEAD: u16 = 5;
+
+/// A larger lag is highlighted.
+const LAG_TO_SEE_MS: u64 = 10_000;
 
 /// Draws the model. Without `colour` only bold and reversed text stand out.
 pub(crate) fn render(model: &mut TopModel, frame: &mut Frame<'_>, colour: bool) {
@@ -34,11 +37,11 @@ fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
     let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).in_words());
     let full = broker.disk.as_ref().is_some_and(|disk| Capacity::of(disk).is_full());
     let bold = Style::new().bold();
-    let alarm = if colour { Style::new().fg(Color::Red).bold() } else { bold };
-    let disk_style = if full { alarm } else { Style::new() };
+    let alert = if colour { Style::new().fg(Color::Red).bold() } else { bold };
+    let disk_style = if full { alert } else { Style::new() };
     let mut title = vec![Span::styled(format!("broker {}", broker.node), bold)];
     if let Some(trouble) = &model.trouble {
-        title.push(Span::styled(format!("  {}", escaped(trouble)), alarm)); // First, so that it fits on every screen.
+        title.push(Span::styled(format!("  {}", escaped(trouble)), alert)); // First, so that it fits on every screen.
     }
     let connections = format!("{} {}", broker.connections, noun(broker.connections, "connection"));
     title.push(Span::raw(format!("  up {uptime}  {connections}  memory {used} of {budget}")));
@@ -52,70 +55,51 @@ fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
 }
 
 fn render_table(model: &mut TopModel, frame: &mut Frame<'_>, area: Rect, colour: bool) {
-    let widths: &[u16] = match model.view {
-        TopView::Topics => &[10, 6, 9, 10, 9, 10, 9, 10],
-        TopView::Groups => &[16, 12, 8, 14, 12],
+    let is_late = |group: &GroupLine| group.lag_ms.is_none_or(|millis| LAG_TO_SEE_MS < millis);
+    let late = if colour { Style::new().fg(Color::Yellow) } else { Style::new() };
+    let group_style = |group: &GroupLine| if is_late(group) { late } else { Style::new() };
+    let table = match model.view {
+        TopView::Topics => table(model, TOPIC_COLUMNS, &model.topics(), area.width, |_| Style::new()),
+        TopView::Groups => table(model, GROUP_COLUMNS, &model.groups(), area.width, group_style),
     };
-    let shown = fitting(widths, area.width);
-    let rows: Vec<Row<'static>> = match model.view {
-        TopView::Topics => model.topics().into_iter().map(|topic| topic_row(topic, shown)).collect(),
-        TopView::Groups => model.groups().into_iter().map(|group| group_row(group, shown, colour)).collect(),
-    };
-    let widths = widths.iter().take(shown).enumerate().map(|(at, width)| match at {
-        0 => Constraint::Min(*width),
-        _ => Constraint::Length(*width),
-    });
-    let mark = |at: usize, name: &str| match (at == model.sort, model.descending) {
-        (false, _) => name.to_owned(),
-        (true, false) => format!("{name}+"),
-        (true, true) => format!("{name}-"),
-    };
-    let heads = model.view.columns().iter().take(shown).enumerate();
-    let heads = heads.map(|(at, name)| if at == 0 { left(mark(at, name)) } else { right(mark(at, name)) });
-    let table = Table::new(rows, widths)
-        .header(Row::new(heads).style(Style::new().bold()))
-        .row_highlight_style(Style::new().reversed());
     frame.render_stateful_widget(table, area, &mut model.rows);
 }
 
+fn table<L>(
+    model: &TopModel,
+    columns: &[TopColumn<L>],
+    lines: &[&L],
+    width: u16,
+    style: impl Fn(&L) -> Style,
+) -> Table<'static> {
+    let columns = &columns[..fitting(columns, width)];
+    let cells = |line: &L| aligned(columns.iter().map(|column| (column.text)(line)));
+    let rows = lines.iter().map(|line| cells(line).style(style(line)));
+    let widths = columns.iter().enumerate().map(|(at, column)| match at {
+        0 => Constraint::Min(column.width),
+        _ => Constraint::Length(column.width),
+    });
+    let heading = |(at, column): (usize, &TopColumn<L>)| match (at == model.sort, model.descending) {
+        (false, _) => column.heading.to_owned(),
+        (true, false) => format!("{}+", column.heading),
+        (true, true) => format!("{}-", column.heading),
+    };
+    let headings = aligned(columns.iter().enumerate().map(heading));
+    Table::new(rows, widths).header(headings.style(Style::new().bold())).row_highlight_style(Style::new().reversed())
+}
+
+/// A row of cells. The first one is a name, the others are numbers.
+fn aligned(texts: impl Iterator<Item = String>) -> Row<'static> {
+    Row::new(texts.enumerate().map(|(at, text)| if at == 0 { left(text) } else { right(text) }))
+}
+
 /// The number of columns that fit. A cut-off number would be another number, so the last columns are dropped instead.
-fn fitting(widths: &[u16], room: u16) -> usize {
-    let ends = widths.iter().scan(0, |end, width| {
-        *end += width + 1; // One space between columns.
+fn fitting<L>(columns: &[TopColumn<L>], width: u16) -> usize {
+    let ends = columns.iter().scan(0, |end, column| {
+        *end += column.width + 1; // One space between columns.
         Some(*end - 1)
     });
-    ends.take_while(|end| *end <= room).count().max(1)
-}
-
-fn topic_row(topic: &TopicLine, columns: usize) -> Row<'static> {
-    let cells = [
-        left(topic.name.to_string()),
-        right(in_short(topic.partitions)),
-        right(in_short(topic.records)),
-        right(bytes_for_people(topic.bytes)),
-        right(in_short(topic.rate.records_in)),
-        right(bytes_for_people(topic.rate.bytes_in)),
-        right(in_short(topic.rate.records_out)),
-        right(bytes_for_people(topic.rate.bytes_out)),
-    ];
-    Row::new(cells.into_iter().take(columns))
-}
-
-/// A larger lag is highlighted.
-const LAG_TO_SEE_MS: u64 = 10_000;
-
-fn group_row(group: &GroupLine, columns: usize, colour: bool) -> Row<'static> {
-    let behind = group.lag_ms.map(millis_for_people).unwrap_or_default();
-    let cells = [
-        left(escaped(&group.name).into_owned()),
-        right(state_name(group.state).to_owned()),
-        right(in_groups(group.members)),
-        right(in_groups(group.lag)),
-        right(behind),
-    ];
-    let row = Row::new(cells.into_iter().take(columns));
-    let late = group.lag_ms.is_none_or(|millis| LAG_TO_SEE_MS < millis);
-    if colour && late { row.style(Style::new().fg(Color::Yellow)) } else { row }
+    ends.take_while(|end| *end <= width).count().max(1)
 }
 
 fn left(text: String) -> Cell<'static> {
