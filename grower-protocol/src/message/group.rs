@@ -36,7 +36,7 @@ pub struct Heartbeat {
     pub session_timeout_ms: u32,
     /// The longest time to release revoked partitions.
     pub rebalance_timeout_ms: u32,
-    /// `range` (the default), `round-robin` or `sticky`. The choice of the first member counts.
+    /// The name of an assignor; `range` if none. The choice of the first member counts.
     pub assignor: Option<String>,
     /// A name that survives a restart of the member (static membership): see [`instance_lease`]. While another member has
     /// the name, joining only claims it and the next heartbeat takes it, so a delayed old request cannot take it.

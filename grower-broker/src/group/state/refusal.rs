@@ -1,5 +1,6 @@
 //! Refusals of requests to groups.
 
+use super::assignor::Assignor;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset};
 use grower_protocol::message::{ErrorCode, Failure};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub enum GroupRefusal {
     #[error("an instance name has 1 to 249 bytes")]
     InstanceName,
     /// The assignor is unknown.
-    #[error("there is no assignor {name:?}; known are range, round-robin and sticky")]
+    #[error("there is no assignor {name:?}; known are {}", Assignor::all_names())]
     UnknownAssignor {
         /// As sent, shortened.
         name: String,

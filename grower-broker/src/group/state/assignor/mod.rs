@@ -36,9 +36,18 @@ pub(super) struct Assignment<'a> {
 }
 
 impl Assignor {
+    /// All assignors. Parsing, the refusal of an unknown name and the tests follow this list.
+    pub const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::Sticky];
+
     /// The assignor of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Range, Self::RoundRobin, Self::Sticky].into_iter().find(|assignor| assignor.name() == name)
+        Self::ALL.into_iter().find(|assignor| assignor.name() == name)
+    }
+
+    /// All names as a phrase: `a, b and c`.
+    pub(super) fn all_names() -> String {
+        let [names @ .., last] = Self::ALL.map(Self::name);
+        format!("{} and {last}", names.join(", "))
     }
 
     /// Its name.

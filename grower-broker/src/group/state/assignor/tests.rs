@@ -81,7 +81,7 @@ fn sticky_moves_only_as_much_as_balance_needs() {
 
 #[test]
 fn assignors_are_found_by_name() {
-    for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
+    for assignor in Assignor::ALL {
         assert_eq!(Assignor::named(assignor.name()), Some(assignor));
     }
     assert_eq!(Assignor::named("Range"), None);
@@ -105,7 +105,7 @@ proptest! {
             .filter(|(name, _)| case.members.iter().any(|(_, topics)| topics.contains(*name)))
             .flat_map(|(_, topic)| topic.partitions())
             .collect();
-        for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
+        for assignor in Assignor::ALL {
             let shares = case.assign(assignor);
             prop_assert_eq!(shares.iter().map(BTreeSet::len).sum::<usize>(), wanted.len());
             prop_assert_eq!(&shares.iter().flatten().copied().collect::<PartitionSet>(), &wanted);

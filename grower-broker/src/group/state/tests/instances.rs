@@ -36,7 +36,7 @@ fn a_restarted_process_takes_the_place_of_its_instance_name() {
 
 #[test]
 fn a_detached_member_is_succeeded_at_once_without_a_rebalance() {
-    for assignor in ["range", "round-robin", "sticky"] {
+    for assignor in Assignor::ALL.map(Assignor::name) {
         let coordinator = &mut Coordinator::new();
         let mut old = Member { assignor: Some(assignor.to_owned()), ..named("old") };
         let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));

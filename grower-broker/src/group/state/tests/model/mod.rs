@@ -180,7 +180,7 @@ proptest! {
     #[test]
     fn a_partition_never_has_two_readers_and_every_partition_is_read_in_the_end(
         ops in ops(),
-        assignor in prop::sample::select(vec![Assignor::Range, Assignor::RoundRobin, Assignor::Sticky]),
+        assignor in prop::sample::select(Assignor::ALL.to_vec()),
     ) {
         run(&ops, assignor);
     }
