@@ -139,7 +139,9 @@ impl Drop for WaitingHeartbeat<'_> {
     fn drop(&mut self) {
         let mut wakes = self.waiters.0.lock();
         // The map has one reference and this waiter another: the last waiter removes the entry.
-        if Arc::strong_count(&self.wake) == 2 {
+        let references = Arc::strong_count(&self.wake);
+        debug_assert!(2 <= references, "the entry stays while a heartbeat waits");
+        if references == 2 {
             wakes.remove(self.group);
         }
     }

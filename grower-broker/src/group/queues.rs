@@ -104,6 +104,7 @@ impl Drop for QueueEntry {
         let queue = queues.get_mut(&self.group);
         debug_assert!(queue.is_some(), "an entry keeps its queue in the map");
         let Some(queue) = queue else { return };
+        debug_assert!(0 < queue.users, "each entry is counted until it is dropped");
         queue.users -= 1;
         if queue.users == 0 {
             queues.remove(&self.group);

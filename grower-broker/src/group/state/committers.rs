@@ -62,8 +62,10 @@ impl Committers {
             && let Some((_, key)) = self.by_age.pop_first()
         {
             self.bytes -= bytes_of(&key);
-            self.newest.remove(&key);
+            let gone = self.newest.remove(&key);
+            debug_assert!(gone.is_some(), "the order lists remembered committers only");
         }
+        debug_assert!(!self.newest.is_empty() || self.bytes == 0, "no committers take no memory");
     }
 
     /// Estimated memory of all entries.

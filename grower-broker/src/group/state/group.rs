@@ -109,6 +109,7 @@ impl Group {
 
     /// The group's tombstone comes last: a log that ends earlier still has the rest of the group.
     fn tombstones(&self, id: &GroupId) -> Vec<GroupRecord> {
+        debug_assert_eq!(self.members(), 0, "only a group without members is deleted");
         let mut records = self.offsets.forget(id, None);
         records.push(GroupRecord::MinimumEpoch { epoch: self.members.epoch() });
         records.push(GroupRecord::Group { group: id.clone(), state: None });

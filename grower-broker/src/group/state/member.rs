@@ -143,6 +143,7 @@ impl MemberState {
 
     /// Marks it replaced. It may be reading until the lease of its instance name ends.
     pub(super) fn replace(&mut self, by: MemberId) {
+        debug_assert!(self.replaced_by.is_none(), "a member loses its instance name once");
         let lease = instance_lease(limits::timeout(self.session_timeout_ms));
         self.expires = self.expires.min(after(self.last_contact.at, lease));
         self.replaced_by = Some(by);
@@ -150,6 +151,7 @@ impl MemberState {
 
     /// Marks it detached: it stopped reading, and its partitions wait for it for a session.
     pub(super) fn detach(&mut self, at: Timestamp) {
+        debug_assert!(self.instance.is_some() && self.replaced_by.is_none(), "it holds an instance name");
         self.detached = true;
         self.owned.clear();
         self.pending_revocations.clear();
@@ -158,6 +160,7 @@ impl MemberState {
 
     /// A new member that inherits its partitions and its position.
     pub(super) fn inherit(&self) -> Self {
+        debug_assert!(self.detached && self.owned.is_empty(), "only a member that reads nothing is inherited from");
         Self {
             epoch: MemberEpoch::default(),
             previous: None,

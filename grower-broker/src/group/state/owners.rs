@@ -42,7 +42,9 @@ impl PartitionOwners {
         debug_assert!(before.is_some_and(|before| before.member == *owner), "only the owner frees a partition");
     }
 
+    /// The time when an owned partition was granted.
     pub(super) fn since(&self, partition: TopicIdPartition) -> Timestamp {
+        debug_assert!(!self.is_free(partition), "only an owned partition was granted");
         self.0.get(&partition).map(|owner| owner.since).unwrap_or_default()
     }
 

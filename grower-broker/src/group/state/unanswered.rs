@@ -44,7 +44,9 @@ impl UnansweredHeartbeats {
         let members = self.0.get_mut(&heartbeat.group);
         debug_assert!(members.is_some(), "an unanswered heartbeat is counted until it ends");
         let Some(members) = members else { return };
-        let Some(count) = members.get_mut(&heartbeat.member) else { return };
+        let count = members.get_mut(&heartbeat.member);
+        debug_assert!(count.as_ref().is_some_and(|count| 0 < **count), "each heartbeat ends once");
+        let Some(count) = count else { return };
         *count -= 1;
         if 0 < *count {
             return;

@@ -35,6 +35,9 @@ pub(super) struct Assignment<'a> {
     pub(super) before: BTreeMap<TopicIdPartition, &'a MemberId>,
 }
 
+/// Larger assignments are not checked in debug builds.
+const CHECKED_SUBSCRIBERS_MAX: usize = 64;
+
 impl Assignor {
     /// All assignors. Parsing, the refusal of an unknown name and the tests follow this list.
     pub const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::Sticky];
@@ -61,11 +64,14 @@ impl Assignor {
 
     /// The target of each subscriber, in their order. Every subscribed partition is assigned exactly once.
     pub(super) fn assign(self, assignment: &Assignment<'_>) -> Vec<PartitionSet> {
-        match self {
+        let shares = match self {
             Self::Range => range::assign(assignment),
             Self::RoundRobin => round_robin::assign(assignment),
             Self::Sticky => sticky::assign(assignment),
-        }
+        };
+        debug_assert_eq!(shares.len(), assignment.subscribers.len(), "each subscriber has a share");
+        debug_assert!(assignment.is_assigned_once(&shares), "each subscribed partition is in one share");
+        shares
     }
 }
 
@@ -76,6 +82,19 @@ impl Assignment<'_> {
         self.subscribers.iter().enumerate().filter(wants).map(|(at, _)| at).collect()
     }
 
+    /// Whether the shares have each partition of each subscribed topic exactly once. With many subscribers that would
+    /// cost too much.
+    fn is_assigned_once(&self, shares: &[PartitionSet]) -> bool {
+        if CHECKED_SUBSCRIBERS_MAX < shares.len() {
+            return true;
+        }
+        let subscribed = self.topics.iter().filter(|(name, _)| !self.subscribers_of(name).is_empty());
+        let all: PartitionSet = subscribed.flat_map(|(_, topic)| topic.partitions()).collect();
+        let assigned: PartitionSet = shares.iter().flatten().copied().collect();
+        assigned == all && shares.iter().map(BTreeSet::len).sum::<usize>() == all.len()
+    }
+
+    /// A share without partitions for each subscriber.
     fn empty_shares(&self) -> Vec<PartitionSet> {
         self.subscribers.iter().map(|_| PartitionSet::new()).collect()
     }

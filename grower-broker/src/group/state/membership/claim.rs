@@ -67,6 +67,7 @@ impl MembershipState {
 
     /// Answers a join under a taken name. A repeated join gets the same answer.
     pub(super) fn claim(&mut self, beat: &Heartbeat, instance: &str, at: Timestamp) -> HeartbeatAnswer {
+        debug_assert!(!self.members.contains_key(&beat.member), "a member claims no name");
         let before = self.claims.0.get(&beat.member).filter(|claim| claim.instance == instance);
         let epoch = before.map(|claim| claim.epoch).unwrap_or_else(|| MemberEpoch::new(self.tick()));
         let expires = after(at, limits::claim_timeout(beat.session_timeout_ms));

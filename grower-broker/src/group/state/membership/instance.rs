@@ -51,8 +51,9 @@ impl MembershipState {
     /// The new member in the place of the last holder of the instance name; none if the name is free.
     pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<MemberState> {
         self.claims.end(instance);
-        let holder = self.members.iter().find(|(_, member)| member.holds(instance)).map(|(id, _)| id.clone())?;
-        let member = self.members.get_mut(&holder)?;
+        let (holder, member) = self.members.iter_mut().find(|(_, member)| member.holds(instance))?;
+        let holder = holder.clone();
+        debug_assert!(holder != *id, "a member does not replace itself");
         if !member.detached {
             member.replace(id.clone());
             let join_order = member.join_order;
@@ -72,7 +73,9 @@ impl MembershipState {
     pub(super) fn successor_of<'a>(&'a self, owner: &'a MemberId) -> &'a MemberId {
         let replaced_by = |id| self.members.get(id).and_then(|member| member.replaced_by.as_ref());
         // A chain of replacements is not longer than the number of members.
-        let heirs = std::iter::successors(Some(owner), |id| replaced_by(*id)).take(self.members.len() + 1);
-        heirs.last().unwrap_or(owner)
+        let chain = std::iter::successors(Some(owner), |id| replaced_by(*id)).take(self.members.len() + 1);
+        let successor = chain.last().unwrap_or(owner);
+        debug_assert!(replaced_by(successor).is_none(), "replacements form no cycle");
+        successor
     }
 }

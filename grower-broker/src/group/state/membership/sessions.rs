@@ -18,6 +18,7 @@ impl MembershipState {
         for id in dead.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.remove(&id);
         }
+        debug_assert!(self.next_expiry(unanswered).is_none_or(|next| at < next), "all that was due is gone");
     }
 
     /// The next time at which [`MembershipState::expire`] has something to do, unless heartbeats arrive.

@@ -47,6 +47,7 @@ impl GroupShard {
         let mut shard = Self { groups, minimum_epoch, ..Self::new(limits) };
         shard.groups.values_mut().for_each(|group| group.count(true));
         shard.bytes = shard.groups.values().map(|group| group.counted).sum();
+        shard.groups.values().for_each(|group| group.members.check_invariants());
         shard
     }
 
@@ -245,6 +246,7 @@ impl GroupShard {
             if let Some((group, members)) = record.concerns() {
                 *changed.entry(group.clone()).or_default() |= members;
             }
+            debug_assert!(self.may_append(&record), "a group's own record comes first: {record:?}");
             match record {
                 GroupRecord::Group { group, state: Some(state) } => {
                     let minimum_epoch = self.minimum_epoch;
@@ -266,6 +268,14 @@ impl GroupShard {
             }
         }
         changed.into_iter().for_each(|(group, members)| self.count(&group, members));
+    }
+
+    /// Whether a record belongs to a known group, or makes one.
+    fn may_append(&self, record: &GroupRecord) -> bool {
+        match record {
+            GroupRecord::Group { .. } | GroupRecord::MinimumEpoch { .. } => true,
+            GroupRecord::Member { group, .. } | GroupRecord::Offset { group, .. } => self.groups.contains_key(group),
+        }
     }
 }
 
