@@ -42,8 +42,19 @@ impl World {
         let stamp = ProducerStamp { id, epoch: ProducerEpoch::new(0), base_sequence: Some(Sequence::ZERO) };
         let produced = self.client.produce(self.events, Acks::All, &batch_of(Codec::None, &["x"], Some(stamp))).await;
         let offset = Offset::new(produced.unwrap().base_offset.value() + 1);
-        let offset = OffsetToCommit { topic: self.events, partition: PARTITION, offset, metadata: String::new() };
-        let commit = OffsetCommit { group: group(), member: None, sequence: 0, offsets: vec![offset] };
+        let offset = OffsetToCommit {
+            topic: self.events,
+            partition: PARTITION,
+            offset,
+            leader_epoch: None,
+            metadata: String::new(),
+        };
+        let commit = OffsetCommit {
+            group: group(),
+            committer: CommitterIdentity::Anonymous,
+            sequence: 0,
+            offsets: vec![offset],
+        };
         let answer = self.client.ask(&Request::CommitOffsets(commit)).await;
         assert!(matches!(&answer, Response::CommitOffsets(parts) if parts[0].is_ok()), "{answer:?}");
         if groups_are_held && let Some(mut killer) = self.killer.take() {

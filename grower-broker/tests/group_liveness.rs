@@ -108,8 +108,13 @@ fn heartbeat(group: &GroupId, epoch: MemberEpoch, topic: &str) -> Request {
 
 fn commit(group: &GroupId, topic: TopicId, offset: u64) -> Request {
     let (offset, metadata) = (Offset::new(offset), String::new());
-    let offsets = vec![OffsetToCommit { topic, partition: PARTITION, offset, metadata }];
-    Request::CommitOffsets(OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets })
+    let offsets = vec![OffsetToCommit { topic, partition: PARTITION, offset, leader_epoch: None, metadata }];
+    Request::CommitOffsets(OffsetCommit {
+        group: group.clone(),
+        committer: CommitterIdentity::Anonymous,
+        sequence: 0,
+        offsets,
+    })
 }
 
 async fn joined(member: &mut Raw<TcpStream>, group: &GroupId, topic: &str) -> MemberEpoch {

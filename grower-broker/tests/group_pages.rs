@@ -18,11 +18,13 @@ async fn commit_outside(client: &mut Client, id: &str, topic: TopicId, partition
         topic,
         partition: PartitionId::new(partition),
         offset: Offset::ZERO,
+        leader_epoch: None,
         metadata: text.to_owned(),
     };
     for offsets in (0..partitions).map(offset).collect::<Vec<_>>().chunks(500) {
         let group = GroupId::new(id).unwrap();
-        let commit = OffsetCommit { group, member: None, sequence: 0, offsets: offsets.to_vec() };
+        let commit =
+            OffsetCommit { group, committer: CommitterIdentity::Anonymous, sequence: 0, offsets: offsets.to_vec() };
         let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!() };
         assert!(parts.iter().all(Result::is_ok));
     }

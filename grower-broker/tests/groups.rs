@@ -59,11 +59,17 @@ impl Member {
             topic,
             partition: PartitionId::new(partition),
             offset: Offset::new(offset),
+            leader_epoch: None,
             metadata: "as far as here".to_owned(),
         };
-        let member = Some((self.id.clone(), self.epoch));
+        let committer = CommitterIdentity::Member(self.id.clone(), self.epoch);
         client
-            .ask(&Request::CommitOffsets(OffsetCommit { group: group(), member, sequence: 0, offsets: vec![offset] }))
+            .ask(&Request::CommitOffsets(OffsetCommit {
+                group: group(),
+                committer,
+                sequence: 0,
+                offsets: vec![offset],
+            }))
             .await
     }
 }

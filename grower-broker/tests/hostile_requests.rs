@@ -132,10 +132,20 @@ async fn a_partition_named_twice_is_read_twice_and_committed_once() {
     fetch.partitions.push(fetch.partitions[0]);
     let (parts, records) = client.fetch(fetch).await;
     assert_eq!((parts.len(), values(records)), (2, vec!["one".to_owned(); 2]));
-    let commit =
-        |offset| OffsetToCommit { topic, partition: PARTITION, offset: Offset::new(offset), metadata: String::new() };
+    let commit = |offset| OffsetToCommit {
+        topic,
+        partition: PARTITION,
+        offset: Offset::new(offset),
+        leader_epoch: None,
+        metadata: String::new(),
+    };
     let group = GroupId::new("g").unwrap();
-    let commits = OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: vec![commit(0), commit(1)] };
+    let commits = OffsetCommit {
+        group: group.clone(),
+        committer: CommitterIdentity::Anonymous,
+        sequence: 0,
+        offsets: vec![commit(0), commit(1)],
+    };
     let committed = client.ask(&Request::CommitOffsets(commits)).await;
     let Response::CommitOffsets(parts) = committed else { panic!("{committed:?}") };
     assert_eq!(parts[0], Ok(()));
@@ -176,9 +186,20 @@ async fn a_text_too_long_for_an_offset_is_refused_and_one_of_a_hundred_mebibytes
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[]).await;
     let commit = |text: usize| {
-        let wish = OffsetToCommit { topic, partition: PARTITION, offset: Offset::new(0), metadata: "x".repeat(text) };
+        let wish = OffsetToCommit {
+            topic,
+            partition: PARTITION,
+            offset: Offset::new(0),
+            leader_epoch: None,
+            metadata: "x".repeat(text),
+        };
         let group = GroupId::new("g").unwrap();
-        Request::CommitOffsets(OffsetCommit { group, member: None, sequence: 0, offsets: vec![wish] })
+        Request::CommitOffsets(OffsetCommit {
+            group,
+            committer: CommitterIdentity::Anonymous,
+            sequence: 0,
+            offsets: vec![wish],
+        })
     };
     for (text, told) in [(4_097, Err(ErrorCode::TooLarge)), (4_096, Ok(()))] {
         let Response::CommitOffsets(parts) = client.ask(&commit(text)).await else { panic!("it is answered") };

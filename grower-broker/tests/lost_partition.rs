@@ -201,8 +201,16 @@ fn group(number: usize) -> GroupId {
 
 async fn commit(client: &mut Raw<DuplexStream>, group: GroupId, topic: TopicId) -> Part<()> {
     let (partition, offset) = (PartitionId::new(0), Offset::new(1));
-    let offsets = vec![OffsetToCommit { topic, partition, offset, metadata: String::new() }];
-    match client.ask(&Request::CommitOffsets(OffsetCommit { group, member: None, sequence: 1, offsets })).await {
+    let offsets = vec![OffsetToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() }];
+    match client
+        .ask(&Request::CommitOffsets(OffsetCommit {
+            group,
+            committer: CommitterIdentity::Anonymous,
+            sequence: 0,
+            offsets,
+        }))
+        .await
+    {
         Response::CommitOffsets(parts) => parts[0].clone(),
         Response::Failed(failure) => Err(failure),
         other => panic!("{other:?}"),

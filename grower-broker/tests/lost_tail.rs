@@ -49,11 +49,11 @@ async fn readers_and_groups_resume_at_the_start_of_a_lost_tail() {
     door.close();
     cut_after(2, &dir.path().join("topics/events/0/00000000000000000000.growerlog"));
     daemon = start(dir.path(), &door);
-    let positions = client.admin().list_positions("g").await.unwrap();
+    let positions = client.admin().list_committed_offsets("g").await.unwrap();
     assert_eq!((positions[0].offset.value(), positions[0].lost_from), (4, Some(Offset::new(2))));
     // More than were lost: a comparison of offsets alone finds nothing strange any more.
     send(&client, ["new 2", "new 3", "new 4", "new 5"]).await;
-    let positions = client.admin().list_positions("g").await.unwrap();
+    let positions = client.admin().list_committed_offsets("g").await.unwrap();
     assert_eq!(positions[0].lost_from, Some(Offset::new(2)));
     let lag = r#"grower_group_lag_records{group="g",topic="events",partition="0"} 4"#;
     let page = metrics(&daemon);
@@ -66,7 +66,7 @@ async fn readers_and_groups_resume_at_the_start_of_a_lost_tail() {
     let mut member = group().build().await.unwrap();
     assert_eq!(read(&mut member, 4).await, new);
     member.commit().await.unwrap();
-    let positions = client.admin().list_positions("g").await.unwrap();
+    let positions = client.admin().list_committed_offsets("g").await.unwrap();
     assert_eq!((positions[0].offset.value(), positions[0].lost_from), (6, None));
     member.close().await.unwrap();
     daemon.kill9();

@@ -63,7 +63,7 @@ async fn read_late(address: SocketAddr, topic: TopicId, batches: u64, go: tokio:
     for _ in 0..batches {
         let (_, response, records) = reader.receive().await.expect("every request is answered");
         let Response::Fetch(answer) = response else { panic!("{response:?}") };
-        assert_eq!(answer.partitions[0].as_ref().unwrap().length as usize, records.len());
+        assert_eq!(fetched_records(answer)[0].as_ref().unwrap().length as usize, records.len());
         bytes += records.len();
     }
     bytes

@@ -72,9 +72,15 @@ fn commit(group: &GroupId, topic: TopicId) -> Request {
         topic,
         partition: PartitionId::new(partition),
         offset: Offset::ZERO,
+        leader_epoch: None,
         metadata: "x".repeat(TEXT),
     });
-    Request::CommitOffsets(OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: offsets.collect() })
+    Request::CommitOffsets(OffsetCommit {
+        group: group.clone(),
+        committer: CommitterIdentity::Anonymous,
+        sequence: 0,
+        offsets: offsets.collect(),
+    })
 }
 
 /// Groups with members and texts, each under the longest name; returns how many requests were granted and refused.

@@ -58,9 +58,19 @@ async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, off
     let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat.clone())).await else { panic!("not joined") };
     let waits = Heartbeat { epoch: joined.epoch, max_wait_ms: 1, ..beat };
     let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(waits)).await else { panic!("no member") };
-    let offset =
-        OffsetToCommit { topic, partition: PartitionId::new(0), offset: Offset::new(offset), metadata: String::new() };
-    let commit = OffsetCommit { group, member: Some((member, joined.epoch)), sequence: 0, offsets: vec![offset] };
+    let offset = OffsetToCommit {
+        topic,
+        partition: PartitionId::new(0),
+        offset: Offset::new(offset),
+        leader_epoch: None,
+        metadata: String::new(),
+    };
+    let commit = OffsetCommit {
+        group,
+        committer: CommitterIdentity::Member(member, joined.epoch),
+        sequence: 0,
+        offsets: vec![offset],
+    };
     let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!("refused") };
     assert_eq!(parts, [Ok(())]);
 }

@@ -1,10 +1,9 @@
 //! Consumer groups as several commands show them: progress in each partition, state, memory.
 
-use futures_util::FutureExt as _;
-use futures_util::future::try_join_all;
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_client::{
-    Admin, AdminError, ConnectError, GroupDescription, GroupMemory, GroupState, OffsetSpec, RequestError,
+    Admin, AdminError, CommittedOffset, ConnectError, GroupDescription, GroupMemory, GroupState, OffsetSpec,
+    RequestError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -51,9 +50,6 @@ pub(crate) fn in_all(rows: &[GroupProgress]) -> (u64, Option<u64>) {
     (rows.iter().map(|row| row.lag).sum(), oldest.map(|all| all.into_iter().max().unwrap_or(0)))
 }
 
-/// Number of concurrent requests for the positions of groups.
-const ASKED_AT_ONCE: usize = 16;
-
 /// Returns, for each group, the partitions that it committed or holds, sorted, without deleted topics.
 pub(crate) async fn of_groups(
     admin: &Admin,
@@ -61,13 +57,7 @@ pub(crate) async fn of_groups(
     names: &BTreeMap<TopicId, TopicName>,
     now: Timestamp,
 ) -> Result<Vec<Vec<GroupProgress>>, AdminError> {
-    let mut all_losses = Vec::new();
-    for groups in groups.chunks(ASKED_AT_ONCE) {
-        let asked: Vec<_> = groups.iter().map(|group| losses(admin, group).boxed()).collect();
-        all_losses.extend(try_join_all(asked).await?);
-    }
-    let positions_of = |(group, losses)| GroupPosition::of(group, losses, names);
-    let positions: Vec<Vec<GroupPosition>> = groups.iter().zip(&all_losses).map(positions_of).collect();
+    let positions: Vec<Vec<GroupPosition>> = groups.iter().map(|group| GroupPosition::of(group, names)).collect();
     let spans = spans(admin, positions.iter().flatten()).await?;
     let mut all: Vec<Vec<GroupProgress>> = positions
         .into_iter()
@@ -89,17 +79,6 @@ impl GroupProgress {
         self.lost_from.or(self.committed).unwrap_or(self.start).max(self.start)
     }
 }
-
-/// Returns the first lost offset of each partition whose log lost records that the group has read.
-async fn losses(admin: &Admin, group: &GroupDescription) -> Result<Losses, AdminError> {
-    if group.offsets.iter().all(|committed| committed.offset == Offset::ZERO) {
-        return Ok(Losses::new()); // Nothing was read.
-    }
-    let positions = admin.list_positions(group.group.as_str()).await?;
-    Ok(positions.into_iter().filter_map(|at| Some(((at.topic, at.partition), at.lost_from?))).collect())
-}
-
-type Losses = BTreeMap<PartitionOfTopicId, Offset>;
 
 /// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
 async fn spans(admin: &Admin, positions: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
@@ -132,15 +111,20 @@ struct GroupPosition {
 }
 
 impl GroupPosition {
-    fn of(group: &GroupDescription, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
-        let committed: BTreeMap<PartitionOfTopicId, Offset> =
-            group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
+    fn of(group: &GroupDescription, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
+        let committed: BTreeMap<PartitionOfTopicId, &CommittedOffset> =
+            group.offsets.iter().map(|committed| ((committed.topic, committed.partition), committed)).collect();
         let owners = owners(group);
         let partitions: BTreeSet<&PartitionOfTopicId> = committed.keys().chain(owners.keys()).collect();
         let position = |partition: &PartitionOfTopicId| {
-            let (topic, committed) = (names.get(&partition.0)?.clone(), committed.get(partition).copied());
-            let (lost_from, owner) = (losses.get(partition).copied(), owners.get(partition).cloned());
-            Some(Self { topic, partition: partition.1, committed, lost_from, owner })
+            let (topic, committed) = (names.get(&partition.0)?.clone(), committed.get(partition));
+            Some(Self {
+                topic,
+                partition: partition.1,
+                committed: committed.map(|committed| committed.offset),
+                lost_from: committed.and_then(|committed| committed.lost_from),
+                owner: owners.get(partition).cloned(),
+            })
         };
         partitions.into_iter().filter_map(position).collect()
     }
@@ -179,7 +163,7 @@ pub(crate) fn state_name(state: GroupState) -> &'static str {
     }
 }
 
-/// Fetches the memory use of groups; none from an older broker.
+/// Fetches the memory use of groups; none from a broker that lacks the request.
 pub(crate) async fn group_memory(admin: &Admin) -> Result<Option<GroupMemory>, AdminError> {
     match admin.describe_group_memory().await {
         Ok(memory) => Ok(Some(memory)),

@@ -10,7 +10,7 @@ use crate::retry::Attempts;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, PositionCommit, PositionToCommit, Request, Response,
+    BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, OffsetCommit, OffsetToCommit, Request, Response,
     TopicMetadata,
 };
 use parking_lot::RwLock;
@@ -92,8 +92,8 @@ impl Cluster {
         })
     }
 
-    /// Asks any broker once. A broker that lacks the request gets its older form, if one exists. The future is boxed,
-    /// so that this crate compiles its code once, and not each crate that awaits an admin's future.
+    /// Asks any broker once. A broker that lacks the request does not get it. The future is boxed, so that this crate
+    /// compiles its code once, and not each crate that awaits an admin's future.
     pub(crate) fn ask<'a>(
         &'a self,
         request: &'a Request,
@@ -103,12 +103,8 @@ impl Cluster {
 
     async fn ask_once(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let connection = self.any_broker().await?;
-        let missing = request.kind().feature.and_then(|feature| connection.require(feature).err());
-        let response = match (missing, request.for_older_brokers()) {
-            (None, _) => connection.ask(request).await?,
-            (Some(_), Some(older)) => connection.ask(&older).await?,
-            (Some(missing), None) => return Err(missing.into()),
-        };
+        request.kind().feature.map_or(Ok(()), |feature| connection.require(feature))?;
+        let response = connection.ask(request).await?;
         Ok((connection, response))
     }
 
@@ -127,17 +123,17 @@ impl Cluster {
         }
     }
 
-    /// Sets positions of a group without being a member, after all earlier resets of this client.
-    pub(crate) async fn set_positions(
+    /// Sets committed offsets of a group without being a member, after all earlier resets of this client.
+    pub(crate) async fn set_offsets(
         &self,
         group: &GroupId,
-        positions: Vec<PositionToCommit>,
+        offsets: Vec<OffsetToCommit>,
     ) -> Result<(BrokerConnection, Response), RequestError> {
         let mut newest = self.newest_reset.lock().await;
         *newest += 1;
         let (committer, sequence) = (CommitterIdentity::Outside(self.resetter.clone()), *newest);
-        let commit = PositionCommit { group: group.clone(), committer, sequence, positions };
-        self.ask(&Request::CommitPositions(commit)).await
+        let commit = OffsetCommit { group: group.clone(), committer, sequence, offsets };
+        self.ask(&Request::CommitOffsets(commit)).await
     }
 
     /// Asks for a topic's metadata and caches it.

@@ -73,7 +73,7 @@ impl Watch {
         let kept = 'watching: loop {
             tokio::select! {
                 requests = frames(&mut from_client, &decoder, &mut asked) => for request in requests? {
-                    let is_commit = matches!(wire::decode(&request.message), Ok(Request::CommitPositions(_)));
+                    let is_commit = matches!(wire::decode(&request.message), Ok(Request::CommitOffsets(_)));
                     if is_commit && self.keep_one.swap(false, Ordering::SeqCst) {
                         break 'watching encode(&request);
                     }

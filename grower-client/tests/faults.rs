@@ -26,14 +26,6 @@ async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
     assert!(!error.is_retriable());
 }
 
-#[tokio::test]
-async fn an_older_broker_gets_the_commit_request_it_knows() {
-    let cuts_new =
-        |request: &Request| if matches!(request, Request::CommitPositions(_)) { Act::Cut } else { Act::Serve };
-    let fake = FakeBroker::new(cuts_new).without("position-commits");
-    fake.client().await.admin().reset_group("g", [(TOPIC, 0, Offset::new(3))]).await.unwrap();
-}
-
 fn is_list(request: &Request) -> bool {
     matches!(request, Request::ListGroups { .. })
 }
@@ -312,7 +304,7 @@ async fn a_reader_misses_and_repeats_nothing_despite_faults() {
         refused(ErrorCode::NotLeader),
         refused(ErrorCode::FencedLeaderEpoch),
     ];
-    let fake = FakeBroker::failing(|request| matches!(request, Request::FetchAfter(_)), faults);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::Fetch(_)), faults);
     let client = fake.client().await;
     let reading = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50));
     let mut consumer = reading.build().await.unwrap();
@@ -328,7 +320,7 @@ async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests()
     let fetches = std::sync::Arc::new(AtomicU32::new(0));
     let counted = fetches.clone();
     let fake = FakeBroker::new(move |request| match request {
-        Request::FetchAfter(_) => {
+        Request::Fetch(_) => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Silence
         }

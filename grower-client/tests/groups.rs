@@ -140,7 +140,7 @@ async fn the_start_of_a_group_is_decided_once_even_if_nothing_is_read() {
     world.produce("events", numbered(0..5)).await;
     let group = || world.client.consumer().group("g").subscribe(["events"]);
     let mut first = group().from(StartFrom::End).build().await.unwrap();
-    while world.client.admin().list_positions("g").await.unwrap().is_empty() {
+    while world.client.admin().list_committed_offsets("g").await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     first.close().await.unwrap();
@@ -166,7 +166,7 @@ async fn a_partition_added_while_its_member_hangs_is_read_from_its_first_record(
         client.consumer().group("g").subscribe(["events"]).from(StartFrom::End).session_timeout(session)
     };
     let hangs = member(&through_the_gate).build().await.unwrap();
-    while world.client.admin().list_positions("g").await.unwrap().is_empty() {
+    while world.client.admin().list_committed_offsets("g").await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     gate.close();

@@ -13,7 +13,7 @@ async fn a_dropped_member_stops_looking_up_its_start_offsets() {
     let asked = std::sync::Arc::new(AtomicU32::new(0));
     let counted = asked.clone();
     let fake = FakeBroker::new(move |request| match request {
-        Request::FetchPositions { .. } => {
+        Request::FetchOffsets { .. } => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Refuse(ErrorCode::NotReady)
         }

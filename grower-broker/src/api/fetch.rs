@@ -7,8 +7,7 @@ use crate::disk_failure::code_of;
 use crate::metrics::{RequestClass, RequestTimer};
 use crate::partition::Partition;
 use grower_protocol::message::{
-    ErrorCode, Failure, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
-    FetchedPartition, Part, Response,
+    ErrorCode, Failure, Fetch, FetchAnswer, FetchPartition, FetchedPartition, FetchedRecords, Part, Response,
 };
 use grower_storage::log::{ReadError, Slice};
 use std::sync::Arc;
@@ -16,18 +15,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Which request the answer is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum FetchForm {
-    /// [`Request::Fetch`](grower_protocol::message::Request::Fetch).
-    Unchecked,
-    /// [`Request::FetchAfter`](grower_protocol::message::Request::FetchAfter).
-    Checked,
-}
-
 /// The answer of a fetch, as far as it is known.
 struct Gathered {
-    partitions: Vec<Part<FetchedAfter>>,
+    partitions: Vec<Part<FetchedPartition>>,
     slices: Vec<Slice>,
     bytes: usize,
     /// A partition has an error or damage to report, which is answered at once.
@@ -41,14 +31,13 @@ impl Api {
     pub(super) fn fetch(
         self: &Arc<Self>,
         mut timer: RequestTimer,
-        request: FetchAfter,
-        form: FetchForm,
+        request: Fetch,
         call: RequestContext,
         burst: &mut Burst,
     ) {
         let gathered = self.gather(&request);
         if gathered.is_enough(&request) {
-            let (response, slices) = self.response(&request, form, gathered);
+            let (response, slices) = self.response(&request, gathered);
             return burst.answer_slices(call.correlation, &response, slices, call.permit);
         }
         timer.reclassify(RequestClass::FetchWait);
@@ -56,27 +45,21 @@ impl Api {
         let api = self.clone();
         self.state.tasks.spawn("a fetch", async move {
             let gathered = api.await_records(&request, reply.holds_memory(), reply.ended()).await;
-            let (response, slices) = api.response(&request, form, gathered);
+            let (response, slices) = api.response(&request, gathered);
             reply.send_slices(&response, slices);
         });
     }
 
-    fn response(&self, request: &FetchAfter, form: FetchForm, gathered: Gathered) -> (Response, Vec<Slice>) {
+    fn response(&self, request: &Fetch, gathered: Gathered) -> (Response, Vec<Slice>) {
         self.count(request, &gathered);
         let Gathered { partitions, slices, .. } = gathered;
-        let response = match form {
-            FetchForm::Checked => Response::FetchAfter(FetchAfterAnswer { partitions }),
-            FetchForm::Unchecked => {
-                Response::Fetch(FetchAnswer { partitions: partitions.into_iter().map(unchecked).collect() })
-            }
-        };
-        (response, slices)
+        (Response::Fetch(FetchAnswer { partitions }), slices)
     }
 
     /// Counts the traffic. The slices of one partition follow each other, and together have the length of its part.
-    fn count(&self, request: &FetchAfter, gathered: &Gathered) {
+    fn count(&self, request: &Fetch, gathered: &Gathered) {
         let mut slices = gathered.slices.iter();
-        for (FetchPosition { partition: wanted, .. }, part) in request.partitions.iter().zip(&gathered.partitions) {
+        for (wanted, part) in request.partitions.iter().zip(&gathered.partitions) {
             let length = part.as_ref().map_or(0, length);
             if length == 0 {
                 continue;
@@ -94,7 +77,7 @@ impl Api {
         }
     }
 
-    async fn await_records(&self, request: &FetchAfter, holds_memory: bool, ended: &CancellationToken) -> Gathered {
+    async fn await_records(&self, request: &Fetch, holds_memory: bool, ended: &CancellationToken) -> Gathered {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
@@ -125,9 +108,8 @@ impl Api {
     }
 
     /// The partitions of a request, each once.
-    fn partitions_of(&self, request: &FetchAfter) -> Vec<Arc<Partition>> {
-        let wanted = request.partitions.iter().map(|position| &position.partition);
-        let found = wanted.map(|wanted| self.state.topics.partition(wanted.topic, wanted.partition));
+    fn partitions_of(&self, request: &Fetch) -> Vec<Arc<Partition>> {
+        let found = request.partitions.iter().map(|wanted| self.state.topics.partition(wanted.topic, wanted.partition));
         let mut partitions: Vec<_> = found.flatten().collect();
         partitions.sort_by_key(Arc::as_ptr);
         partitions.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -136,7 +118,7 @@ impl Api {
 
     /// Reads the partitions in the order of the request, within its limits. The first one with records gives at least one
     /// batch, however large.
-    fn gather(&self, request: &FetchAfter) -> Gathered {
+    fn gather(&self, request: &Fetch) -> Gathered {
         let mut left = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
         for wanted in &request.partitions {
@@ -153,16 +135,15 @@ impl Api {
         gathered
     }
 
-    fn read(&self, position: &FetchPosition, left: usize, first: bool) -> Part<(FetchedAfter, Vec<Slice>)> {
-        let FetchPosition { partition: wanted, last_epoch } = position;
+    fn read(&self, wanted: &FetchPartition, left: usize, first: bool) -> Part<(FetchedPartition, Vec<Slice>)> {
         let partition = self.state.topics.partition(wanted.topic, wanted.partition)?;
         check_epoch(wanted, &partition)?;
-        let diverged = last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
+        let diverged = wanted.last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
         match diverged {
-            Some(divergence) => Ok((FetchedAfter::Diverged(divergence), Vec::new())),
+            Some(divergence) => Ok((FetchedPartition::Diverged(divergence), Vec::new())),
             None => {
                 let (fetched, slices) = self.read_records(&partition, wanted, left, first)?;
-                Ok((FetchedAfter::Records(fetched), slices))
+                Ok((FetchedPartition::Records(fetched), slices))
             }
         }
     }
@@ -173,7 +154,7 @@ impl Api {
         wanted: &FetchPartition,
         left: usize,
         first: bool,
-    ) -> Part<(FetchedPartition, Vec<Slice>)> {
+    ) -> Part<(FetchedRecords, Vec<Slice>)> {
         let high_watermark = partition.high_watermark();
         let limit = left.min(wanted.max_bytes as usize);
         let log_start = partition.reader().span().start;
@@ -181,7 +162,7 @@ impl Api {
             Ok(slices) => slices,
             Err(ReadError::Corrupt { offsets, .. }) => {
                 let damaged = Some((offsets.start, offsets.end));
-                return Ok((FetchedPartition { length: 0, high_watermark, log_start, damaged }, Vec::new()));
+                return Ok((FetchedRecords { length: 0, high_watermark, log_start, damaged }, Vec::new()));
             }
             Err(error) => return Err(read_failure(partition, &error)),
         };
@@ -191,12 +172,12 @@ impl Api {
             length = 0;
         }
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        Ok((FetchedPartition { length, high_watermark, log_start, damaged: None }, slices))
+        Ok((FetchedRecords { length, high_watermark, log_start, damaged: None }, slices))
     }
 }
 
 impl Gathered {
-    fn is_enough(&self, request: &FetchAfter) -> bool {
+    fn is_enough(&self, request: &Fetch) -> bool {
         request.max_wait_ms == 0
             || request.partitions.is_empty()
             || self.failed
@@ -205,27 +186,17 @@ impl Gathered {
 }
 
 /// Bytes of batches.
-fn length(fetched: &FetchedAfter) -> usize {
+fn length(fetched: &FetchedPartition) -> usize {
     match fetched {
-        FetchedAfter::Records(fetched) => fetched.length as usize,
-        FetchedAfter::Diverged(_) => 0,
+        FetchedPartition::Records(fetched) => fetched.length as usize,
+        FetchedPartition::Diverged(_) => 0,
     }
 }
 
-fn is_news_without_records(fetched: &FetchedAfter) -> bool {
+fn is_news_without_records(fetched: &FetchedPartition) -> bool {
     match fetched {
-        FetchedAfter::Records(fetched) => fetched.damaged.is_some(),
-        FetchedAfter::Diverged(_) => true,
-    }
-}
-
-/// The part for a request without a check.
-fn unchecked(part: Part<FetchedAfter>) -> Part<FetchedPartition> {
-    match part? {
-        FetchedAfter::Records(fetched) => Ok(fetched),
-        FetchedAfter::Diverged(_) => {
-            Err(Failure::new(ErrorCode::Internal, "the broker checked a position without a request"))
-        }
+        FetchedPartition::Records(fetched) => fetched.damaged.is_some(),
+        FetchedPartition::Diverged(_) => true,
     }
 }
 

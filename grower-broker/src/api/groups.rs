@@ -1,11 +1,10 @@
 //! Consumer groups: requests to the coordinator.
 
 use super::{Answered, Api, Burst, Peer, RequestContext};
-use crate::group::state::GroupCommit;
 use crate::group::{HeartbeatSender, QueueTicket};
 use crate::metrics::{RequestClass, RequestTimer};
 use grower_protocol::ids::{GroupId, MemberId, PartitionId, TopicId};
-use grower_protocol::message::{Heartbeat, Part, PositionToCommit, Response, StartPositions};
+use grower_protocol::message::{Heartbeat, OffsetCommit, OffsetToCommit, Part, Response, StartOffsets};
 use std::sync::Arc;
 
 /// The partitions that a request names.
@@ -66,7 +65,9 @@ impl Api {
 
     pub(super) async fn describe_group(self: Arc<Self>, group: GroupId) -> Answered {
         let described = self.state.groups.read_members(&group, |shard, now| shard.describe(&group, now.at)).await?;
-        Ok(Response::DescribeGroup(described?))
+        let mut described = described?;
+        self.state.groups.compare_with_logs(&mut described.offsets);
+        Ok(Response::DescribeGroup(described))
     }
 
     pub(super) async fn list_commits(self: Arc<Self>, group: GroupId) -> Answered {
@@ -79,35 +80,33 @@ impl Api {
 
     pub(super) async fn fetch_offsets(self: Arc<Self>, group: GroupId, partitions: Option<Partitions>) -> Answered {
         let fetched = self.state.groups.read(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
-        Ok(Response::FetchOffsets(fetched.await?))
+        let mut offsets = fetched.await?;
+        self.state.groups.compare_with_logs(&mut offsets);
+        Ok(Response::FetchOffsets(offsets))
     }
 
-    pub(super) async fn fetch_positions(self: Arc<Self>, group: GroupId, partitions: Option<Partitions>) -> Answered {
-        let fetched = self.state.groups.read(&group, |shard, _| shard.fetch_positions(&group, partitions.as_deref()));
-        Ok(Response::FetchPositions(self.state.groups.compared_with_logs(fetched.await?)))
-    }
-
-    pub(super) async fn start_positions(self: Arc<Self>, ticket: QueueTicket, mut wish: StartPositions) -> Answered {
-        self.state.groups.fill_in_epochs(&mut wish.starts);
+    pub(super) async fn start_offsets(self: Arc<Self>, ticket: QueueTicket, mut request: StartOffsets) -> Answered {
+        self.state.groups.fill_in_epochs(&mut request.starts);
         let log_end = |topic, partition| self.state.groups.log_end(topic, partition);
         let started =
-            self.state.groups.decide(ticket, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
-        let started = started.await.map_err(|failure| {
-            let offline = wish.starts.iter().find_map(|start| self.state.groups.why_offline(start, &failure));
+            self.state.groups.decide(ticket, &request.group, |shard, _, _| shard.start_offsets(&request, &log_end));
+        let mut offsets = started.await.map_err(|failure| {
+            let offline = request.starts.iter().find_map(|start| self.state.groups.why_offline(start, &failure));
             offline.unwrap_or(failure)
         })?;
-        Ok(Response::FetchPositions(self.state.groups.compared_with_logs(started)))
+        self.state.groups.compare_with_logs(&mut offsets);
+        Ok(Response::FetchOffsets(offsets))
     }
 
-    pub(super) async fn commit(self: Arc<Self>, ticket: QueueTicket, mut commit: GroupCommit) -> Answered {
-        self.state.groups.fill_in_epochs(&mut commit.positions);
+    pub(super) async fn commit_offsets(self: Arc<Self>, ticket: QueueTicket, mut commit: OffsetCommit) -> Answered {
+        self.state.groups.fill_in_epochs(&mut commit.offsets);
         let log_end = |topic, partition| self.state.groups.log_end(topic, partition);
         let committed =
             self.state.groups.decide(ticket, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
-        let outcome = |(part, position): (Part<()>, &PositionToCommit)| {
-            part.map_err(|failure| self.state.groups.why_offline(position, &failure).unwrap_or(failure))
+        let outcome = |(part, offset): (Part<()>, &OffsetToCommit)| {
+            part.map_err(|failure| self.state.groups.why_offline(offset, &failure).unwrap_or(failure))
         };
-        Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(outcome).collect()))
+        Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.offsets).map(outcome).collect()))
     }
 }
 

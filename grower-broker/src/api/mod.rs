@@ -28,7 +28,6 @@ use crate::metrics::{RequestClass, RequestTimer};
 use crate::state::BrokerState;
 use bytes::BytesMut;
 use damage::DamageChecks;
-use fetch::FetchForm;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grower_protocol::ids::GroupId;
@@ -78,10 +77,7 @@ impl Api {
         let turn = |group: &GroupId| self.state.groups.enter(group);
         let (class, answer): (RequestClass, BoxFuture<'static, Answered>) = match request {
             Request::Produce(ask) => return self.produce(timer(Class::produce(ask.acks)), ask, call, burst),
-            Request::Fetch(ask) => {
-                return self.fetch(timer(Class::Fetch), ask.into(), FetchForm::Unchecked, call, burst);
-            }
-            Request::FetchAfter(ask) => return self.fetch(timer(Class::Fetch), ask, FetchForm::Checked, call, burst),
+            Request::Fetch(ask) => return self.fetch(timer(Class::Fetch), ask, call, burst),
             Request::Heartbeat(beat) => return self.heartbeat(timer(Class::Heartbeat), beat, call, burst),
             Request::Hello(ask) => return self.hello(timer(Class::Admin), &ask, call, burst),
             Request::ReportDamage(ask) => return self.report_damage(timer(Class::Admin), ask, call, burst),
@@ -90,16 +86,10 @@ impl Api {
             Request::InitProducer => (Class::InitProducer, api().init_producer().boxed()),
             Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
-            Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
-            Request::CommitPositions(ask) => (Class::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
-            Request::StartPositions(ask) => {
-                (Class::CommitOffsets, api().start_positions(turn(&ask.group), ask).boxed())
-            }
+            Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit_offsets(turn(&ask.group), ask).boxed()),
+            Request::StartOffsets(ask) => (Class::CommitOffsets, api().start_offsets(turn(&ask.group), ask).boxed()),
             Request::FetchOffsets { group, partitions } => {
                 (Class::FetchOffsets, api().fetch_offsets(group, partitions).boxed())
-            }
-            Request::FetchPositions { group, partitions } => {
-                (Class::FetchOffsets, api().fetch_positions(group, partitions).boxed())
             }
             Request::DetachMember { group, member } => {
                 (Class::Groups, api().detach_member(turn(&group), group, member).boxed())

@@ -33,7 +33,7 @@ use crate::partition::{Partition, SyncPoolOwner};
 use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory};
+use grower_protocol::message::{CommitTime, CommittedOffset, ErrorCode, Failure, GroupMemory};
 use heartbeats::HeartbeatWaiters;
 use memory_refusals::MemoryRefusals;
 use parking_lot::Mutex;
@@ -59,7 +59,7 @@ pub(crate) struct Groups {
 pub(crate) struct GroupFigures {
     pub(crate) group: GroupId,
     pub(crate) members: usize,
-    pub(crate) positions: Vec<CommittedPosition>,
+    pub(crate) offsets: Vec<CommittedOffset>,
 }
 
 /// The time of a decision: `at` by the monotonic clock, `date` by the wall clock.
@@ -200,14 +200,14 @@ impl Groups {
         }
     }
 
-    /// Every group with its number of members and its positions, sorted, for metrics.
+    /// Every group with its number of members and its offsets, sorted, for metrics.
     pub(crate) fn figures(&self) -> Vec<GroupFigures> {
         let mut all = Vec::new();
         for live in &self.shards {
             let shard = live.shard.lock();
             all.extend(shard.list().into_iter().map(|(group, members)| {
-                let positions = shard.fetch_positions(&group, None);
-                GroupFigures { group, members, positions }
+                let offsets = shard.fetch_offsets(&group, None);
+                GroupFigures { group, members, offsets }
             }));
         }
         all.sort_by(|a, b| a.group.cmp(&b.group));

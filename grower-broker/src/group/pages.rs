@@ -28,7 +28,8 @@ impl Groups {
         for group in listed {
             let described = self.live(shard_of(&group)).shard.lock().describe(&group, self.now());
             // A group deleted meanwhile is left out.
-            if let Ok(described) = described {
+            if let Ok(mut described) = described {
+                self.compare_with_logs(&mut described.offsets);
                 let (described, length) = readable(described);
                 bytes += length;
                 if bytes_max < bytes && !page.is_empty() {

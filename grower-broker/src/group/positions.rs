@@ -4,11 +4,11 @@
 use super::Groups;
 use crate::partition::Partition;
 use grower_protocol::ids::Offset;
-use grower_protocol::message::{CommittedPosition, ErrorCode, Failure, PositionToCommit};
+use grower_protocol::message::{CommittedOffset, ErrorCode, Failure, OffsetToCommit};
 
 impl Groups {
     /// Fills in missing leader epochs: the epoch of the record before the position.
-    pub(crate) fn fill_in_epochs(&self, positions: &mut [PositionToCommit]) {
+    pub(crate) fn fill_in_epochs(&self, positions: &mut [OffsetToCommit]) {
         for position in positions.iter_mut().filter(|position| position.leader_epoch.is_none()) {
             if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
                 position.leader_epoch = partition.epoch_before(position.offset);
@@ -17,20 +17,19 @@ impl Groups {
     }
 
     /// The reason why a partition is offline, if a refusal calls it unknown although it exists.
-    pub(crate) fn why_offline(&self, position: &PositionToCommit, refused: &Failure) -> Option<Failure> {
+    pub(crate) fn why_offline(&self, position: &OffsetToCommit, refused: &Failure) -> Option<Failure> {
         let is_missing = refused.code == ErrorCode::UnknownPartition;
         let why = is_missing.then(|| self.topics.partition(position.topic, position.partition).err()).flatten();
         why.filter(|why| why.code == ErrorCode::PartitionOffline)
     }
 
-    /// Fills in `lost_from` where the log has lost records before the position.
-    pub(crate) fn compared_with_logs(&self, mut positions: Vec<CommittedPosition>) -> Vec<CommittedPosition> {
-        for position in &mut positions {
-            if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
-                position.lost_from = lost_from(&partition, position);
+    /// Fills in `lost_from` where the log has lost records before the committed offset.
+    pub(crate) fn compare_with_logs(&self, offsets: &mut [CommittedOffset]) {
+        for committed in offsets {
+            if let Ok(partition) = self.topics.partition(committed.topic, committed.partition) {
+                committed.lost_from = lost_from(&partition, committed);
             }
         }
-        positions
     }
 
     /// Warns, after a start, of groups that have read records that the logs lost.
@@ -39,7 +38,7 @@ impl Groups {
             let positions = {
                 let shard = live.shard.lock();
                 let groups = shard.list().into_iter();
-                groups.map(|(group, _)| (shard.fetch_positions(&group, None), group)).collect::<Vec<_>>()
+                groups.map(|(group, _)| (shard.fetch_offsets(&group, None), group)).collect::<Vec<_>>()
             };
             for (positions, group) in positions {
                 for position in positions {
@@ -49,7 +48,7 @@ impl Groups {
         }
     }
 
-    fn warn_if_lost(&self, group: &str, position: &CommittedPosition) {
+    fn warn_if_lost(&self, group: &str, position: &CommittedOffset) {
         let Ok(partition) = self.topics.partition(position.topic, position.partition) else { return };
         if let Some(lost_from) = lost_from(&partition, position) {
             let (topic, number, committed) = (&partition.topic_name, partition.partition, position.offset);
@@ -58,6 +57,6 @@ impl Groups {
     }
 }
 
-fn lost_from(partition: &Partition, position: &CommittedPosition) -> Option<Offset> {
+fn lost_from(partition: &Partition, position: &CommittedOffset) -> Option<Offset> {
     partition.divergence(position.offset, position.leader_epoch).map(|divergence| divergence.end)
 }

@@ -6,7 +6,7 @@ use crate::group::GroupFigures;
 use crate::partition::Partition;
 use crate::state::BrokerState;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
-use grower_protocol::message::CommittedPosition;
+use grower_protocol::message::CommittedOffset;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) fn lags(state: &BrokerState, partitions: &[Arc<Partition>]) -> Lags {
     let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
     let groups = state.groups.figures();
     let now = state.clock.wall();
-    let mut committed = groups.iter().flat_map(|group| group.positions.iter().map(move |at| (group, at)));
+    let mut committed = groups.iter().flat_map(|group| group.offsets.iter().map(move |at| (group, at)));
     let series = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
     let series = series.collect();
     let left_out = committed.count();
@@ -44,7 +44,7 @@ pub(super) fn lags(state: &BrokerState, partitions: &[Arc<Partition>]) -> Lags {
 
 type PartitionsById<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
 
-fn lag(found: &PartitionsById<'_>, group: &GroupFigures, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
+fn lag(found: &PartitionsById<'_>, group: &GroupFigures, at: &CommittedOffset, now: Timestamp) -> Option<Lag> {
     let partition = found.get(&(at.topic, at.partition))?;
     // Where the log lost what the group has read, its readers go back.
     let lost_from = partition.divergence(at.offset, at.leader_epoch).map(|divergence| divergence.end);

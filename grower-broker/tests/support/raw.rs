@@ -142,9 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    pub async fn fetch(&mut self, fetch: Fetch) -> (Vec<Part<FetchedPartition>>, Bytes) {
+    pub async fn fetch(&mut self, fetch: Fetch) -> (Vec<Part<FetchedRecords>>, Bytes) {
         match self.ask_with(&Request::Fetch(fetch), &[]).await {
-            (Response::Fetch(answer), records) => (answer.partitions, records),
+            (Response::Fetch(answer), records) => (fetched_records(answer), records),
             other => panic!("{other:?}"),
         }
     }
@@ -165,6 +165,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     }
 }
 
+/// The records of each partition.
+pub fn fetched_records(answer: FetchAnswer) -> Vec<Part<FetchedRecords>> {
+    let records = |fetched| match fetched {
+        FetchedPartition::Records(records) => records,
+        FetchedPartition::Diverged(divergence) => panic!("{divergence:?}"),
+    };
+    answer.partitions.into_iter().map(|part| part.map(records)).collect()
+}
+
 /// A broker that leaves nothing behind.
 pub fn in_memory() -> BrokerBuilder {
     in_memory_with(BrokerConfig::at("/grower"))
@@ -181,6 +190,7 @@ pub fn fetch_from(topic: TopicId, offset: u64) -> Fetch {
         offset: Offset::new(offset),
         max_bytes: 1 << 20,
         leader_epoch: None,
+        last_epoch: None,
     };
     Fetch { max_wait_ms: 0, min_bytes: 1, max_bytes: 1 << 20, partitions: vec![partition] }
 }

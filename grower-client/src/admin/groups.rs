@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupMemory, PositionToCommit, Request, Response,
+    CommitTime, CommittedOffset, ErrorCode, GroupDescription, GroupMemory, OffsetToCommit, Request, Response,
 };
 use std::collections::BTreeMap;
 
@@ -54,12 +54,11 @@ impl Admin {
         }
     }
 
-    /// Lists all committed positions of a group, sorted by topic and partition, each with the leader epoch of the
-    /// record before it and whether the log still has the records that were read (an older broker omits that). Empty
-    /// for an unknown group.
-    pub async fn list_positions(&self, group: impl AsRef<str>) -> Result<Vec<CommittedPosition>, AdminError> {
+    /// Lists all committed offsets of a group, sorted by topic and partition, each with the leader epoch of the record
+    /// before it and whether the log still has the records that were read. Empty for an unknown group.
+    pub async fn list_committed_offsets(&self, group: impl AsRef<str>) -> Result<Vec<CommittedOffset>, AdminError> {
         let group = GroupId::new(group.as_ref())?;
-        Ok(committed_positions(&self.cluster, &group, None).await?)
+        Ok(committed_offsets(&self.cluster, &group, None).await?)
     }
 
     /// Deletes a group and its committed offsets. The group must have no members.
@@ -87,10 +86,10 @@ impl Admin {
                 }
             };
             let partition = partition.into();
-            requested.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
+            requested.push(OffsetToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
         }
-        for positions in requested.chunks(PARTITIONS_MAX) {
-            match self.cluster.set_positions(&group, positions.to_vec()).await? {
+        for offsets in requested.chunks(PARTITIONS_MAX) {
+            match self.cluster.set_offsets(&group, offsets.to_vec()).await? {
                 (_, Response::CommitOffsets(parts)) => drop(parts.into_iter().collect::<Result<Vec<()>, _>>()?),
                 (connection, other) => return Err(connection.unexpected("commit offsets", other).into()),
             }
@@ -99,16 +98,15 @@ impl Admin {
     }
 }
 
-/// Returns the committed positions of a group; an older broker sends no epochs.
-pub(crate) async fn committed_positions(
+/// Returns the committed offsets of a group.
+pub(crate) async fn committed_offsets(
     cluster: &Cluster,
     group: &GroupId,
     partitions: Option<Vec<(TopicId, PartitionId)>>,
-) -> Result<Vec<CommittedPosition>, RequestError> {
-    match cluster.ask_retrying(&Request::FetchPositions { group: group.clone(), partitions }).await {
-        Ok((_, Response::FetchPositions(positions))) => Ok(positions),
-        Ok((_, Response::FetchOffsets(offsets))) => Ok(offsets.into_iter().map(CommittedPosition::from).collect()),
-        Ok((connection, other)) => Err(connection.unexpected("fetch positions", other)),
+) -> Result<Vec<CommittedOffset>, RequestError> {
+    match cluster.ask_retrying(&Request::FetchOffsets { group: group.clone(), partitions }).await {
+        Ok((_, Response::FetchOffsets(offsets))) => Ok(offsets),
+        Ok((connection, other)) => Err(connection.unexpected("fetch offsets", other)),
         Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -13,7 +13,7 @@ mod topics;
 
 pub use topic_spec::TopicSpec;
 
-pub(crate) use groups::committed_positions;
+pub(crate) use groups::committed_offsets;
 pub(crate) use offsets::list_offsets;
 
 use crate::cluster::Cluster;

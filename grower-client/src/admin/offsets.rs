@@ -6,8 +6,8 @@ use crate::error::{AdminError, RequestError, single_part};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    ErrorCode, Failure, FetchAfter, FetchPartition, FetchPosition, FetchedAfter, ListOffset, ListOffsets, ListedOffset,
-    Metadata, OffsetSpec, Part, Request, Response, TopicMetadata,
+    ErrorCode, Failure, Fetch, FetchPartition, FetchedPartition, ListOffset, ListOffsets, ListedOffset, Metadata,
+    OffsetSpec, Part, Request, Response, TopicMetadata,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,17 +50,16 @@ impl Admin {
             offset: end,
             max_bytes: 0,
             leader_epoch: None,
+            last_epoch: Some(epoch),
         };
-        let partitions = vec![FetchPosition { partition, last_epoch: Some(epoch) }];
-        let request = Request::FetchAfter(FetchAfter { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions });
-        request.kind().feature.map_or(Ok(()), |feature| connection.require(feature))?;
+        let request = Request::Fetch(Fetch { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions: vec![partition] });
         let fetched = match connection.ask(&request).await? {
-            Response::FetchAfter(fetched) => single_part(connection.address(), "fetch", fetched.partitions)?,
+            Response::Fetch(fetched) => single_part(connection.address(), "fetch", fetched.partitions)?,
             other => return Err(connection.unexpected("fetch", other).into()),
         };
         match fetched {
-            FetchedAfter::Diverged(divergence) => Ok(Some(divergence.end)),
-            FetchedAfter::Records(_) => Ok(None),
+            FetchedPartition::Diverged(divergence) => Ok(Some(divergence.end)),
+            FetchedPartition::Records(_) => Ok(None),
         }
     }
 }

@@ -17,7 +17,7 @@ mod attempts;
 
 pub(crate) use attempts::Attempts;
 
-use crate::error::{ConnectError, RequestError};
+use crate::error::RequestError;
 use grower_protocol::message::{ErrorCode, Outcome};
 
 /// The next action for a batch after an error.
@@ -153,11 +153,9 @@ pub(crate) fn after_start_lookup(error: &RequestError) -> StartAction {
     }
 }
 
-/// Whether the group leaves the start to this consumer: the broker is older, or the group has members and this consumer
-/// is not one of them.
+/// Whether the group leaves the start to this consumer: the group has members and this consumer is not one of them.
 pub(crate) fn leaves_start_to_consumer(error: &RequestError) -> bool {
-    matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
-        || error.code() == Some(ErrorCode::GroupNotEmpty)
+    error.code() == Some(ErrorCode::GroupNotEmpty)
 }
 
 /// The next action of a member after its heartbeat failed.

@@ -1,7 +1,7 @@
 //! The rules as a table, and the cases that depend on more than the error.
 
 use super::*;
-use crate::error::ConnectionError;
+use crate::error::{ConnectError, ConnectionError};
 use ProduceAction::{GiveUp, HoldForNewProducerId, HoldForNewSequence, Resend, Split};
 use grower_protocol::message::Failure;
 use grower_protocol::wire;

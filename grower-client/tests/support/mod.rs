@@ -248,15 +248,15 @@ impl FakeBroker {
                         .collect(),
                 })
             }
-            Request::FetchPositions { .. } => Response::FetchPositions(Vec::new()),
-            Request::FetchAfter(asked) => {
-                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].partition.offset);
+            Request::FetchOffsets { .. } => Response::FetchOffsets(Vec::new()),
+            Request::Fetch(asked) => {
+                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);
                 if bytes.is_empty() {
                     tokio::time::sleep(Duration::from_millis(asked.max_wait_ms.into())).await; // A long poll.
                 }
                 return encode(
                     correlation,
-                    &Response::FetchAfter(FetchAfterAnswer { partitions: vec![Ok(FetchedAfter::Records(fetched))] }),
+                    &Response::Fetch(FetchAnswer { partitions: vec![Ok(FetchedPartition::Records(fetched))] }),
                     &bytes,
                 );
             }
@@ -302,7 +302,7 @@ impl Log {
         Ok(produced(end))
     }
 
-    fn fetch(&self, from: Offset) -> (FetchedPartition, Vec<u8>) {
+    fn fetch(&self, from: Offset) -> (FetchedRecords, Vec<u8>) {
         let mut bytes = Vec::new();
         for (which, batch) in self.batches.iter().enumerate().filter(|(_, b)| from < b.header().next_offset()) {
             bytes.extend_from_slice(batch.bytes());
@@ -312,7 +312,7 @@ impl Log {
         }
         let length = bytes.len() as u32;
         let (high_watermark, log_start) = (self.end(), Offset::ZERO);
-        (FetchedPartition { length, high_watermark, log_start, damaged: None }, bytes)
+        (FetchedRecords { length, high_watermark, log_start, damaged: None }, bytes)
     }
 
     fn list(&self, asked: &ListOffsets) -> Vec<Part<ListedOffset>> {

@@ -31,6 +31,9 @@ pub struct FetchPartition {
     pub max_bytes: u32,
     /// The leader epoch that the client knows. The broker refuses an older or unknown one.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// The leader epoch of the record before `offset`, if the client has read it. The broker then checks that the log
+    /// still has that record: otherwise other records may have taken its offset, and the client would skip them.
+    pub last_epoch: Option<LeaderEpoch>,
 }
 
 /// Answers [`Fetch`].
@@ -42,8 +45,17 @@ pub struct FetchAnswer {
 
 /// The result for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FetchedPartition {
-    /// The length in bytes of its batches in the attachment. All of them are whole.
+pub enum FetchedPartition {
+    /// The records, if the log still has the record before them or no check was requested.
+    Records(FetchedRecords),
+    /// The log has lost the record before the requested offset.
+    Diverged(Divergence),
+}
+
+/// The records of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedRecords {
+    /// The length in bytes of the batches in the attachment. All of them are whole.
     pub length: u32,
     /// The first offset that is not committed yet.
     pub high_watermark: Offset,
@@ -52,45 +64,6 @@ pub struct FetchedPartition {
     /// The range `start..end` around the requested offset with damaged bytes on disk. No record of it is sent; a fetch
     /// from `end` may succeed.
     pub damaged: Option<(Offset, Offset)>,
-}
-
-/// Reads like [`Fetch`], but first checks that the log still has the records that the client read before. A client learns
-/// in this way that they were lost, and does not skip the records that took their offsets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FetchAfter {
-    /// The longest time to wait for `min_bytes`.
-    pub max_wait_ms: u32,
-    /// The number of bytes, summed over the partitions, to answer at once.
-    pub min_bytes: u32,
-    /// The most bytes of batches in the answer. The first batch is sent even if it is larger.
-    pub max_bytes: u32,
-    /// The partitions, in order of preference.
-    pub partitions: Vec<FetchPosition>,
-}
-
-/// Reads from one partition after a record that the client has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FetchPosition {
-    /// The partition and the offset to read.
-    pub partition: FetchPartition,
-    /// The leader epoch of the record before the requested offset. Without it the broker skips the check.
-    pub last_epoch: Option<LeaderEpoch>,
-}
-
-/// Answers [`FetchAfter`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FetchAfterAnswer {
-    /// The partitions in the order of the request. The attachment holds their batches in the same order.
-    pub partitions: Vec<Part<FetchedAfter>>,
-}
-
-/// The result for one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FetchedAfter {
-    /// The log still has the earlier record.
-    Records(FetchedPartition),
-    /// The log has lost the earlier record.
-    Diverged(Divergence),
 }
 
 /// The point from which a log differs from the one that the client has read.
@@ -102,32 +75,8 @@ pub struct Divergence {
     pub end: Offset,
 }
 
-impl From<Fetch> for FetchAfter {
-    fn from(fetch: Fetch) -> Self {
-        let Fetch { max_wait_ms, min_bytes, max_bytes, partitions } = fetch;
-        let partitions =
-            partitions.into_iter().map(|partition| FetchPosition { partition, last_epoch: None }).collect();
-        Self { max_wait_ms, min_bytes, max_bytes, partitions }
-    }
-}
-
-impl FetchAfter {
-    /// Returns the request for a broker without this check.
-    pub(super) fn for_older_brokers(&self) -> Fetch {
-        let Self { max_wait_ms, min_bytes, max_bytes, .. } = *self;
-        let partitions = self.partitions.iter().map(|position| position.partition).collect();
-        Fetch { max_wait_ms, min_bytes, max_bytes, partitions }
-    }
-}
-
-impl From<FetchAnswer> for FetchAfterAnswer {
-    fn from(answer: FetchAnswer) -> Self {
-        Self { partitions: answer.partitions.into_iter().map(|part| part.map(FetchedAfter::Records)).collect() }
-    }
-}
-
 /// Reports that a batch arrived damaged. The broker checks its file. If the file is damaged too, later fetches of these
-/// offsets return [`FetchedPartition::damaged`].
+/// offsets return [`FetchedRecords::damaged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportDamage {
     /// The topic.

@@ -76,47 +76,20 @@ pub struct HeartbeatAnswer {
     pub assignment: Vec<TopicPartitions>,
 }
 
-/// Commits offsets of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffsetCommit {
-    /// The group.
-    pub group: GroupId,
-    /// The member that commits; none for another client, which only a group without members accepts.
-    pub member: Option<(MemberId, MemberEpoch)>,
-    /// Numbers the commits of a member. The member sends one at a time and retries it under the same number. The broker
-    /// refuses a number lower than the highest that it has received for the epoch, and any number with an older epoch:
-    /// such a commit was delayed, and a newer one has overtaken it. With a newer epoch a member may start over.
-    pub sequence: u64,
-    /// The offsets.
-    pub offsets: Vec<OffsetToCommit>,
-}
-
-/// An offset to commit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffsetToCommit {
-    /// The topic.
-    pub topic: TopicId,
-    /// The partition.
-    pub partition: PartitionId,
-    /// The offset of the next record to read.
-    pub offset: Offset,
-    /// Text of the client, at most 4 KiB, returned with the offset.
-    pub metadata: String,
-}
-
-/// Commits positions of a group. Every committer has an identity and numbers its commits, so that a delayed commit cannot
+/// Commits offsets of a group. Members and clients with an identity number their commits, so that a delayed commit cannot
 /// undo a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PositionCommit {
+pub struct OffsetCommit {
     /// The group.
     pub group: GroupId,
     /// The client that commits.
     pub committer: CommitterIdentity,
     /// Numbers the commits of this committer to this group, from 1. The committer sends one at a time and retries it under
-    /// the same number. The broker refuses a number lower than the highest that it has received.
+    /// the same number. The broker refuses a number lower than the highest that it has received: such a commit was
+    /// delayed, and a newer one has overtaken it.
     pub sequence: u64,
-    /// The positions.
-    pub positions: Vec<PositionToCommit>,
+    /// The offsets.
+    pub offsets: Vec<OffsetToCommit>,
 }
 
 /// The identity of a client that commits to a group.
@@ -126,11 +99,13 @@ pub enum CommitterIdentity {
     Member(MemberId, MemberEpoch),
     /// A client without membership. A group accepts it only while it has no members.
     Outside(CommitterId),
+    /// The same without an identity. Its commits have no numbers and count in the order of arrival.
+    Anonymous,
 }
 
-/// A position to commit.
+/// An offset to commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PositionToCommit {
+pub struct OffsetToCommit {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
@@ -143,53 +118,21 @@ pub struct PositionToCommit {
     pub metadata: String,
 }
 
-/// Decides for good where a group begins to read. In a topic without any position of the group, these positions hold. In a
-/// topic with positions those hold, and a partition without one is newer and begins at its first record.
+/// Decides for good where a group begins to read. In a topic without any committed offset of the group, these offsets hold.
+/// In a topic with some those hold, and a partition without one is newer and begins at its first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartPositions {
+pub struct StartOffsets {
     /// The group.
     pub group: GroupId,
     /// The client that decides: any member, or any client while the group has no members.
     pub committer: CommitterIdentity,
-    /// The positions to begin at, for all partitions of each topic.
-    pub starts: Vec<PositionToCommit>,
-}
-
-impl PositionCommit {
-    /// Returns the request for a broker without identities of committers.
-    pub(super) fn for_older_brokers(&self) -> OffsetCommit {
-        let member = match &self.committer {
-            CommitterIdentity::Member(member, epoch) => Some((member.clone(), *epoch)),
-            CommitterIdentity::Outside(_) => None,
-        };
-        let offsets = self.positions.iter().map(PositionToCommit::for_older_brokers).collect();
-        OffsetCommit { group: self.group.clone(), member, sequence: self.sequence, offsets }
-    }
-}
-
-impl PositionToCommit {
-    fn for_older_brokers(&self) -> OffsetToCommit {
-        let Self { topic, partition, offset, metadata, .. } = self.clone();
-        OffsetToCommit { topic, partition, offset, metadata }
-    }
+    /// The offsets to begin at, for all partitions of each topic.
+    pub starts: Vec<OffsetToCommit>,
 }
 
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedOffset {
-    /// The topic.
-    pub topic: TopicId,
-    /// The partition.
-    pub partition: PartitionId,
-    /// The offset of the next record to read.
-    pub offset: Offset,
-    /// The text committed with the offset.
-    pub metadata: String,
-}
-
-/// A committed position.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommittedPosition {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
@@ -202,13 +145,6 @@ pub struct CommittedPosition {
     pub metadata: String,
     /// The offset from which the log has lost the records that the group read. Other records may have taken the offsets.
     pub lost_from: Option<Offset>,
-}
-
-impl From<CommittedOffset> for CommittedPosition {
-    fn from(committed: CommittedOffset) -> Self {
-        let CommittedOffset { topic, partition, offset, metadata } = committed;
-        Self { topic, partition, offset, leader_epoch: None, metadata, lost_from: None }
-    }
 }
 
 /// The time of a group's last commit to a partition. A commit of an unchanged offset counts too.

@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct Feature(pub String);
 
 impl Feature {
-    pub(super) const POSITION_COMMITS: &'static str = "position-commits";
     pub(super) const GROUP_MEMORY: &'static str = "group-memory";
 
     /// The features of this build.
     pub fn ours() -> Vec<Self> {
-        ["groups", "idempotence", Self::POSITION_COMMITS, Self::GROUP_MEMORY].map(|name| Self(name.to_owned())).to_vec()
+        ["groups", "idempotence", Self::GROUP_MEMORY].map(|name| Self(name.to_owned())).to_vec()
     }
 
     /// The features of `wanted` that `offered` lacks, in order.

@@ -18,12 +18,12 @@ pub use admin::{NewTopic, SegmentPage, TopicConfigs};
 pub use descriptions::*;
 pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
-    Divergence, Fetch, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
-    FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec, ReportDamage,
+    Divergence, Fetch, FetchAnswer, FetchPartition, FetchedPartition, FetchedRecords, ListOffset, ListOffsets,
+    ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use group::{
-    CommitterIdentity, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, PositionCommit, PositionToCommit,
-    SESSION_MAX, SESSION_MIN, StartPositions, heartbeat_interval, instance_lease,
+    CommitterIdentity, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, SESSION_MAX, SESSION_MIN,
+    StartOffsets, heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use kind::{MemoryUse, RequestKind};
@@ -45,8 +45,8 @@ pub mod descriptions {
         UsedUp,
     };
     pub use crate::message::group::{
-        CommitTime, CommittedOffset, CommittedPosition, GroupDescription, GroupMemory, GroupState, Holding,
-        MemberDescription, RefusedGrowth, TopicPartitions,
+        CommitTime, CommittedOffset, GroupDescription, GroupMemory, GroupState, Holding, MemberDescription,
+        RefusedGrowth, TopicPartitions,
     };
 }
 
@@ -62,7 +62,7 @@ requests! {
     2 => InitProducer;
     /// Appends the record batches in the attachment.
     3 => Produce(Produce), memory: Records, parts: (produce) => Partitions(produce.partitions.len());
-    /// Reads record batches.
+    /// Reads record batches. Checks first, on request, that the log still has the records read before.
     4 => Fetch(Fetch), memory: Records, parts: (fetch) => Partitions(fetch.partitions.len());
     /// Looks up offsets by position or time.
     5 => ListOffsets(ListOffsets), parts: (list) => Partitions(list.partitions.len());
@@ -75,9 +75,9 @@ requests! {
         /// The member that leaves.
         member: MemberId,
     };
-    /// Commits offsets of a group.
+    /// Commits offsets of a group in the order of the committer's sequence numbers.
     8 => CommitOffsets(OffsetCommit), parts: (commit) => Partitions(commit.offsets.len());
-    /// Returns the committed offsets of a group.
+    /// Returns the committed offsets of a group, and where the log has lost records that the group read.
     9 => FetchOffsets {
         /// The group.
         group: GroupId,
@@ -171,41 +171,11 @@ requests! {
         /// The partition and the offset of the first segment; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
     }, memory: List;
-    /// Commits positions of a group in the order of the committer's sequence numbers. The answer is
-    /// [`Response::CommitOffsets`].
-    30 => CommitPositions(PositionCommit), feature: Feature::POSITION_COMMITS,
-        parts: (commit) => Partitions(commit.positions.len());
-    /// Reads record batches if the log still has the records read before.
-    31 => FetchAfter(FetchAfter), feature: Feature::POSITION_COMMITS, memory: Records,
-        parts: (fetch) => Partitions(fetch.partitions.len());
-    /// Returns the committed positions of a group.
-    32 => FetchPositions {
-        /// The group.
-        group: GroupId,
-        /// The partitions; none requests all committed positions.
-        partitions: Option<Vec<(TopicId, PartitionId)>>,
-    }, feature: Feature::POSITION_COMMITS, memory: List,
-        parts: { partitions, .. } => Partitions(partitions.as_ref().map_or(0, Vec::len));
-    /// Decides where a group begins to read. The answer is [`Response::FetchPositions`], with the group's positions in
-    /// these partitions.
-    33 => StartPositions(StartPositions), feature: Feature::POSITION_COMMITS,
-        parts: (start) => Partitions(start.starts.len());
+    /// Decides where a group begins to read. The answer is [`Response::FetchOffsets`], with the group's offsets in these
+    /// partitions.
+    30 => StartOffsets(StartOffsets), parts: (start) => Partitions(start.starts.len());
     /// Describes the memory use of the broker's groups, and recent refusals.
-    34 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
-}
-
-impl Request {
-    /// Returns the closest request for a broker without the feature in this request's [`RequestKind`].
-    pub fn for_older_brokers(&self) -> Option<Self> {
-        match self {
-            Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
-            Self::FetchAfter(fetch) => Some(Self::Fetch(fetch.for_older_brokers())),
-            Self::FetchPositions { group, partitions } => {
-                Some(Self::FetchOffsets { group: group.clone(), partitions: partitions.clone() })
-            }
-            _ => None,
-        }
-    }
+    31 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
 }
 
 /// A response of a broker.
@@ -227,9 +197,10 @@ pub enum Response {
     ListOffsets(Vec<Part<ListedOffset>>),
     /// Answers [`Request::Heartbeat`].
     Heartbeat(HeartbeatAnswer),
-    /// Answers [`Request::CommitOffsets`] and [`Request::CommitPositions`], in the request's order.
+    /// Answers [`Request::CommitOffsets`], in its order.
     CommitOffsets(Vec<Part<()>>),
-    /// Answers [`Request::FetchOffsets`], without partitions that have no committed offset.
+    /// Answers [`Request::FetchOffsets`] and [`Request::StartOffsets`], sorted by topic and partition, without partitions
+    /// that have no committed offset.
     FetchOffsets(Vec<CommittedOffset>),
     /// Answers [`Request::ListGroups`].
     ListGroups {
@@ -260,10 +231,6 @@ pub enum Response {
     ListCommits(Vec<CommitTime>),
     /// Answers [`Request::ListSegments`].
     ListSegments(SegmentPage),
-    /// Answers [`Request::FetchAfter`]. The attachment holds the batches.
-    FetchAfter(FetchAfterAnswer),
-    /// Answers [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.
-    FetchPositions(Vec<CommittedPosition>),
     /// Answers [`Request::DescribeGroupMemory`].
     DescribeGroupMemory(GroupMemory),
 }

@@ -16,7 +16,7 @@ use crate::topic::{IndexKind, Topics};
 use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit, Part};
+use grower_protocol::message::{CommittedOffset, CommitterIdentity, NewTopic, OffsetCommit, OffsetToCommit, Part};
 use grower_storage::disk::MemDisk;
 use std::sync::Arc;
 
@@ -84,15 +84,18 @@ impl World {
             topic: self.topic,
             partition: PartitionId::new(partition),
             offset: Offset::ZERO,
+            leader_epoch: None,
             metadata: metadata.to_owned(),
         };
         let group = GroupId::new(group).unwrap();
-        let commit =
-            OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
+        let commit = OffsetCommit {
+            group: group.clone(),
+            committer: CommitterIdentity::Anonymous,
+            sequence: 0,
+            offsets: (0..4).map(offset).collect(),
+        };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        self.groups
-            .decide(self.groups.enter(&group), &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends))
-            .await
+        self.groups.decide(self.groups.enter(&group), &group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {

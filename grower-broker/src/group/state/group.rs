@@ -1,14 +1,15 @@
 //! One group: its members and its committed offsets.
 
 use super::GroupRefusal;
-use super::commit::GroupCommit;
 use super::limits::GroupLimits;
 use super::membership::MembershipState;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, Timestamp};
-use grower_protocol::message::{CommittedPosition, CommitterIdentity, Failure, GroupDescription, Part, StartPositions};
+use grower_protocol::message::{
+    CommittedOffset, CommitterIdentity, Failure, GroupDescription, OffsetCommit, Part, StartOffsets,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
@@ -36,23 +37,23 @@ impl Group {
     /// Checks a commit. Returns the answer and the records to append; the offsets change when those are in the log.
     pub(super) fn commit(
         &mut self,
-        commit: &GroupCommit,
+        commit: &OffsetCommit,
         limits: &GroupLimits,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
         let member = match &commit.committer {
-            Some(CommitterIdentity::Member(member, epoch)) => {
+            CommitterIdentity::Member(member, epoch) => {
                 self.members.check_epoch(member, *epoch)?;
                 self.members.check_order(member, *epoch, commit.sequence)?;
                 Some(member)
             }
-            Some(CommitterIdentity::Outside(_)) | None => {
+            CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous => {
                 self.check_empty(&commit.group)?;
                 None
             }
         };
         let owned = |partition| member.map_or(Ok(()), |member| self.members.check_owner(member, partition));
-        let checked = offsets::check_commit(&commit.positions, limits, log_ends, owned);
+        let checked = offsets::check_commit(&commit.offsets, limits, log_ends, owned);
         let accepted = checked.iter().filter_map(|part| part.as_ref().ok()).cloned();
         let accepted = accepted.map(|(partition, state)| offsets::record(&commit.group, partition, Some(state)));
         let records = if checked.iter().any(Result::is_ok) {
@@ -64,24 +65,24 @@ impl Group {
         Ok((checked.into_iter().map(|part| part.map(drop).map_err(Failure::from)).collect(), records))
     }
 
-    /// Decides the start positions where the group has none yet. Returns all its positions, and the records to append.
+    /// Decides the start offsets where the group has none yet. Returns all its offsets, and the records to append.
     pub(super) fn start(
         &self,
-        request: &StartPositions,
+        request: &StartOffsets,
         log_ends: &LogEnds<'_>,
-    ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
+    ) -> Result<(Vec<CommittedOffset>, Vec<GroupRecord>), GroupRefusal> {
         match &request.committer {
             CommitterIdentity::Member(member, epoch) => self.members.check_epoch(member, *epoch)?,
-            CommitterIdentity::Outside(_) => self.check_empty(&request.group)?,
+            CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous => self.check_empty(&request.group)?,
         }
-        let positions = self.offsets.start(&request.starts, log_ends)?;
-        let new = positions.iter().filter(|(_, (_, is_new))| is_new.0);
+        let starts = self.offsets.start(&request.starts, log_ends)?;
+        let new = starts.iter().filter(|(_, (_, is_new))| is_new.0);
         let new: Vec<_> = new
             .map(|(partition, (state, _))| offsets::record(&request.group, *partition, Some(state.clone())))
             .collect();
         let records =
             if new.is_empty() { new } else { self.members.unsaved(&request.group).into_iter().chain(new).collect() };
-        let answer = positions.iter().map(|(partition, (state, _))| offsets::position(*partition, state)).collect();
+        let answer = starts.iter().map(|(partition, (state, _))| offsets::committed(*partition, state)).collect();
         Ok((answer, records))
     }
 

@@ -40,7 +40,6 @@
 mod activity;
 mod assignor;
 mod catalog;
-mod commit;
 mod committers;
 mod decision;
 mod group;
@@ -61,7 +60,6 @@ mod unanswered;
 pub use activity::GroupActivity;
 pub use assignor::Assignor;
 pub use catalog::{Catalog, CatalogTopic};
-pub use commit::GroupCommit;
 pub use decision::GroupDecision;
 pub use heartbeat_context::HeartbeatContext;
 pub use limits::GroupLimits;

@@ -6,7 +6,7 @@ use super::record::{GroupRecord, StoredOffset};
 use super::size;
 use super::topic_id_partition::TopicIdPartition;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
-use grower_protocol::message::{CommittedOffset, CommittedPosition, PositionToCommit};
+use grower_protocol::message::{CommittedOffset, OffsetToCommit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Offsets that are in the log.
@@ -19,7 +19,7 @@ pub(super) struct Offsets {
     bytes: usize,
 }
 
-/// Whether a position is new, and not in the log yet.
+/// Whether an offset is new, and not in the log yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IsNew(pub(super) bool);
 
@@ -43,7 +43,7 @@ impl Offsets {
     }
 
     /// Bytes of the metadata text of a partition's offset; none without an offset.
-    pub(super) fn text_length(&self, request: &PositionToCommit) -> Option<usize> {
+    pub(super) fn text_length(&self, request: &OffsetToCommit) -> Option<usize> {
         let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
         self.by_partition.get(&partition).map(|state| state.metadata.len())
     }
@@ -62,11 +62,6 @@ impl Offsets {
         self.known(partitions).map(|(partition, state)| committed(partition, state)).collect()
     }
 
-    /// The same, with leader epochs.
-    pub(super) fn positions(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedPosition> {
-        self.known(partitions).map(|(partition, state)| position(partition, state)).collect()
-    }
-
     fn known(
         &self,
         partitions: Option<&[(TopicId, PartitionId)]>,
@@ -83,15 +78,15 @@ impl Offsets {
         all.into_iter().flatten().chain(named)
     }
 
-    /// A position for each of these partitions. An existing one stays. In a topic where the group has positions
+    /// An offset for each of these partitions. A committed one stays. In a topic where the group has committed offsets
     /// already, a partition without one is new and starts at its first record.
     pub(super) fn start(
         &self,
-        starts: &[PositionToCommit],
+        starts: &[OffsetToCommit],
         log_ends: &LogEnds<'_>,
     ) -> Result<BTreeMap<TopicIdPartition, (StoredOffset, IsNew)>, GroupRefusal> {
         let known: BTreeSet<TopicId> = self.by_partition.keys().map(|partition| partition.topic).collect();
-        let mut positions = BTreeMap::new();
+        let mut offsets = BTreeMap::new();
         for request in starts {
             let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
             let log_end = log_ends(request.topic, request.partition).ok_or(GroupRefusal::UnknownPartition)?;
@@ -103,9 +98,9 @@ impl Offsets {
                 }
                 None => (StoredOffset { metadata: String::new(), ..state_of(request) }, IsNew(true)),
             };
-            positions.insert(partition, state);
+            offsets.insert(partition, state);
         }
-        Ok(positions)
+        Ok(offsets)
     }
 
     /// Records that delete all offsets, or those of one topic.
@@ -115,15 +110,15 @@ impl Offsets {
     }
 }
 
-/// Checks each position of a commit alone. `owned` refuses partitions that the sender may not commit for.
+/// Checks each offset of a commit alone. `owned` refuses partitions that the sender may not commit for.
 pub(super) fn check_commit(
-    positions: &[PositionToCommit],
+    requests: &[OffsetToCommit],
     limits: &GroupLimits,
     log_ends: &LogEnds<'_>,
     owned: impl Fn(TopicIdPartition) -> Result<(), GroupRefusal>,
 ) -> Vec<Result<(TopicIdPartition, StoredOffset), GroupRefusal>> {
     let mut named = BTreeSet::new();
-    let check = |request: &PositionToCommit| {
+    let check = |request: &OffsetToCommit| {
         let partition = TopicIdPartition { topic: request.topic, partition: request.partition };
         if !named.insert(partition) {
             return Err(GroupRefusal::NamedTwice);
@@ -139,10 +134,10 @@ pub(super) fn check_commit(
         }
         Ok((partition, state_of(request)))
     };
-    positions.iter().map(check).collect()
+    requests.iter().map(check).collect()
 }
 
-fn state_of(request: &PositionToCommit) -> StoredOffset {
+fn state_of(request: &OffsetToCommit) -> StoredOffset {
     StoredOffset { offset: request.offset, leader_epoch: request.leader_epoch, metadata: request.metadata.clone() }
 }
 
@@ -154,18 +149,9 @@ fn offset_bytes(state: &StoredOffset) -> usize {
     size::OFFSET + state.metadata.len()
 }
 
-fn committed(partition: TopicIdPartition, state: &StoredOffset) -> CommittedOffset {
+/// A committed offset as clients see it. The shell fills in `lost_from`, since it knows the logs.
+pub(super) fn committed(partition: TopicIdPartition, state: &StoredOffset) -> CommittedOffset {
     CommittedOffset {
-        topic: partition.topic,
-        partition: partition.partition,
-        offset: state.offset,
-        metadata: state.metadata.clone(),
-    }
-}
-
-/// A position as clients see it. The shell fills in `lost_from`, since it knows the logs.
-pub(super) fn position(partition: TopicIdPartition, state: &StoredOffset) -> CommittedPosition {
-    CommittedPosition {
         topic: partition.topic,
         partition: partition.partition,
         offset: state.offset,

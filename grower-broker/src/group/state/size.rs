@@ -4,7 +4,7 @@ use super::catalog::Catalog;
 use super::group::Group;
 use super::membership::MembershipState;
 use grower_protocol::ids::TopicName;
-use grower_protocol::message::{Heartbeat, PositionToCommit};
+use grower_protocol::message::{Heartbeat, OffsetToCommit};
 
 /// A group without members and offsets.
 pub(super) const GROUP: usize = 1024;
@@ -40,12 +40,12 @@ pub(super) fn growth(group: Option<&Group>, beat: &Heartbeat, catalog: &dyn Cata
 }
 
 /// The largest growth of a group by this commit.
-pub(super) fn growth_by_commit(group: Option<&Group>, positions: &[PositionToCommit]) -> usize {
-    let more = |request: &PositionToCommit| match group.and_then(|group| group.offsets.text_length(request)) {
+pub(super) fn growth_by_commit(group: Option<&Group>, offsets: &[OffsetToCommit]) -> usize {
+    let more = |request: &OffsetToCommit| match group.and_then(|group| group.offsets.text_length(request)) {
         Some(before) => request.metadata.len().saturating_sub(before),
         None => OFFSET + request.metadata.len(),
     };
-    positions.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
+    offsets.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
 }
 
 impl MembershipState {

@@ -8,7 +8,7 @@ use crate::random_name::random_committer;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{CommitterId, GroupId, LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::{
-    CommitterIdentity, ErrorCode, Failure, Part, PositionCommit, PositionToCommit, Request, Response,
+    CommitterIdentity, ErrorCode, Failure, OffsetCommit, OffsetToCommit, Part, Request, Response,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,11 +109,11 @@ impl Committer {
             return Vec::new();
         }
         *newest += 1;
-        let request = Request::CommitPositions(PositionCommit {
+        let request = Request::CommitOffsets(OffsetCommit {
             group: self.group.clone(),
             committer: self.identity(),
             sequence: *newest,
-            positions: progress.iter().map(UncommittedOffset::to_message).collect(),
+            offsets: progress.iter().map(UncommittedOffset::to_message).collect(),
         });
         let parts = match self.cluster.ask_retrying(&request).await {
             Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
@@ -161,8 +161,8 @@ fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
 }
 
 impl UncommittedOffset {
-    fn to_message(&self) -> PositionToCommit {
-        PositionToCommit {
+    fn to_message(&self) -> OffsetToCommit {
+        OffsetToCommit {
             topic: self.topic,
             partition: self.topic_partition.partition,
             offset: self.offset,

@@ -4,7 +4,7 @@ use super::fetcher::PartitionFetch;
 use crate::connection::BrokerAnswer;
 use crate::error::RequestError;
 use bytes::Bytes;
-use grower_protocol::message::{Divergence, FetchAfterAnswer, FetchedAfter, FetchedPartition, Part, Response};
+use grower_protocol::message::{Divergence, FetchedPartition, FetchedRecords, Part, Response};
 use std::sync::Arc;
 
 /// A partition's bytes are copied if they are less than this fraction of their answer.
@@ -14,7 +14,7 @@ const COPIED_BELOW: usize = 4;
 pub(crate) enum FetchResponse {
     Answered {
         fetch: PartitionFetch,
-        part: Part<(FetchedPartition, Bytes)>,
+        part: Part<(FetchedRecords, Bytes)>,
         /// The bytes that the partition already counts as unchecked, because its next fetch has started.
         unchecked_bytes: usize,
     },
@@ -40,10 +40,10 @@ impl FetchResponse {
         }
     }
 
-    fn of_one(fetch: PartitionFetch, part: Part<(FetchedAfter, Bytes)>) -> Self {
+    fn of_one(fetch: PartitionFetch, part: Part<(FetchedPartition, Bytes)>) -> Self {
         let part = match part {
-            Ok((FetchedAfter::Diverged(divergence), _)) => return Self::Diverged(fetch, divergence),
-            Ok((FetchedAfter::Records(fetched), bytes)) => Ok((fetched, bytes)),
+            Ok((FetchedPartition::Diverged(divergence), _)) => return Self::Diverged(fetch, divergence),
+            Ok((FetchedPartition::Records(fetched), bytes)) => Ok((fetched, bytes)),
             Err(failure) => Err(failure),
         };
         Self::Answered { fetch, part, unchecked_bytes: 0 }
@@ -62,20 +62,19 @@ fn parts(
     address: &Arc<str>,
     count: usize,
     answer: BrokerAnswer,
-) -> Result<Vec<Part<(FetchedAfter, Bytes)>>, RequestError> {
+) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
     let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
     let total = answer.attachment.len();
     let mut rest = answer.attachment;
     let fetched = match answer.response {
-        Response::FetchAfter(fetched) if fetched.partitions.len() == count => fetched.partitions,
-        Response::Fetch(fetched) if fetched.partitions.len() == count => FetchAfterAnswer::from(fetched).partitions,
-        Response::Fetch(_) | Response::FetchAfter(_) => return Err(unexpected()),
+        Response::Fetch(fetched) if fetched.partitions.len() == count => fetched.partitions,
+        Response::Fetch(_) => return Err(unexpected()),
         other => return Err(crate::error::unexpected_response(address, "fetch", other)),
     };
-    let mut cut = |part: FetchedAfter| {
+    let mut cut = |part: FetchedPartition| {
         let length = match &part {
-            FetchedAfter::Records(fetched) => fetched.length as usize,
-            FetchedAfter::Diverged(_) => 0,
+            FetchedPartition::Records(fetched) => fetched.length as usize,
+            FetchedPartition::Diverged(_) => 0,
         };
         if rest.len() < length {
             return Err(unexpected());

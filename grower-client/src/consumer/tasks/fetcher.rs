@@ -16,9 +16,7 @@ use crate::record::TopicPartition;
 use crate::retry::{self, FetchAction};
 use bytes::Bytes;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use grower_protocol::message::{
-    Failure, FetchAfter, FetchPartition, FetchPosition, FetchedPartition, Request, TopicMetadata,
-};
+use grower_protocol::message::{Failure, Fetch, FetchPartition, FetchedRecords, Request, TopicMetadata};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,7 +167,7 @@ impl Fetcher {
 
     fn submit(self: &Arc<Self>, connection: &crate::connection::BrokerConnection, fetches: Vec<PartitionFetch>) {
         let total: usize = fetches.iter().map(|fetch| fetch.max_bytes).sum();
-        let request = Request::FetchAfter(FetchAfter {
+        let request = Request::Fetch(Fetch {
             max_wait_ms: u32::try_from(self.max_wait.as_millis()).unwrap_or(u32::MAX),
             min_bytes: self.min_bytes,
             max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
@@ -179,8 +177,6 @@ impl Fetcher {
         let done = Box::new(move |answer| {
             drop(responses.send(FetchResponse::of(&address, fetches, answer))); // The consumer may be dropped.
         });
-        let is_known = request.kind().feature.is_none_or(|feature| connection.require(feature).is_ok());
-        let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
         connection.submit(&request, Bytes::new(), self.max_wait, done);
     }
 
@@ -213,7 +209,7 @@ impl Fetcher {
         }
     }
 
-    fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedPartition, bytes: Bytes, unchecked_bytes: usize) {
+    fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedRecords, bytes: Bytes, unchecked_bytes: usize) {
         let checked = check_batches(bytes, fetch.offset, fetch.gaps_allowed);
         let damage = self.shared.change_partition(
             &fetch.topic_partition,
@@ -276,15 +272,15 @@ impl Fetcher {
 }
 
 impl PartitionFetch {
-    fn to_message(&self) -> FetchPosition {
-        let partition = FetchPartition {
+    fn to_message(&self) -> FetchPartition {
+        FetchPartition {
             topic: self.topic,
             partition: self.topic_partition.partition,
             offset: self.offset,
             max_bytes: u32::try_from(self.max_bytes).unwrap_or(u32::MAX),
             leader_epoch: self.leader_epoch,
-        };
-        FetchPosition { partition, last_epoch: self.last_epoch }
+            last_epoch: self.last_epoch,
+        }
     }
 }
 

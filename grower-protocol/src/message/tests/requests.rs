@@ -1,4 +1,4 @@
-//! Bytes of requests, and requests for older brokers.
+//! Bytes of requests.
 
 use super::*;
 
@@ -10,6 +10,7 @@ fn requests_keep_their_bytes() {
         offset: Offset::new(300),
         max_bytes: 9,
         leader_epoch: Some(LeaderEpoch::new(4)),
+        last_epoch: Some(LeaderEpoch::new(5)),
     };
     let heartbeat = Heartbeat {
         group: group(),
@@ -23,8 +24,6 @@ fn requests_keep_their_bytes() {
         instance: None,
         max_wait_ms: 9,
     };
-    let commit =
-        OffsetToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
     let requests = [
         Request::Hello(Hello {
             software: "s".to_owned(),
@@ -48,12 +47,9 @@ fn requests_keep_their_bytes() {
         }),
         Request::Heartbeat(heartbeat),
         Request::LeaveGroup { group: group(), member: member() },
-        Request::CommitOffsets(OffsetCommit {
-            group: group(),
-            member: Some((member(), MemberEpoch::new(3))),
-            sequence: 5,
-            offsets: vec![commit],
-        }),
+        Request::CommitOffsets(commit(CommitterIdentity::Member(member(), MemberEpoch::new(3)))),
+        Request::CommitOffsets(commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap()))),
+        Request::CommitOffsets(commit(CommitterIdentity::Anonymous)),
         Request::FetchOffsets { group: group(), partitions: Some(vec![(TOPIC, PARTITION)]) },
         Request::ListGroups { after: Some(group()), most: 3 },
         Request::DescribeGroup(group()),
@@ -73,19 +69,10 @@ fn requests_keep_their_bytes() {
                 spec: OffsetSpec::FirstFrom(Offset::new(300)),
             }],
         }),
-        Request::CommitPositions(position_commit(CommitterIdentity::Member(member(), MemberEpoch::new(3)))),
-        Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap()))),
-        Request::FetchAfter(FetchAfter {
-            max_wait_ms: 1,
-            min_bytes: 2,
-            max_bytes: 3,
-            partitions: vec![FetchPosition { partition: fetch, last_epoch: Some(LeaderEpoch::new(5)) }],
-        }),
-        Request::FetchPositions { group: group(), partitions: None },
-        Request::StartPositions(StartPositions {
+        Request::StartOffsets(StartOffsets {
             group: group(),
             committer: CommitterIdentity::Member(member(), MemberEpoch::new(3)),
-            starts: vec![position_to_commit()],
+            starts: vec![offset_to_commit()],
         }),
         Request::DescribeGroupMemory,
     ];
@@ -94,11 +81,13 @@ fn requests_keep_their_bytes() {
     Metadata 010101066576656e747301
     InitProducer 02
     Produce 030205010707070707070707070707070707070702fb2c01
-    Fetch 04010203010707070707070707070707070707070702fb2c01090104
+    Fetch 04010203010707070707070707070707070707070702fb2c010901040105
     ListOffsets 050107070707070707070707070707070707020201
     Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
     LeaveGroup 070167016d
-    CommitOffsets 08016701016d0305010707070707070707070707070707070702010178
+    CommitOffsets 08016700016d0305010707070707070707070707070707070702fb2c0101070178
+    CommitOffsets 08016701016305010707070707070707070707070707070702fb2c0101070178
+    CommitOffsets 0801670205010707070707070707070707070707070702fb2c0101070178
     FetchOffsets 09016701010707070707070707070707070707070702
     ListGroups 0a01016703
     DescribeGroup 0b0167
@@ -107,40 +96,24 @@ fn requests_keep_their_bytes() {
     DetachMember 140167016d
     ListCommits 1c0167
     ListOffsets 0501070707070707070707070707070707070204fb2c01
-    CommitPositions 1e016700016d0305010707070707070707070707070707070702fb2c0101070178
-    CommitPositions 1e016701016305010707070707070707070707070707070702fb2c0101070178
-    FetchAfter 1f010203010707070707070707070707070707070702fb2c010901040105
-    FetchPositions 20016700
-    StartPositions 21016700016d03010707070707070707070707070707070702fb2c0101070178
-    DescribeGroupMemory 22
+    StartOffsets 1e016700016d03010707070707070707070707070707070702fb2c0101070178
+    DescribeGroupMemory 1f
     ");
 }
 
-fn position_commit(committer: CommitterIdentity) -> PositionCommit {
-    PositionCommit { group: group(), committer, sequence: 5, positions: vec![position_to_commit()] }
+fn commit(committer: CommitterIdentity) -> OffsetCommit {
+    OffsetCommit { group: group(), committer, sequence: 5, offsets: vec![offset_to_commit()] }
 }
 
-fn position_to_commit() -> PositionToCommit {
+fn offset_to_commit() -> OffsetToCommit {
     let leader_epoch = Some(LeaderEpoch::new(7));
-    PositionToCommit {
+    OffsetToCommit {
         topic: TOPIC,
         partition: PARTITION,
         offset: Offset::new(300),
         leader_epoch,
         metadata: "x".to_owned(),
     }
-}
-
-#[test]
-fn a_commit_falls_back_to_the_older_request() {
-    let outside = Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap())));
-    assert_eq!(outside.kind().feature, Some("position-commits"));
-    let Some(Request::CommitOffsets(older)) = outside.for_older_brokers() else { panic!("they know it") };
-    assert_eq!((older.member, older.sequence, older.offsets[0].offset), (None, 5, Offset::new(300)));
-    let identity = CommitterIdentity::Member(member(), MemberEpoch::new(3));
-    let member_commit = Request::CommitPositions(position_commit(identity)).for_older_brokers();
-    let Some(Request::CommitOffsets(older)) = member_commit else { panic!("they know it") };
-    assert_eq!(older.member, Some((member(), MemberEpoch::new(3))));
 }
 
 #[test]

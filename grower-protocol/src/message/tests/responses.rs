@@ -11,8 +11,14 @@ fn responses_keep_their_bytes() {
         replicas: vec![NodeId::new(1)],
         in_sync: vec![NodeId::new(1)],
     };
-    let committed =
-        CommittedOffset { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
+    let committed = CommittedOffset {
+        topic: TOPIC,
+        partition: PARTITION,
+        offset: Offset::new(300),
+        leader_epoch: Some(LeaderEpoch::new(7)),
+        metadata: "x".to_owned(),
+        lost_from: Some(Offset::new(5)),
+    };
     let responses = [
         Response::Failed(refused()),
         Response::Hello(HelloAnswer {
@@ -37,12 +43,15 @@ fn responses_keep_their_bytes() {
             Err(refused()),
         ]),
         Response::Fetch(FetchAnswer {
-            partitions: vec![Ok(FetchedPartition {
-                length: 300,
-                high_watermark: Offset::new(5),
-                log_start: Offset::new(1),
-                damaged: Some((Offset::new(2), Offset::new(3))),
-            })],
+            partitions: vec![
+                Ok(FetchedPartition::Records(FetchedRecords {
+                    length: 300,
+                    high_watermark: Offset::new(5),
+                    log_start: Offset::new(1),
+                    damaged: Some((Offset::new(2), Offset::new(3))),
+                })),
+                Ok(FetchedPartition::Diverged(Divergence { epoch: Some(LeaderEpoch::new(7)), end: Offset::new(300) })),
+            ],
         }),
         Response::ListOffsets(vec![Ok(ListedOffset { offset: Some(Offset::new(1)), timestamp: None })]),
         Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),
@@ -59,25 +68,6 @@ fn responses_keep_their_bytes() {
         }),
         Response::Done,
         Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
-        Response::FetchAfter(FetchAfterAnswer {
-            partitions: vec![
-                Ok(FetchedAfter::Records(FetchedPartition {
-                    length: 300,
-                    high_watermark: Offset::new(5),
-                    log_start: Offset::new(1),
-                    damaged: Some((Offset::new(2), Offset::new(3))),
-                })),
-                Ok(FetchedAfter::Diverged(Divergence { epoch: Some(LeaderEpoch::new(7)), end: Offset::new(300) })),
-            ],
-        }),
-        Response::FetchPositions(vec![CommittedPosition {
-            topic: TOPIC,
-            partition: PARTITION,
-            offset: Offset::new(300),
-            leader_epoch: Some(LeaderEpoch::new(7)),
-            metadata: "x".to_owned(),
-            lost_from: Some(Offset::new(5)),
-        }]),
         Response::DescribeGroupMemory(GroupMemory {
             used: 300,
             max: 400,
@@ -90,18 +80,16 @@ fn responses_keep_their_bytes() {
     Metadata 02010103613a310200066576656e7473070707070707070707070707070707070102010104010101010107026e6f
     InitProducer 030901
     Produce 040200fb2c01000201180466756c6c
-    Fetch 050100fb2c010501010203
+    Fetch 05020000fb2c01050101020300010107fb2c01
     ListOffsets 060100010100
     Heartbeat 0703c801070707070707070707070707070707070102
     CommitOffsets 08020001180466756c6c
-    FetchOffsets 09010707070707070707070707070707070702010178
+    FetchOffsets 09010707070707070707070707070707070702fb2c01010701780105
     ListGroups 0a00010167
-    DescribeGroup 0b016702030572616e676501016d0301066576656e747301070707070707070707070707070707070102010707070707070707070707070707070701020101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00010707070707070707070707070707070702010178
+    DescribeGroup 0b016702030572616e676501016d0301066576656e747301070707070707070707070707070707070102010707070707070707070707070707070701020101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00010707070707070707070707070707070702fb2c01010701780105
     Done 0e
     ListCommits 1301070707070707070707070707070707070202
-    FetchAfter 15020000fb2c01050101020300010107fb2c01
-    FetchPositions 16010707070707070707070707070707070702fb2c01010701780105
-    DescribeGroupMemory 17fb2c01fb9001010167050466756c6c
+    DescribeGroupMemory 15fb2c01fb9001010167050466756c6c
     ");
 }
 

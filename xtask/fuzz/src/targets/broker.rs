@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use grower_broker::metadata::{Command, MemMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{Acks, Heartbeat, Produce, ProducePartition, Request, Response};
+use grower_protocol::message::{Acks, Fetch, Heartbeat, Produce, ProducePartition, Request, Response};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -80,14 +80,7 @@ fn watch_for_panics() {
 /// Removes waiting times from a request, and attaches the batches that a produce announces.
 fn bounded(request: Request, input: &mut InputReader<'_>, attachment: &mut Vec<u8>) -> Request {
     match request {
-        Request::Fetch(mut fetch) => {
-            fetch.max_wait_ms = 0;
-            Request::Fetch(fetch)
-        }
-        Request::FetchAfter(mut fetch) => {
-            fetch.max_wait_ms = 0;
-            Request::FetchAfter(fetch)
-        }
+        Request::Fetch(fetch) => Request::Fetch(Fetch { max_wait_ms: 0, ..fetch }),
         Request::Heartbeat(beat) => Request::Heartbeat(Heartbeat { max_wait_ms: 0, ..beat }),
         Request::Produce(mut produce) => {
             for partition in &mut produce.partitions {

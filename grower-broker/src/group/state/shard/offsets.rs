@@ -1,14 +1,13 @@
-//! Requests about offsets: commits, start positions and fetches.
+//! Requests about offsets: commits, start offsets and fetches.
 
 use super::{GroupShard, unknown_member};
-use crate::group::state::commit::GroupCommit;
 use crate::group::state::decision::GroupDecision;
 use crate::group::state::group::Group;
 use crate::group::state::offsets::LogEnds;
 use crate::group::state::record::GroupRecord;
 use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{GroupId, PartitionId, TopicId};
-use grower_protocol::message::{CommittedOffset, CommittedPosition, CommitterIdentity, Part, StartPositions};
+use grower_protocol::message::{CommittedOffset, CommitterIdentity, OffsetCommit, Part, StartOffsets};
 use std::collections::BTreeSet;
 
 impl GroupShard {
@@ -30,7 +29,7 @@ impl GroupShard {
     }
 
     /// Commits offsets. A fetch sees them once they are in the log.
-    pub fn commit_offsets(&mut self, commit: &GroupCommit, log_ends: &LogEnds<'_>) -> GroupDecision<Vec<Part<()>>> {
+    pub fn commit_offsets(&mut self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> GroupDecision<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
             Ok((answer, records)) => GroupDecision::writing(answer, records),
             Err(refusal) => GroupDecision::refused(refusal),
@@ -39,29 +38,29 @@ impl GroupShard {
 
     fn check_commit(
         &mut self,
-        commit: &GroupCommit,
+        commit: &OffsetCommit,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.positions))?;
-        if let Some(CommitterIdentity::Outside(committer)) = &commit.committer {
+        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.offsets))?;
+        if let CommitterIdentity::Outside(committer) = &commit.committer {
             self.committers.check_order(&commit.group, committer, commit.sequence, self.limits.committers)?;
         }
         match (self.groups.get_mut(&commit.group), &commit.committer) {
             (Some(group), _) => group.commit(commit, &self.limits, log_ends),
-            (None, Some(CommitterIdentity::Member(member, _))) => Err(unknown_member(member)),
-            (None, Some(CommitterIdentity::Outside(_)) | None) => {
+            (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
+            (None, CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous) => {
                 self.check_group_limit()?;
                 Group::after(self.minimum_epoch).commit(commit, &self.limits, log_ends)
             }
         }
     }
 
-    /// Decides start positions for partitions without one. The answer has the positions of all requested partitions.
-    pub fn start_positions(
+    /// Decides start offsets for partitions without one. The answer has the offsets of all requested partitions.
+    pub fn start_offsets(
         &mut self,
-        request: &StartPositions,
+        request: &StartOffsets,
         log_ends: &LogEnds<'_>,
-    ) -> GroupDecision<Vec<CommittedPosition>> {
+    ) -> GroupDecision<Vec<CommittedOffset>> {
         match self.check_start(request, log_ends) {
             Ok((answer, records)) => GroupDecision::writing(answer, records),
             Err(refusal) => GroupDecision::refused(refusal),
@@ -70,27 +69,18 @@ impl GroupShard {
 
     fn check_start(
         &mut self,
-        request: &StartPositions,
+        request: &StartOffsets,
         log_ends: &LogEnds<'_>,
-    ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
+    ) -> Result<(Vec<CommittedOffset>, Vec<GroupRecord>), GroupRefusal> {
         self.check_growth(size::growth_by_commit(self.groups.get(&request.group), &request.starts))?;
         match (self.groups.get(&request.group), &request.committer) {
             (Some(group), _) => group.start(request, log_ends),
             (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
-            (None, CommitterIdentity::Outside(_)) => {
+            (None, CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous) => {
                 self.check_group_limit()?;
                 Group::after(self.minimum_epoch).start(request, log_ends)
             }
         }
-    }
-
-    /// The positions of a group in these partitions, or in all.
-    pub fn fetch_positions(
-        &self,
-        group: &GroupId,
-        partitions: Option<&[(TopicId, PartitionId)]>,
-    ) -> Vec<CommittedPosition> {
-        self.groups.get(group).map(|group| group.offsets.positions(partitions)).unwrap_or_default()
     }
 
     /// Committed offsets of a group in these partitions, or in all. An unknown group has none.

@@ -109,6 +109,7 @@ fn one_refused_offset_does_not_affect_the_others() {
         topic: RAINBOW,
         partition: PartitionId::new(partition),
         offset: Offset::new(1),
+        leader_epoch: None,
         metadata: metadata.to_owned(),
     };
     let offsets = vec![
@@ -118,8 +119,13 @@ fn one_refused_offset_does_not_affect_the_others() {
         request(2, &"x".repeat(4096)),
         request(3, ""),
     ];
-    let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets };
-    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
+    let commit = OffsetCommit {
+        group: group(),
+        committer: CommitterIdentity::Member(s1.id.clone(), s1.epoch),
+        sequence: 0,
+        offsets,
+    };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
     let codes: Vec<_> = coordinator.settle(step).unwrap().into_iter().map(|part| part.err().map(|e| e.code)).collect();
     use ErrorCode::{InvalidRequest, NotAssigned, TooLarge};
     assert_eq!(codes, [None, Some(InvalidRequest), Some(TooLarge), None, Some(NotAssigned)]);

@@ -17,8 +17,8 @@ mod story;
 use super::*;
 use grower_protocol::ids::{MemberEpoch, MemberId, Offset, Timestamp, TopicId};
 use grower_protocol::message::{
-    CommittedPosition, CommitterIdentity, ErrorCode, Failure, GroupDescription, Heartbeat, HeartbeatAnswer,
-    OffsetCommit, OffsetToCommit, Part, PositionToCommit, StartPositions,
+    CommittedOffset, CommitterIdentity, ErrorCode, Failure, GroupDescription, Heartbeat, HeartbeatAnswer, OffsetCommit,
+    OffsetToCommit, Part, StartOffsets,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -45,9 +45,9 @@ fn topic_id_partition(topic: TopicId, partition: u32) -> TopicIdPartition {
     TopicIdPartition { topic, partition: PartitionId::new(partition) }
 }
 
-fn position(partition: TopicIdPartition, offset: u64) -> PositionToCommit {
+fn to_commit(partition: TopicIdPartition, offset: u64) -> OffsetToCommit {
     let (offset, metadata) = (Offset::new(offset), String::new());
-    PositionToCommit { topic: partition.topic, partition: partition.partition, offset, leader_epoch: None, metadata }
+    OffsetToCommit { topic: partition.topic, partition: partition.partition, offset, leader_epoch: None, metadata }
 }
 
 /// The coordinator's side: one shard, its log, its clock, and the topics.
@@ -176,29 +176,32 @@ impl Coordinator {
         partition: TopicIdPartition,
         offset: u64,
     ) -> Result<Part<()>, Failure> {
-        let committer = member.map(|member| CommitterIdentity::Member(member.id.clone(), member.epoch));
-        let (sequence, positions) = (member.map_or(0, |member| member.commits), vec![position(partition, offset)]);
-        self.commit_all(GroupCommit { group: group(), committer, sequence, positions })
+        let (committer, sequence) = match member {
+            Some(member) => (CommitterIdentity::Member(member.id.clone(), member.epoch), member.commits),
+            None => (CommitterIdentity::Anonymous, 0),
+        };
+        let offsets = vec![to_commit(partition, offset)];
+        self.commit_all(OffsetCommit { group: group(), committer, sequence, offsets })
     }
 
-    fn commit_all(&mut self, commit: GroupCommit) -> Result<Part<()>, Failure> {
+    fn commit_all(&mut self, commit: OffsetCommit) -> Result<Part<()>, Failure> {
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
         let step = self.shard.commit_offsets(&commit, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step).map(|mut parts| parts.remove(0))
     }
 
-    /// A member asks for start positions in these partitions, with `offset` as its proposal.
+    /// A member asks for start offsets in these partitions, with `offset` as its proposal.
     fn start(
         &mut self,
         member: &Member,
         partitions: &[TopicIdPartition],
         offset: u64,
-    ) -> Result<Vec<CommittedPosition>, Failure> {
-        let starts = partitions.iter().map(|partition| position(*partition, offset)).collect();
+    ) -> Result<Vec<CommittedOffset>, Failure> {
+        let starts = partitions.iter().map(|partition| to_commit(*partition, offset)).collect();
         let committer = CommitterIdentity::Member(member.id.clone(), member.epoch);
-        let request = StartPositions { group: group(), committer, starts };
+        let request = StartOffsets { group: group(), committer, starts };
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
-        let step = self.shard.start_positions(&request, &|topic, _| known.contains(&topic).then_some(LOG_END));
+        let step = self.shard.start_offsets(&request, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step)
     }
 

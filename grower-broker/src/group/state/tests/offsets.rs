@@ -2,7 +2,7 @@
 
 use super::*;
 use grower_protocol::ids::CommitterId;
-use grower_protocol::message::{CommitterIdentity, StartPositions};
+use grower_protocol::message::{CommitterIdentity, StartOffsets};
 
 fn two_members() -> (Coordinator, Member, Member) {
     let mut coordinator = Coordinator::new();
@@ -133,11 +133,16 @@ fn a_commit_that_was_not_appended_has_no_effect() {
         topic: RAINBOW,
         partition: PartitionId::new(0),
         offset: Offset::new(6),
+        leader_epoch: None,
         metadata: String::new(),
     };
-    let commit =
-        OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets: vec![request] };
-    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
+    let commit = OffsetCommit {
+        group: group(),
+        committer: CommitterIdentity::Member(s1.id.clone(), s1.epoch),
+        sequence: 0,
+        offsets: vec![request],
+    };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
     assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
     assert_eq!(coordinator.committed(topic_id_partition(RAINBOW, 0)), Some(5));
 }
@@ -161,20 +166,20 @@ fn a_deleted_group_has_no_offsets() {
     assert_eq!(code(coordinator.settle(again)), ErrorCode::UnknownGroup);
 }
 
-fn start_at(committer: &Member, starts: &[(TopicIdPartition, u64)]) -> StartPositions {
+fn start_at(committer: &Member, starts: &[(TopicIdPartition, u64)]) -> StartOffsets {
     let committer = CommitterIdentity::Member(committer.id.clone(), committer.epoch);
-    let starts = starts.iter().map(|(partition, offset)| position(*partition, *offset)).collect();
-    StartPositions { group: group(), committer, starts }
+    let starts = starts.iter().map(|(partition, offset)| to_commit(*partition, *offset)).collect();
+    StartOffsets { group: group(), committer, starts }
 }
 
-fn start(coordinator: &mut Coordinator, request: &StartPositions) -> Result<Vec<u64>, ErrorCode> {
-    let step = coordinator.shard.start_positions(request, &|_, _| Some(LOG_END));
-    let positions = coordinator.settle(step).map_err(|failure| failure.code)?;
-    Ok(positions.into_iter().map(|position| position.offset.value()).collect())
+fn start(coordinator: &mut Coordinator, request: &StartOffsets) -> Result<Vec<u64>, ErrorCode> {
+    let step = coordinator.shard.start_offsets(request, &|_, _| Some(LOG_END));
+    let offsets = coordinator.settle(step).map_err(|failure| failure.code)?;
+    Ok(offsets.into_iter().map(|committed| committed.offset.value()).collect())
 }
 
 #[test]
-fn start_positions_are_decided_once_for_all_partitions_of_a_topic() {
+fn start_offsets_are_decided_once_for_all_partitions_of_a_topic() {
     let (mut coordinator, s1, s2) = two_members();
     let first = start_at(&s1, &[(topic_id_partition(RAINBOW, 0), 100), (topic_id_partition(RAINBOW, 1), 70)]);
     assert_eq!(start(&mut coordinator, &first), Ok(vec![100, 70]));
@@ -195,13 +200,13 @@ fn start_positions_are_decided_once_for_all_partitions_of_a_topic() {
 }
 
 #[test]
-fn only_members_decide_start_positions() {
+fn only_members_decide_start_offsets() {
     let (mut coordinator, s1, _) = two_members();
     let starts = [(topic_id_partition(RAINBOW, 0), 5)];
     let fenced = Member { epoch: MemberEpoch::new(99), ..s1.clone() };
     assert_eq!(start(&mut coordinator, &start_at(&fenced, &starts)), Err(ErrorCode::FencedMember));
     let outside = CommitterIdentity::Outside(CommitterId::new("c").unwrap());
-    let outside = StartPositions { committer: outside, ..start_at(&s1, &starts) };
+    let outside = StartOffsets { committer: outside, ..start_at(&s1, &starts) };
     assert_eq!(start(&mut coordinator, &outside), Err(ErrorCode::GroupNotEmpty));
     let past = start_at(&s1, &[(topic_id_partition(RAINBOW, 0), LOG_END.value() + 1)]);
     assert_eq!(start(&mut coordinator, &past), Err(ErrorCode::OffsetOutOfRange));

@@ -77,9 +77,14 @@ fn the_last_minimum_epoch_of_a_log_is_the_largest() {
     let coordinator = &mut Coordinator::new();
     let calm = GroupId::new("calm").unwrap();
     let (topic, partition) = (RAINBOW, PartitionId::new(0));
-    let offset = OffsetToCommit { topic, partition, offset: Offset::ZERO, metadata: String::new() };
-    let commit = OffsetCommit { group: calm.clone(), member: None, sequence: 0, offsets: vec![offset] };
-    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
+    let offset = OffsetToCommit { topic, partition, offset: Offset::ZERO, leader_epoch: None, metadata: String::new() };
+    let commit = OffsetCommit {
+        group: calm.clone(),
+        committer: CommitterIdentity::Anonymous,
+        sequence: 0,
+        offsets: vec![offset],
+    };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
     coordinator.settle(step).unwrap();
     for round in 0..5 {
         Member::new(&format!("S{round}"), &["rainbow"]).beat(coordinator);

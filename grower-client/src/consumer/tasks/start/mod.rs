@@ -9,7 +9,7 @@ mod lookup;
 pub(crate) use lookup::StartLookup;
 
 use super::commit::Committer;
-use crate::admin::{committed_positions, list_offsets};
+use crate::admin::{committed_offsets, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
 use crate::consumer::state::{FetchVersion, SharedSubscription};
@@ -18,8 +18,8 @@ use crate::record::TopicPartition;
 use crate::retry::{self, StartAction};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
 use grower_protocol::message::{
-    CommittedPosition, ErrorCode, Failure, ListedOffset, OffsetSpec, PositionToCommit, Request, Response,
-    StartPositions, TopicMetadata,
+    CommittedOffset, ErrorCode, Failure, ListedOffset, OffsetSpec, OffsetToCommit, Request, Response, StartOffsets,
+    TopicMetadata,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(crate) struct PartitionStart {
     lost_from: Option<Offset>,
 }
 
-type CommittedPositions = HashMap<(TopicId, PartitionId), CommittedPosition>;
+type CommittedByPartition = HashMap<(TopicId, PartitionId), CommittedOffset>;
 
 /// Adds partitions, which must exist, and starts them. A task looks up the start of those that are offline or have no
 /// leader now; fails if that is true of all.
@@ -110,8 +110,8 @@ pub(crate) async fn resolve(
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
     for (at, (topic_partition, topic)) in topic_partitions.iter().enumerate() {
-        if let Some(position) = committed.get(&(*topic, topic_partition.partition)) {
-            starts.insert(at, Ok(PartitionStart::committed(topic_partition, position)));
+        if let Some(offset) = committed.get(&(*topic, topic_partition.partition)) {
+            starts.insert(at, Ok(PartitionStart::committed(topic_partition, offset)));
             continue;
         }
         match start_spec(shared, topic_partition, *topic, policy.from) {
@@ -135,13 +135,13 @@ impl PartitionStart {
         Self { topic_partition, offset, leader_epoch: None, is_committed: false, lost_from: None }
     }
 
-    fn committed(topic_partition: &TopicPartition, position: &CommittedPosition) -> Self {
+    fn committed(topic_partition: &TopicPartition, committed: &CommittedOffset) -> Self {
         Self {
             topic_partition: topic_partition.clone(),
-            offset: position.offset,
-            leader_epoch: position.leader_epoch,
+            offset: committed.offset,
+            leader_epoch: committed.leader_epoch,
             is_committed: true,
-            lost_from: position.lost_from,
+            lost_from: committed.lost_from,
         }
     }
 }
@@ -192,17 +192,17 @@ fn is_unmatched(answer: &Result<ListedOffset, RequestError>) -> bool {
     answer.as_ref().is_ok_and(|listed| listed.offset.is_none())
 }
 
-/// Returns the committed positions of the group, and decides the start of topics without any.
+/// Returns the committed offsets of the group, and decides the start of topics without any.
 async fn committed_or_decided(
     cluster: &Cluster,
     shared: &SharedSubscription,
     committer: &Committer,
     topic_partitions: &[(TopicPartition, TopicId)],
     from: Option<StartFrom>,
-) -> Result<CommittedPositions, RequestError> {
+) -> Result<CommittedByPartition, RequestError> {
     let partitions =
         topic_partitions.iter().map(|(topic_partition, topic)| (*topic, topic_partition.partition)).collect();
-    let known = committed_positions(cluster, committer.group(), Some(partitions)).await?;
+    let known = committed_offsets(cluster, committer.group(), Some(partitions)).await?;
     let mut known = by_partition(known);
     let open: Vec<_> = topic_partitions
         .iter()
@@ -216,18 +216,18 @@ async fn committed_or_decided(
         return Ok(known);
     }
     let (group, committer) = (committer.group().clone(), committer.identity());
-    let request = Request::StartPositions(StartPositions { group, committer, starts });
+    let request = Request::StartOffsets(StartOffsets { group, committer, starts });
     match cluster.ask_retrying(&request).await {
-        Ok((_, Response::FetchPositions(positions))) => known.extend(by_partition(positions)),
-        Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
+        Ok((_, Response::FetchOffsets(offsets))) => known.extend(by_partition(offsets)),
+        Ok((connection, other)) => return Err(connection.unexpected("start offsets", other)),
         Err(error) if retry::leaves_start_to_consumer(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(known)
 }
 
-fn by_partition(positions: Vec<CommittedPosition>) -> CommittedPositions {
-    positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
+fn by_partition(offsets: Vec<CommittedOffset>) -> CommittedByPartition {
+    offsets.into_iter().map(|committed| ((committed.topic, committed.partition), committed)).collect()
 }
 
 /// Proposes the group's start in all partitions of these topics that are not offline. Proposes none if the start is
@@ -237,7 +237,7 @@ async fn propose_starts(
     shared: &SharedSubscription,
     open: &[&(TopicPartition, TopicId)],
     from: Option<StartFrom>,
-) -> Result<Vec<PositionToCommit>, RequestError> {
+) -> Result<Vec<OffsetToCommit>, RequestError> {
     let mut all: Vec<(TopicPartition, TopicId)> = Vec::new();
     let topics: BTreeMap<_, _> =
         open.iter().map(|(topic_partition, topic)| (topic_partition.topic.clone(), *topic)).collect();
@@ -273,7 +273,7 @@ async fn propose_starts(
             StartSpec::LookUp(_) => found,
         };
         let (topic, partition) = (*topic, topic_partition.partition);
-        starts.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
+        starts.push(OffsetToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
     }
     Ok(starts)
 }

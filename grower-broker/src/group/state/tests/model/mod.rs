@@ -90,7 +90,7 @@ enum Op {
     SeekBack {
         at: usize,
     },
-    /// A member asks for start positions in all partitions of its topics.
+    /// A member asks for start offsets in all partitions of its topics.
     Start {
         at: usize,
     },

@@ -50,8 +50,8 @@ impl Outsiders {
     fn deliver(&mut self, (who, sequence, offset): Sent, coordinator: &mut Coordinator) {
         let (id, partition) =
             (CommitterId::new(&format!("outsider {who}")).unwrap(), topic_id_partition(HAYLOFT, who as u32));
-        let (committer, positions) = (Some(CommitterIdentity::Outside(id)), vec![position(partition, offset)]);
-        let committed = coordinator.commit_all(GroupCommit { group: hay(), committer, sequence, positions });
+        let (committer, offsets) = (CommitterIdentity::Outside(id), vec![to_commit(partition, offset)]);
+        let committed = coordinator.commit_all(OffsetCommit { group: hay(), committer, sequence, offsets });
         coordinator.sync();
         match committed {
             Ok(part) => {

@@ -26,7 +26,7 @@ pub(super) struct World {
     late: Vec<(Member, TopicIdPartition, u64)>,
     /// Abandoned heartbeats under way.
     late_beats: Vec<Heartbeat>,
-    /// Requests for start positions under way.
+    /// Requests for start offsets under way.
     late_starts: Vec<(Member, Vec<TopicIdPartition>)>,
     outsiders: Outsiders,
     epoch: u32,

@@ -1,4 +1,4 @@
-//! Start positions: decided once for a topic. A later partition starts at its first record, for every member.
+//! Start offsets: decided once for a topic. A later partition starts at its first record, for every member.
 
 use super::*;
 
@@ -18,8 +18,8 @@ impl World {
         use ErrorCode::{FencedInstance, FencedMember, UnknownMember, UnknownPartition};
         let started = self.coordinator.start(member, partitions, BEGIN);
         self.coordinator.sync();
-        let positions = match started {
-            Ok(positions) => positions,
+        let offsets = match started {
+            Ok(offsets) => offsets,
             Err(failure) => {
                 assert!(
                     [FencedInstance, FencedMember, UnknownMember, UnknownPartition].contains(&failure.code),
@@ -29,7 +29,7 @@ impl World {
             }
         };
         let begun: BTreeSet<TopicId> = self.commits.keys().map(|partition| partition.topic).collect();
-        let positions: BTreeMap<TopicIdPartition, u64> = positions
+        let positions: BTreeMap<TopicIdPartition, u64> = offsets
             .iter()
             .map(|at| (TopicIdPartition { topic: at.topic, partition: at.partition }, at.offset.value()))
             .collect();
