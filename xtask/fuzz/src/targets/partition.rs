@@ -14,9 +14,15 @@ pub(super) const SMALL_FILE: Target = Target {
     name: "small-file",
     about: "partition.meta, checkpoint, epochs or producers with any content: the log opens or fails with a reason, and \
             records acknowledged afterwards survive a crash",
-    run: small_file,
+    run: |input| {
+        small_file(input);
+    },
     seeds: || {
-        SMALL.iter().enumerate().map(|(at, (name, _))| [&[at as u8][..], body(&contents(name))].concat()).collect()
+        STATE_FILES
+            .iter()
+            .enumerate()
+            .map(|(at, (name, _))| [&[at as u8][..], body(&contents(name))].concat())
+            .collect()
     },
     allocates: 16 << 20,
 };
@@ -24,10 +30,12 @@ pub(super) const SMALL_FILE: Target = Target {
 pub(super) const SEGMENT: Target = Target {
     name: "segment",
     about: "log and index files with any content: the same, and unreadable ranges are reported as damaged",
-    run: segment,
+    run: |input| {
+        segment(input);
+    },
     seeds: || {
-        let logs = PLACES.iter().enumerate();
-        logs.map(|(at, name)| [&[at as u8, 1, 0, 0][..], &contents(name)].concat()).collect()
+        let logs = SEGMENT_FILES.iter().enumerate();
+        logs.map(|(at, name)| [&[at as u8, REPLACE_TO_END, 0, 0][..], &contents(name)].concat()).collect()
     },
     allocates: 16 << 20,
 };
@@ -35,7 +43,9 @@ pub(super) const SEGMENT: Target = Target {
 pub(super) const ACCEPTED_LOSSES: Target = Target {
     name: "accepted-losses",
     about: "the audit record of accepted losses, and its pending exchange of files: the same",
-    run: |input| check(with_small_file(sound(), "accepted-losses", b"GWal", input)),
+    run: |input| {
+        accepted_losses(input);
+    },
     seeds: losses,
     allocates: 16 << 20,
 };
@@ -43,16 +53,22 @@ pub(super) const ACCEPTED_LOSSES: Target = Target {
 pub(super) const COMPACTION: Target = Target {
     name: "compaction",
     about: "the state of compaction, and its pending exchange of segments: the same",
-    run: compaction,
+    run: |input| {
+        compaction(input);
+    },
     seeds: compactions,
     allocates: 16 << 20,
 };
 
 const DIR: &str = "/topic/0";
 const NOW: Timestamp = Timestamp::from_millis(5_000);
-const SMALL: [(&str, &[u8; 4]); 4] =
+const STATE_FILES: [(&str, &[u8; 4]); 4] =
     [("partition.meta", b"GWpm"), ("checkpoint", b"GWcp"), ("leader-epochs", b"GWle"), ("producers.snapshot", b"GWps")];
-const PLACES: [&str; 4] = [
+/// The input replaces the file up to its end.
+const REPLACE_TO_END: u8 = 1;
+/// The CRCs of the batches stay as they are in the input.
+const KEEP_CRCS: u8 = 2;
+const SEGMENT_FILES: [&str; 4] = [
     "00000000000000000000.growerlog",
     "00000000000000000000.growerindex",
     "00000000000000000009.growerlog",
@@ -60,10 +76,14 @@ const PLACES: [&str; 4] = [
 ];
 
 /// Puts the input into a valid frame.
-fn small_file(input: &[u8]) {
+fn small_file(input: &[u8]) -> bool {
     let mut input = InputReader(input);
-    let (name, kind) = SMALL[usize::from(input.byte()) % SMALL.len()];
-    check(with_small_file(sound(), name, kind, input.0));
+    let (name, kind) = STATE_FILES[usize::from(input.byte()) % STATE_FILES.len()];
+    check(with_small_file(valid_partition(), name, kind, input.0))
+}
+
+fn accepted_losses(input: &[u8]) -> bool {
+    check(with_small_file(valid_partition(), "accepted-losses", b"GWal", input))
 }
 
 fn with_small_file(disk: Arc<MemDisk>, name: &str, kind: &[u8; 4], body: &[u8]) -> Arc<MemDisk> {
@@ -102,16 +122,16 @@ fn losses() -> Vec<Vec<u8>> {
     ]
 }
 
-fn compaction(input: &[u8]) {
-    check(interrupted(input));
+fn compaction(input: &[u8]) -> bool {
+    check(interrupted(input))
 }
 
 /// With or without the files of a pass that copied the first segment.
 fn interrupted(input: &[u8]) -> Arc<MemDisk> {
     let mut input = InputReader(input);
-    let disk = sound();
+    let disk = valid_partition();
     if input.byte() != 0 {
-        for name in PLACES.into_iter().take(2) {
+        for name in SEGMENT_FILES.into_iter().take(2) {
             let mut written = Vec::new();
             change(&disk, name, |file| written.clone_from(file));
             put(&disk, &format!("{name}.compacted.tmp"), &written);
@@ -126,34 +146,35 @@ fn compactions() -> Vec<Vec<u8>> {
         let [cleaned_end, start, end, bytes] = [cleaned_end, 0, 9, bytes].map(u64::to_be_bytes);
         [&[pass][..], &cleaned_end, &under_way.to_be_bytes(), &start, &end, &bytes].concat()
     };
-    let bytes = contents(PLACES[0]).len() as u64;
+    let bytes = contents(SEGMENT_FILES[0]).len() as u64;
     vec![state(0, 9, 0, 0), state(0, 0, 1, 7), state(1, 0, 1, bytes), state(0, 0, 1, bytes)]
 }
 
 /// Replaces a part of a file with the input, with correct CRCs on request.
-fn segment(input: &[u8]) {
+fn segment(input: &[u8]) -> bool {
     let mut input = InputReader(input);
-    let name = PLACES[usize::from(input.byte()) % PLACES.len()];
-    let (whole, at) = (input.byte(), input.number());
-    let disk = sound();
+    let name = SEGMENT_FILES[usize::from(input.byte()) % SEGMENT_FILES.len()];
+    let (options, at) = (input.byte(), input.number());
+    let disk = valid_partition();
     change(&disk, name, |file| {
         let start = at.min(file.len());
-        let end = if whole & 1 != 0 { file.len() } else { file.len().min(start + input.0.len()) };
+        let end = if options & REPLACE_TO_END != 0 { file.len() } else { file.len().min(start + input.0.len()) };
         file.splice(start..end, input.0.iter().copied());
-        if whole & 2 == 0 && name.ends_with("log") {
+        if options & KEEP_CRCS == 0 && name.ends_with("log") {
             seal_all(file);
         }
     });
-    check(disk);
+    check(disk)
 }
 
-/// Checks that any directory can be verified, and that an opened log can be read and keeps appended records.
-fn check(disk: Arc<MemDisk>) {
+/// Checks that any directory can be verified, and that an opened log can be read and keeps appended records. Returns whether the
+/// log opened and accepted an append.
+fn check(disk: Arc<MemDisk>) -> bool {
     let _ = grower_storage::verify::verify(&*disk, Path::new(DIR), |_| {});
-    let Ok((mut log, _)) = open(&disk) else { return };
+    let Ok((mut log, _)) = open(&disk) else { return false };
     read_all(&log);
     let end = log.span().end;
-    let Ok(appended) = log.append(batch(), LeaderEpoch::new(9), NOW) else { return };
+    let Ok(appended) = log.append(batch(), LeaderEpoch::new(9), NOW) else { return false };
     assert!(end <= appended.base_offset, "no offset is given twice");
     let point = log.flush_point();
     disk.sync_many(&point.files).expect("memory can be synced");
@@ -164,6 +185,7 @@ fn check(disk: Arc<MemDisk>) {
     assert_eq!(log.span().end, appended.next_offset, "what was acknowledged is there");
     let slices = log.reader().read(appended.base_offset, 1 << 20, Offset::MAX).expect("and can be read");
     assert!(!slices.is_empty());
+    true
 }
 
 /// Reads to the end, and skips ranges reported as damaged.
@@ -210,7 +232,7 @@ fn batch() -> UnplacedBatch {
 }
 
 /// Two segments and all state files.
-fn sound() -> Arc<MemDisk> {
+fn valid_partition() -> Arc<MemDisk> {
     let disk = Arc::new(MemDisk::default());
     let (mut log, _) = open(&disk).expect("a new log opens");
     let limits = BatchLimits {
@@ -220,7 +242,7 @@ fn sound() -> Arc<MemDisk> {
         key_required: false,
     };
     for sample in samples() {
-        let batch = UnplacedBatch::check(sample, &limits).expect("samples are sound");
+        let batch = UnplacedBatch::check(sample, &limits).expect("samples are valid");
         log.append(batch, LeaderEpoch::new(1), NOW).expect("memory can be written");
     }
     log.checkpoint(NOW).expect("memory can be synced");
@@ -233,7 +255,7 @@ fn change(disk: &MemDisk, name: &str, how: impl FnOnce(&mut Vec<u8>)) {
 
 fn contents(name: &str) -> Vec<u8> {
     let mut contents = Vec::new();
-    change(&sound(), name, |file| contents.clone_from(file));
+    change(&valid_partition(), name, |file| contents.clone_from(file));
     contents
 }
 
@@ -247,12 +269,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_sound_state_of_compaction_costs_a_record() {
-        let whole = open(&sound()).unwrap().0.span();
+    fn every_seed_opens_and_accepts_an_append() {
+        let checks: [(Target, fn(&[u8]) -> bool); 4] = [
+            (SMALL_FILE, small_file),
+            (SEGMENT, segment),
+            (ACCEPTED_LOSSES, accepted_losses),
+            (COMPACTION, compaction),
+        ];
+        for (target, check) in checks {
+            for (at, seed) in (target.seeds)().iter().enumerate() {
+                assert!(check(seed), "seed {at} of {}", target.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_valid_compaction_state_costs_a_record() {
+        let complete = open(&valid_partition()).unwrap().0.span();
         for seed in compactions() {
             let disk = interrupted(&seed);
             let (log, _) = open(&disk).unwrap();
-            assert_eq!(log.span(), whole);
+            assert_eq!(log.span(), complete);
             assert_eq!(log.reader().damaged(), []);
             assert!(!disk.files().iter().any(|path| path.to_string_lossy().contains("compacted")), "{seed:?}");
         }
