@@ -14,7 +14,7 @@ pub(super) const HEAD: u64 = 64 << 10;
 /// Bytes before the position that are compared.
 const TAIL: u64 = 4 << 10;
 /// From this number of compared bytes, equal content is not a coincidence such as an equal header line.
-const STRONG: u64 = 256;
+const ENOUGH_BYTES: u64 = 256;
 
 /// The identity of a file, which a rename does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,9 +126,9 @@ impl Fingerprint {
         self.offset
     }
 
-    /// Whether an equal content cannot be a coincidence.
-    pub(super) fn is_strong(&self) -> bool {
-        STRONG <= self.offset
+    /// Whether at least 256 bytes were compared, so that equal content is no coincidence.
+    pub(super) fn enough_bytes_compared(&self) -> bool {
+        ENOUGH_BYTES <= self.offset
     }
 
     /// Whether every byte before the position is compared.

@@ -9,8 +9,8 @@
 
 use super::fingerprint::{Content, FileIdentity, Fingerprint, KnownFile, is_contained};
 use super::recognise::{
-    Candidate, CandidateLocation, Recognised, RotatedAs, RotationScheme, has_unread_copy, is_fresh, recognise,
-    successors, undecided,
+    Candidate, CandidateLocation, Recognised, RotatedAs, RotationScheme, Successors, has_unread_copy, is_fresh,
+    recognise, successors, undecided,
 };
 use super::rotation::Rotation;
 use std::collections::BTreeSet;
@@ -105,7 +105,7 @@ impl Surroundings {
 
     /// Returns the file that continues the one with the fingerprint `seen`.
     pub(super) fn recognise(&self, seen: &Fingerprint) -> Recognised {
-        recognise(&self.candidates, seen.is_strong())
+        recognise(&self.candidates, seen.enough_bytes_compared())
     }
 
     /// The file at the path.
@@ -133,15 +133,11 @@ impl Surroundings {
         self.candidates.iter().any(|candidate| is_fresh(candidate, &self.candidates))
     }
 
-    /// Returns the files to read next, and the compressed ones, which cannot be read.
-    pub(super) fn successors(
-        &self,
-        rotated_as: Option<&RotatedAs>,
-        by_copying: bool,
-    ) -> (Vec<&NearbyFile>, Vec<&NearbyFile>) {
-        let (read, compressed) = successors(&self.candidates, rotated_as, by_copying);
+    /// Returns the files to read next.
+    pub(super) fn successors(&self, rotated_as: Option<&RotatedAs>, by_copying: bool) -> Successors<&NearbyFile> {
+        let found = successors(&self.candidates, rotated_as, by_copying);
         let nearby = |at: Vec<usize>| at.into_iter().map(|at| &self.files[at]).collect();
-        (nearby(read), nearby(compressed))
+        Successors { readable: nearby(found.readable), compressed: nearby(found.compressed) }
     }
 
     /// Returns why the file with this trace cannot be read.

@@ -27,6 +27,13 @@ pub(super) struct Candidate {
     pub(super) is_taken: bool,
 }
 
+impl Candidate {
+    /// Whether rotation named it by a suffix after the extension.
+    fn is_plain_rotation(&self) -> bool {
+        matches!(&self.location, CandidateLocation::Rotated(scheme, _) if !scheme.is_before_extension)
+    }
+}
+
 /// Where a candidate was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CandidateLocation {
@@ -67,46 +74,63 @@ pub(super) enum Recognised {
     Gone,
 }
 
-/// Finds the file that continues the one that was read.
-pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised {
+/// The files between the one that was read and the one at the path, in reading order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Successors<File> {
+    pub(super) readable: Vec<File>,
+    /// These are skipped.
+    pub(super) compressed: Vec<File>,
+}
+
+/// Finds the file that continues the one that was read. The comments name rows of the table in [`super`].
+pub(super) fn recognise(candidates: &[Candidate], enough_bytes_compared: bool) -> Recognised {
     let find = |wanted: &dyn Fn(&Candidate) -> bool| candidates.iter().position(wanted);
-    let path = find(&|c| c.location == CandidateLocation::Path);
+    let is_path = |c: &&Candidate| c.location == CandidateLocation::Path;
+    debug_assert!(candidates.iter().filter(is_path).count() <= 1, "at most one candidate is at the path");
+    let path = find(&|c| is_path(&c));
     let is_itself = |c: &Candidate| c.is_same_file && matches!(c.content, Some(Content::Same | Content::Unknown));
     let itself = path.filter(|at| is_itself(&candidates[*at])).or_else(|| find(&is_itself));
     if let Some(itself) = itself {
-        // Truncated after a copy was made, and written again with the same beginning: the copy has more.
+        // Row: copied, then truncated, and written again with the same beginning. The copy has more bytes. Else, rows: it grows;
+        // renamed, a new file at the path.
         let copy = oldest(candidates, |c| !c.is_same_file && c.is_ahead_of_path && is_copy(c, candidates));
         let copy = copy.filter(|_| candidates[itself].location == CandidateLocation::Path);
         return copy.map_or(Recognised::Itself(itself), Recognised::Copy);
     }
     let has_content = |c: &Candidate| c.content == Some(Content::Same);
+    // Row: copied, then truncated.
     if let Some(copy) = oldest(candidates, |c| has_content(c) && c.is_ahead_of_path && is_copy(c, candidates)) {
         return Recognised::Copy(copy);
     }
+    // Row: missing, unreadable, or not a regular file.
     if candidates.iter().any(|c| c.is_same_file && c.content.is_none()) {
         return Recognised::Unreadable;
     }
     let was_rotated = candidates.iter().any(|c| c.is_ahead_of_path && is_fresh(c, candidates));
     match path {
+        // Row: missing, unreadable, or not a regular file.
         None => Recognised::Unreadable,
         Some(path) if candidates[path].content.is_none() => Recognised::Unreadable,
+        // Row: another file at the path that begins with all bytes read.
         Some(path) if has_content(&candidates[path]) && !was_rotated => Recognised::Replacement(path),
         Some(_) => {
-            let is_sure = |c: &Candidate| matches!(&c.location, CandidateLocation::Rotated(scheme, _) if !scheme.is_before_extension);
-            let is_unpacked = |c: &Candidate| is_strong && has_content(c) && is_sure(c) && !c.is_known && !c.is_taken;
+            // Row: truncated or rewritten; or renamed, but the old file is compressed or removed. If that was unpacked since,
+            // it is read: its content is the proof, because its age among compressed neighbours is not known.
+            let is_unpacked = |c: &Candidate| {
+                enough_bytes_compared && has_content(c) && c.is_plain_rotation() && !c.is_known && !c.is_taken
+            };
             oldest(candidates, is_unpacked).map_or(Recognised::Gone, Recognised::Copy)
         }
     }
 }
 
-/// Returns the files to read between the one that was read and the one at the path, in reading order, and the compressed ones,
-/// which are skipped. `rotated_as` is the suffix that the file that was read got, if known. If rotation copies, a copy of the
+/// Returns the files to read between the one that was read and the one at the path. `rotated_as` is the suffix that the file that was read got, if known. If rotation copies, a copy of the
 /// file at the path counts only once that file is truncated.
 pub(super) fn successors(
     candidates: &[Candidate],
     rotated_as: Option<&RotatedAs>,
     by_copying: bool,
-) -> (Vec<usize>, Vec<usize>) {
+) -> Successors<usize> {
     let is_later = |c: &Candidate| match (&c.location, rotated_as) {
         (CandidateLocation::Rotated(base, rotation), Some((own_base, own))) => {
             base == own_base && rotation.suffix.is_newer_than(own) && !c.is_known
@@ -119,13 +143,14 @@ pub(super) fn successors(
     let mut later: Vec<usize> =
         (0..candidates.len()).filter(|at| is_later(&candidates[*at]) && !is_read(&candidates[*at])).collect();
     later.sort_by(|a, b| reading_order(&candidates[*a].location, &candidates[*b].location));
-    later.into_iter().partition(|at| !is_compressed(&candidates[*at]))
+    let (compressed, readable) = later.into_iter().partition(|at| is_compressed(&candidates[*at]));
+    Successors { readable, compressed }
 }
 
 /// Whether it is a rotation newer than all that existed before, so that it was rotated since.
 pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     let CandidateLocation::Rotated(base, rotation) = &candidate.location else { return false };
-    if base.is_before_extension {
+    if !candidate.is_plain_rotation() {
         return false;
     }
     let is_older = |c: &Candidate| match &c.location {
@@ -153,9 +178,7 @@ fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
 /// the next `.1` does not exist yet.
 pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
     let is_new = |c: &Candidate| !c.is_known && !c.is_taken && !is_compressed(c);
-    let is_sure =
-        |c: &Candidate| matches!(&c.location, CandidateLocation::Rotated(base, _) if !base.is_before_extension);
-    let is_undecided = |c: &Candidate| is_new(c) && is_sure(c) && is_behind_gap(c, candidates);
+    let is_undecided = |c: &Candidate| is_new(c) && c.is_plain_rotation() && is_behind_gap(c, candidates);
     (0..candidates.len()).filter(|at| is_undecided(&candidates[*at])).collect()
 }
 

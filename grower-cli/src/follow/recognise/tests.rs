@@ -80,19 +80,23 @@ fn a_replacement_is_accepted_only_without_a_rotation() {
 fn the_order_of_names_tells_what_comes_next() {
     let names = ["app.log.1", "app.log.2", "app.log.3.gz", "app.log.4", "app.log-20261121"];
     let candidates: Vec<_> = names.iter().map(|name| rotated(name, Content::Other)).collect();
-    let after = |suffix| successors(&candidates, Some(&(SCHEME, suffix)), false);
+    let after = |suffix| {
+        let Successors { readable, compressed } = successors(&candidates, Some(&(SCHEME, suffix)), false);
+        (readable, compressed)
+    };
     assert_eq!(after(Suffix::Number(5)), (vec![3, 1, 0], vec![2]));
     assert_eq!(after(Suffix::Number(2)), (vec![0], vec![]));
     assert_eq!(after(Suffix::Date("20261120".to_owned())), (vec![4], vec![]));
     // The time of `.4` is unknown: a compressed file is newer.
-    assert_eq!(successors(&candidates, None, false).0, [4, 1, 0]);
+    assert_eq!(successors(&candidates, None, false).readable, [4, 1, 0]);
 }
 
 #[test]
 fn a_file_that_is_being_read_does_not_come_next() {
     let mut taken = rotated("app.log.1", Content::Other);
     taken.is_taken = true;
-    assert_eq!(successors(&[taken, known("app.log.2")], None, false), (vec![], vec![]));
+    let next = successors(&[taken, known("app.log.2")], None, false);
+    assert_eq!(next, Successors { readable: vec![], compressed: vec![] });
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn a_copy_of_the_file_at_the_path_is_read_once_that_is_truncated() {
     assert!(!has_unread_copy(&[path, read]), "nothing in it is new");
     // After another copy it is skipped for now, but not if rotation renames files.
     let around = [untruncated, known("app.log.2")];
-    let after = |by_copying| successors(&around, Some(&(SCHEME, Suffix::Number(2))), by_copying).0;
+    let after = |by_copying| successors(&around, Some(&(SCHEME, Suffix::Number(2))), by_copying).readable;
     assert_eq!((after(true), after(false)), (vec![], vec![0]));
 }
 

@@ -127,7 +127,7 @@ impl FileTail {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         match found {
             Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
-            Recognised::Copy(at) if !trace.seen.is_strong() => {
+            Recognised::Copy(at) if !trace.seen.enough_bytes_compared() => {
                 let copy = surroundings.files[at].path.clone();
                 self.warnings.push_back(match offset {
                     0 => Warning::UnsureSuccessor { path, file: copy },
@@ -143,7 +143,7 @@ impl FileTail {
         if offset == 0 {
             return; // No bytes were read, so none are missing.
         }
-        let (_, compressed) = surroundings.successors(None, false);
+        let compressed = surroundings.successors(None, false).compressed;
         let compressed = compressed.into_iter().map(|nearby| nearby.path.clone()).collect();
         self.warnings.push_back(match is_gone {
             true => {

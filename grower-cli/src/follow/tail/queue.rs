@@ -5,7 +5,7 @@
 use super::FileTail;
 use crate::follow::fingerprint::{FileIdentity, Fingerprint};
 use crate::follow::reader::{FileReader, FollowedFile};
-use crate::follow::recognise::RotatedAs;
+use crate::follow::recognise::{RotatedAs, Successors};
 use crate::follow::surroundings::{FileTrace, NearbyFile, Surroundings};
 use crate::follow::warning::Warning;
 use parking_lot::Mutex;
@@ -56,8 +56,8 @@ impl FileTail {
         rotated_as: Option<&RotatedAs>,
         by_copying: bool,
     ) -> io::Result<()> {
-        let (read, compressed) = around.successors(rotated_as, by_copying);
-        for nearby in read {
+        let Successors { readable, compressed } = around.successors(rotated_as, by_copying);
+        for nearby in readable {
             if self.is_taken(nearby.id) {
                 continue; // A second name of one file.
             }
