@@ -44,3 +44,25 @@ impl Arguments {
         Ok(arguments)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consume_takes_every_position_and_refuses_other_words_with_the_forms_that_work() {
+        let parse = |from| Arguments::try_parse_from(["grower-cli", "consume", "events", "--from", from]);
+        for (from, parsed) in [
+            ("beginning", "from: Some(Beginning)"),
+            ("end", "from: Some(End)"),
+            ("committed", "from: Some(Committed)"),
+            ("offset:17", "from: Some(Offset(Offset(17)))"),
+            ("time:-5m", "from: Some(Time(Ago(300s)))"),
+        ] {
+            let command = format!("{:?}", parse(from).unwrap().command);
+            assert!(command.starts_with("Consume(") && command.contains(parsed), "{command}");
+        }
+        let refused = parse("start").unwrap_err().to_string();
+        assert!(refused.contains("write beginning, end, committed, offset:N, time:RFC3339 or time:-5m"), "{refused}");
+    }
+}

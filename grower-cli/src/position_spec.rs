@@ -69,7 +69,7 @@ impl TimeSpec {
         let refused = || PositionError::Time(text.to_owned());
         match text.strip_prefix('-') {
             Some(ago) => humantime::parse_duration(ago).map(Self::Ago).map_err(|_| refused()),
-            None => moment(text).map(Self::At).ok_or_else(refused),
+            None => parse_rfc3339(text).map(Self::At).ok_or_else(refused),
         }
     }
 
@@ -86,22 +86,17 @@ impl TimeSpec {
 }
 
 /// Reads a time in RFC 3339, up to the last millisecond of the year 9999.
-fn moment(text: &str) -> Option<Timestamp> {
+fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Some(Timestamp::from_millis(time.as_millisecond()));
     }
-    // An instant cannot be on the last day, which leaves room for time zones; a date with an offset can.
+    // `jiff::Timestamp` ends one day before year 10000. A civil time with an offset reaches the last day.
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
     let offset = i64::from(pieces.to_numeric_offset()?.seconds());
     let local = pieces.date().to_datetime(pieces.time()?);
     let since = local.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
     let millis = i64::try_from(since.as_millis()).ok()?;
     Some(Timestamp::from_millis(millis.checked_sub(offset.checked_mul(1_000)?)?))
-}
-
-/// Reads the clock of this machine.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::output::stderr_line;
 use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
 use grower_broker::{Broker, BrokerConfig, offline};
+use grower_client::ids::Timestamp;
 use grower_client::{Client, ConnectError, transport};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -113,6 +114,11 @@ pub(crate) async fn stop(broker: Broker) -> anyhow::Result<()> {
 /// Turns a write beyond the file size limit (`ulimit -f`) into an error; by default it kills the process.
 pub(crate) fn outlive_file_size_limit() -> std::io::Result<()> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // The handler stays installed.
+}
+
+/// Reads the clock of this machine.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// Signals within this time count as one request: a supervisor may send SIGINT and SIGTERM together.

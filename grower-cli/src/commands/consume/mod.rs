@@ -7,8 +7,8 @@ mod print;
 
 use crate::options::WrongUsage;
 use crate::output::{ReaderGone, Template, counted, reader_left};
-use crate::position_spec::{PositionSpec, now};
-use crate::session::{Session, interrupted};
+use crate::position_spec::PositionSpec;
+use crate::session::{Session, interrupted, now};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use deleted::DeletedTopics;

@@ -38,7 +38,7 @@ pub(crate) struct BrokerFacts {
 pub(crate) async fn look(client: &Client) -> Result<BrokerFacts, AdminError> {
     let admin = client.admin();
     admin.describe_broker().await?; // The next request measures no connection setup.
-    let (began, before) = (Instant::now(), crate::position_spec::now());
+    let (began, before) = (Instant::now(), crate::session::now());
     let broker = admin.describe_broker().await?;
     let round_trip = began.elapsed();
     let settings = admin.describe_settings().await?;

@@ -3,7 +3,7 @@
 use crate::options::{OutputForm, WrongUsage};
 use crate::output::{StdoutWriter, escaped};
 use crate::position_spec::PositionSpec;
-use crate::session::Session;
+use crate::session::{Session, now};
 use anyhow::{Context, bail};
 use clap::Args;
 use grower_client::ids::{Offset, PartitionId};
@@ -83,7 +83,7 @@ impl ResetGroupCommand {
                 PositionSpec::End => end,
                 PositionSpec::Offset(offset) => offset.clamp(start, end),
                 PositionSpec::Time(when) => {
-                    let spec = OffsetSpec::AtOrAfter(when.resolve(crate::position_spec::now()));
+                    let spec = OffsetSpec::AtOrAfter(when.resolve(now()));
                     let listed = admin.list_offsets([(self.topic.as_str(), partition.partition, spec)]).await?;
                     listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
                 }

@@ -2,8 +2,8 @@
 
 use crate::options::OutputForm;
 use crate::output::{StdoutWriter, bytes_for_people, confirmed, counted, in_groups, noun};
-use crate::position_spec::{PositionError, PositionSpec, now};
-use crate::session::Session;
+use crate::position_spec::{PositionError, PositionSpec};
+use crate::session::{Session, now};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_client::ids::{Offset, PartitionId};
