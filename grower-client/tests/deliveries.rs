@@ -162,3 +162,23 @@ async fn callers_of_an_unreachable_broker_share_one_error() {
     assert!(ended.iter().all(Result::is_err));
     assert!(began.elapsed() < Duration::from_secs(10), "they waited for each other: {:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_thread_outside_the_runtime_may_end_the_lingers() {
+    let world = World::in_memory().await;
+    world.topic(TOPIC, TopicSpec::partitions(1)).await;
+    let gate = Gate::open();
+    let producer = gate.client(&world).await.producer().linger(Duration::from_secs(3600)).build().await.unwrap();
+    let first = producer.enqueue(Record::new(TOPIC).value("first")).await.unwrap();
+    producer.end_lingers();
+    first.await.unwrap();
+    let second = producer.enqueue(Record::new(TOPIC).value("second")).await.unwrap();
+    gate.close();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // The connection's task sees that it is closed.
+    }
+    gate.reopen();
+    let outside = producer.clone();
+    std::thread::spawn(move || outside.end_lingers()).join().expect("no runtime is needed");
+    timeout(LONG, second).await.expect("it is sent").unwrap();
+}

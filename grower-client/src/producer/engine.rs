@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// A producer with more unacknowledged bytes leaves the connection that the producers of a client share. So a record of
@@ -43,6 +44,8 @@ pub(super) struct ProducerEngine {
     pub(super) lookups: TopicLookups,
     pub(super) unobserved: Arc<UnobservedError>,
     timer: ProducerTimer,
+    /// Runs the background tasks, also if a thread outside it calls the producer.
+    pub(super) runtime: Handle,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
     /// The producer sends too much to share a connection. Never reset, since each change of connection costs a wait.
@@ -66,11 +69,12 @@ impl ProducerEngine {
             lookups: TopicLookups::default(),
             unobserved: Arc::default(),
             timer: ProducerTimer::default(),
+            runtime: Handle::current(),
             closed: AtomicBool::new(false),
             // Without answers the producer cannot know when it may change its connection, so it starts with its own.
             is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
-        tokio::spawn(engine.clone().run_timer());
+        engine.runtime.spawn(engine.clone().run_timer());
         engine
     }
 
@@ -293,7 +297,7 @@ impl ProducerEngine {
     /// Requests a new producer id for one partition, in the background.
     fn identify(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let identity = identity(&engine.cluster).await;
             tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "requested a new producer id");
             partition.lock().queue.set_identity(identity, Instant::now());

@@ -14,7 +14,7 @@ impl ProducerEngine {
     pub(super) fn reconnect(self: &Arc<Self>, topic: &Arc<ProducerTopic>) {
         if !topic.is_closed() && topic.begin_reconnect() {
             let (engine, topic) = (self.clone(), topic.clone());
-            tokio::spawn(async move {
+            self.runtime.spawn(async move {
                 engine.reconnect_until_done(&topic).await;
                 topic.end_reconnect();
                 if topic.lacks_connection(engine.connection_kind()) {
