@@ -109,7 +109,7 @@ impl ClientBuilder {
     /// Connects to the first address that answers.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = Arc::new(Dialer::new(self.transport, self.settings));
-        let cluster = Arc::new(Cluster::new(dialer, self.bootstrap));
+        let cluster = Arc::new(Cluster::new(dialer, self.bootstrap)?);
         cluster.any_broker().await?;
         Ok(Client { cluster })
     }

@@ -45,10 +45,12 @@ struct ClusterView {
 }
 
 impl Cluster {
-    pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Self {
+    /// Creates a cluster without connections; fails without random bytes of the operating system.
+    pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Result<Self, ConnectError> {
+        let resetter = random_committer().map_err(ConnectError::no_randomness)?;
         let shared = ConnectionPool::new(dialer.clone());
         let (control, view) = (ConnectionPool::new(dialer), RwLock::default());
-        Self { bootstrap, control, shared, view, resetter: random_committer(), newest_reset: Mutex::default() }
+        Ok(Self { bootstrap, control, shared, view, resetter, newest_reset: Mutex::default() })
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {

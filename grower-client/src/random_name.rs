@@ -2,18 +2,26 @@
 
 use grower_protocol::ids::CommitterId;
 use std::fmt::Write as _;
+use std::io;
 
-/// Returns a name with 128 random bits.
-pub(crate) fn random_name() -> String {
+/// Returns a name with 128 random bits. Fails without random bytes of the operating system: the name could repeat.
+pub(crate) fn random_name() -> io::Result<String> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the operating system has randomness"); // Without it, names could repeat.
-    random.iter().fold(String::from("grower-"), |mut text, byte| {
+    getrandom::fill(&mut random).map_err(io_error)?;
+    Ok(random.iter().fold(String::from("grower-"), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
+    }))
 }
 
 /// Returns an identity for commits by a client that is not a member of the group.
-pub(crate) fn random_committer() -> CommitterId {
-    CommitterId::new(&random_name()).expect("hexadecimal digits are printable")
+pub(crate) fn random_committer() -> io::Result<CommitterId> {
+    random_name().map(|name| CommitterId::new(&name).expect("hexadecimal digits are printable"))
+}
+
+fn io_error(error: getrandom::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
+    }
 }

@@ -15,6 +15,7 @@ use crate::random_name::random_name;
 use crate::record::TopicPartition;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -208,10 +209,14 @@ impl ConsumerBuilder {
         ));
         let mut parts = ConsumerParts { cluster, shared, settings, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {
-            (Some(topics), None, Some(group)) => Some(parts.join(group, member_id(member)?, &topics).await?),
+            (Some(topics), None, Some(group)) => {
+                let member = member_id(&group, member)?;
+                Some(parts.join(group, member, &topics).await?)
+            }
             (Some(topics), None, None) => parts.subscribe(&topics).await.map(|()| None)?,
             (None, Some(partitions), group) => {
-                let committer = group.map(|group| Arc::new(Committer::new(parts.cluster.clone(), group, None)));
+                let committer = group.map(|group| Committer::new(parts.cluster.clone(), group, None)).transpose()?;
+                let committer = committer.map(Arc::new);
                 parts.assign(&partitions, committer.clone()).await?;
                 committer
             }
@@ -238,7 +243,7 @@ impl ConsumerParts {
 
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
         let member = Arc::new(MemberIdentity::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
-        let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone())));
+        let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone()))?);
         let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;
         let membership = MembershipTask::new(cluster, shared, &member, &committer, settings, &policy);
@@ -264,6 +269,7 @@ impl ConsumerParts {
             Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
         };
         let topic_partitions = partitions.iter().map(topic_partition).collect::<Result<Vec<_>, NameError>>()?;
+        let topic_partitions = each_once(topic_partitions);
         let policy = self.policy(committer);
         start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks).await
     }
@@ -279,10 +285,22 @@ impl ConsumerParts {
     }
 }
 
+/// Returns the topics, each once, in their order.
 fn names(topics: &[String]) -> Result<Vec<TopicName>, NameError> {
-    topics.iter().map(|topic| TopicName::new(topic)).collect()
+    let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<Result<Vec<_>, _>>()?;
+    Ok(each_once(names))
 }
 
-fn member_id(chosen: Option<String>) -> Result<MemberId, NameError> {
-    MemberId::new(&chosen.unwrap_or_else(random_name))
+fn each_once<T: Clone + Ord>(items: Vec<T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(|item| seen.insert(item.clone())).collect()
+}
+
+/// Returns the chosen member id, or a random one.
+fn member_id(group: &GroupId, chosen: Option<String>) -> Result<MemberId, ConsumeError> {
+    let name = match chosen {
+        Some(name) => name,
+        None => random_name().map_err(|error| commit::no_randomness(group, error))?,
+    };
+    Ok(MemberId::new(&name)?)
 }

@@ -71,6 +71,12 @@ pub enum ConnectError {
     /// The connection ended during the handshake.
     #[error("{0}")]
     Lost(#[from] ConnectionError),
+    /// The operating system gave no random bytes, so the client has no unique name.
+    #[error("the operating system gave no random bytes: {source}")]
+    NoRandomness {
+        /// The operating system's error.
+        source: Arc<io::Error>,
+    },
     /// Every address failed.
     #[error("no broker can be reached: {}", join(.0))]
     All(Vec<ConnectError>),
@@ -135,10 +141,16 @@ impl ConnectError {
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost(_) => true,
             Self::Refused { failure, .. } => failure.code.is_retriable(),
             Self::All(errors) => errors.iter().any(Self::is_retriable),
-            Self::NoAddress | Self::NotGrower { .. } | Self::NoCommonVersion { .. } | Self::MissingFeature { .. } => {
-                false
-            }
+            Self::NoAddress
+            | Self::NotGrower { .. }
+            | Self::NoCommonVersion { .. }
+            | Self::MissingFeature { .. }
+            | Self::NoRandomness { .. } => false,
         }
+    }
+
+    pub(crate) fn no_randomness(source: io::Error) -> Self {
+        Self::NoRandomness { source: Arc::new(source) }
     }
 
     pub(crate) fn preface(address: &Arc<str>, error: PrefaceError) -> Self {

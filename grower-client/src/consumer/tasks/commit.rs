@@ -3,13 +3,14 @@
 use super::membership::MemberIdentity;
 use crate::cluster::Cluster;
 use crate::consumer::state::{PartitionFetchState, SharedSubscription};
-use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
+use crate::error::{CommitError, ConnectError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{CommitterId, GroupId, LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::{
     CommitterIdentity, ErrorCode, Failure, OffsetCommit, OffsetToCommit, Part, Request, Response,
 };
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -60,8 +61,14 @@ impl UncommittedOffset {
 }
 
 impl Committer {
-    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<MemberIdentity>>) -> Self {
-        Self { cluster, group, member, outside: random_committer(), newest: Mutex::default() }
+    /// Creates a committer; fails without random bytes of the operating system.
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        group: GroupId,
+        member: Option<Arc<MemberIdentity>>,
+    ) -> Result<Self, ConsumeError> {
+        let outside = random_committer().map_err(|error| no_randomness(&group, error))?;
+        Ok(Self { cluster, group, member, outside, newest: Mutex::default() })
     }
 
     pub(crate) fn member(&self) -> Option<&Arc<MemberIdentity>> {
@@ -149,6 +156,11 @@ fn settle(shared: &SharedSubscription, progress: &[UncommittedOffset], parts: Ve
         }
     }
     failed
+}
+
+/// The error of a consumer in `group` that gets no unique name.
+pub(crate) fn no_randomness(group: &GroupId, error: io::Error) -> ConsumeError {
+    ConsumeError::Group { group: group.clone(), source: ConnectError::no_randomness(error).into() }
 }
 
 fn moved(topic_partition: &TopicPartition) -> RequestError {
