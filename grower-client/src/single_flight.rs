@@ -35,6 +35,7 @@ impl<T: Clone> SingleFlight<T> {
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let outcome = attempt.await;
+        debug_assert!(last.as_ref().is_none_or(|last| last.number < number), "an older outcome replaces a newer one");
         *last = Some(Finished { number, outcome: outcome.clone() });
         outcome
     }

@@ -56,6 +56,7 @@ impl PendingRequests {
         let mut state = self.state.lock();
         debug_assert_eq!(self.is_closed(), state.closed.is_some(), "the flag mirrors the state");
         if let Some(error) = &state.closed {
+            debug_assert!(state.waiting.is_empty(), "a closed connection has failed all its requests");
             return Err((error.clone(), done));
         }
         let mut correlation = state.last.wrapping_add(1);

@@ -80,6 +80,7 @@ impl Accumulator {
         });
         batch.builder.push(record);
         batch.reserved += reserved;
+        debug_assert_eq!(batch.promise.count(), batch.builder.count() - 1, "each record has a delivery");
         let delivery = batch.promise.extend(record.timestamp);
         if self.open.as_ref().is_some_and(|batch| self.is_full(batch)) {
             self.seal();

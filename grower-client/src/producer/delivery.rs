@@ -95,6 +95,11 @@ impl DeliveryPromise {
         Self { shared: Arc::new(BatchDelivery { topic_partition, unobserved, state: Mutex::default() }), records: 0..0 }
     }
 
+    /// The number of its records.
+    pub(super) fn count(&self) -> u32 {
+        self.records.end - self.records.start
+    }
+
     /// Adds a record.
     pub(super) fn extend(&mut self, timestamp: Timestamp) -> Delivery {
         let index = self.records.end;
@@ -104,7 +109,7 @@ impl DeliveryPromise {
 
     /// Splits off all records after the first `count`.
     pub(super) fn split_off(&mut self, count: u32) -> Self {
-        debug_assert!(count <= self.records.len() as u32, "{count} of {:?}", self.records);
+        debug_assert!(0 < count && count < self.count(), "{count} of {:?}", self.records);
         let middle = self.records.start + count;
         let tail = Self { shared: self.shared.clone(), records: middle..self.records.end };
         self.records.end = middle;
@@ -138,6 +143,7 @@ impl DeliveryPromise {
     }
 
     fn record_outcome(&mut self, outcome: DeliveryOutcome) -> Vec<Waker> {
+        debug_assert!(!self.records.is_empty(), "an outcome without records");
         let mut state = self.shared.state.lock();
         if let Err(error) = &outcome
             && overlap(&state.dropped, &self.records) != 0

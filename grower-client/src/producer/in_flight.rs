@@ -125,6 +125,18 @@ impl InFlightBatch {
         }
     }
 
+    /// Whether its parts agree: bytes once it is built, no memory once it is acknowledged, and no new sequence in doubt.
+    pub(super) fn is_sound(&self) -> bool {
+        let is_built = !self.bytes.is_empty();
+        0 < self.count
+            && match self.state {
+                BatchState::Building => !is_built && !self.in_doubt,
+                BatchState::InFlight | BatchState::Waiting => is_built,
+                BatchState::NeedsSequence => is_built && !self.in_doubt,
+                BatchState::Acked => is_built && self.reserved == 0,
+            }
+    }
+
     /// The sequence after its last record.
     pub(super) fn next_sequence(&self) -> Sequence {
         self.first.wrapping_add(self.count)

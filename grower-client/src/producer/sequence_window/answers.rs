@@ -14,6 +14,7 @@ impl SequenceWindow {
         self.failures = 0;
         self.not_before = None;
         let batch = &mut self.batches[at];
+        debug_assert_eq!(batch.state, BatchState::InFlight, "a batch is acknowledged once: {batch:?}");
         batch.state = BatchState::Acked;
         let promise = batch.promise.take();
         effects.settled.push(SettledRecords {

@@ -68,6 +68,7 @@ impl SequenceWindow {
     pub(super) fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
         let mut batch = self.batches.remove(at).expect("the caller found it there");
         effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
+        debug_assert!(1 < batch.count && !batch.in_doubt, "{batch:?} cannot be split");
         let count = batch.count / 2;
         let tail_promise = batch.promise.split_off(count);
         let (head, tail) = halves(&batch.bytes, self.codec, count);
@@ -88,6 +89,7 @@ impl SequenceWindow {
         batch.state = BatchState::NeedsSequence;
         self.batches.insert(at, tail);
         self.batches.insert(at, batch);
+        self.check();
     }
 
     /// Ends the pause at a usable gap once all batches behind it may get new sequences.

@@ -263,8 +263,10 @@ impl SequenceWindow {
 
     /// Checks the states and the sequences, in debug builds. Follows every change of the window.
     fn check(&self) {
-        let building = self.batches.iter().filter(|batch| batch.state == BatchState::Building);
-        debug_assert!(building.count() <= 1, "two senders build batches: {self:?}");
+        let in_state = |state| self.batches.iter().filter(move |batch| batch.state == state).count();
+        debug_assert!(in_state(BatchState::Building) <= 1, "two senders build batches: {self:?}");
+        debug_assert!(in_state(BatchState::InFlight) <= self.in_flight_max, "too many batches are in flight: {self:?}");
+        debug_assert!(self.batches.iter().all(InFlightBatch::is_sound), "{self:?}");
         debug_assert!(self.batches.front().is_none_or(|batch| batch.state != BatchState::Acked), "{self:?}");
         debug_assert!(self.gap.is_some() || self.is_dense(), "the sequences have an unknown gap: {self:?}");
     }

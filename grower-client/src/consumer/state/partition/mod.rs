@@ -167,6 +167,11 @@ impl PartitionFetchState {
         );
         debug_assert!(self.fetched <= self.next_fetch, "{}: fetched beyond the fetch: {self:?}", self.topic_partition);
         debug_assert!(
+            0 < self.unchecked_bytes || self.fetched == self.next_fetch,
+            "{}: no bytes are received up to the next fetch: {self:?}",
+            self.topic_partition
+        );
+        debug_assert!(
             self.position <= self.fetched || self.has_gap(),
             "{}: the position is beyond the fetched end: {self:?}",
             self.topic_partition
@@ -276,14 +281,17 @@ impl PartitionFetchState {
         if unchecked_bytes == 0 {
             (self.is_fetching, self.next_fetch, self.next_fetch_epoch) = (false, checked.next, self.fetched_epoch);
         }
+        debug_assert!(unchecked_bytes <= self.unchecked_bytes, "{}: bytes are checked twice", self.topic_partition);
         self.unchecked_bytes -= unchecked_bytes;
         for batch in checked.batches {
             self.buffered_bytes += batch.bytes().len();
             self.buffer.push_back(BufferedItem::Batch(batch));
         }
-        self.check();
         self.check_memory();
-        let damage = checked.damage?;
+        let Some(damage) = checked.damage else {
+            self.check();
+            return None;
+        };
         self.refetch_from(checked.next, self.fetched_epoch);
         if self.investigated_at == Some(damage.offsets.start) {
             self.damaged(damage.offsets, damage.reason, on_damage);
@@ -314,6 +322,7 @@ impl PartitionFetchState {
 
     /// Schedules another fetch after a backoff with jitter by `random`.
     pub(crate) fn retry_later(&mut self, now: Instant, random: u64) {
+        debug_assert!(self.is_fetching, "{}: no fetch is in flight", self.topic_partition);
         self.is_fetching = false;
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + backoff::delay(self.failures, random));

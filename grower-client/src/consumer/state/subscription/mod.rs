@@ -97,7 +97,9 @@ impl SubscriptionState {
     /// Adds a partition with an unknown start; returns its version.
     pub(crate) fn add(&mut self, topic_partition: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
-        self.partitions.insert(topic_partition.clone(), PartitionFetchState::new(topic_partition, topic, version));
+        let state = PartitionFetchState::new(topic_partition.clone(), topic, version);
+        let earlier = self.partitions.insert(topic_partition, state);
+        debug_assert!(earlier.is_none(), "a partition is added twice: {earlier:?}");
         version
     }
 

@@ -119,6 +119,10 @@ impl MembershipTask {
             );
             false
         });
+        debug_assert!(
+            subscription.partitions.keys().all(|kept| target.contains_key(kept)),
+            "a partition of another member is kept"
+        );
         subscription.revoked_uncommitted.extend(lost);
         (revoked, progress)
     }
