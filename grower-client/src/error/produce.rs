@@ -78,6 +78,20 @@ pub enum ProduceError {
 }
 
 impl ProduceError {
+    pub(crate) fn failed(topic_partition: &TopicPartition, source: &RequestError, in_doubt: bool) -> Self {
+        Self::Failed { topic_partition: topic_partition.clone(), source: source.clone(), in_doubt }
+    }
+
+    pub(crate) fn timed_out(
+        topic_partition: &TopicPartition,
+        after: Duration,
+        in_doubt: bool,
+        last: Option<&RequestError>,
+    ) -> Self {
+        let last = last.cloned().map(Box::new);
+        Self::TimedOut { topic_partition: topic_partition.clone(), after, in_doubt, last }
+    }
+
     /// Whether sending the same record again may succeed. If the outcome is unknown, that may write it twice.
     pub fn is_retriable(&self) -> bool {
         match self {

@@ -1,6 +1,8 @@
 //! Collects the records of one partition in batches to send. Pure: time comes in as an argument.
 
 use super::delivery::{Delivery, DeliveryPromise, UnobservedError};
+use super::in_flight::SettledRecords;
+use crate::error::ProduceError;
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, Record};
 use grower_protocol::compression::Codec;
@@ -27,6 +29,13 @@ pub(super) struct UnsentBatch {
     pub(super) reserved: usize,
     /// The time of its first record.
     pub(super) since: Instant,
+}
+
+impl UnsentBatch {
+    /// Fails its records.
+    pub(super) fn fail(self, error: ProduceError) -> SettledRecords {
+        SettledRecords { promise: self.promise, reserved: self.reserved, outcome: Err(error) }
+    }
 }
 
 /// The unsent batches of one partition, in order: sealed ones, then the open one.

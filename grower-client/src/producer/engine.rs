@@ -6,7 +6,7 @@
 use super::builder::ProducerSettings;
 use super::connection_selector::ConnectionKind;
 use super::delivery::{BatchAck, Delivery, UnobservedError};
-use super::in_flight::{NumberedBatch, ReleasedRecords, SendAttempt};
+use super::in_flight::{AttemptResult, NumberedBatch, ReleasedRecords, SendAttempt};
 use super::lookup::TopicLookups;
 use super::memory::ProducerMemory;
 use super::queue::{PartitionQueue, SendStep};
@@ -276,7 +276,7 @@ impl ProducerEngine {
         topic: &Arc<ProducerTopic>,
         partition: &Arc<ProducerPartition>,
         id: u64,
-        result: Result<BatchAck, RequestError>,
+        result: AttemptResult,
     ) {
         let (released, metadata_outdated) = partition.answered(id, result, Instant::now);
         self.release(released);
@@ -359,7 +359,7 @@ pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, Requ
 }
 
 /// Returns the ack from the answer to a request with one batch.
-fn ack_of(address: &Arc<str>, acks: Acks, response: Response) -> Result<BatchAck, RequestError> {
+fn ack_of(address: &Arc<str>, acks: Acks, response: Response) -> AttemptResult {
     match response {
         Response::Done if acks == Acks::None => Ok(BatchAck { base_offset: None, durability: Durability::None }),
         Response::Produce(parts) => {

@@ -1,6 +1,7 @@
 //! A batch in the window, and the values that enter and leave with it.
 
-use super::delivery::{DeliveryOutcome, DeliveryPromise};
+use super::delivery::{BatchAck, DeliveryOutcome, DeliveryPromise};
+use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::ids::{Sequence, TopicId};
@@ -10,6 +11,9 @@ use tokio::time::Instant;
 
 /// Identifies a batch while it is in the window.
 pub(super) type BatchId = u64;
+
+/// The result of one attempt to send a batch.
+pub(super) type AttemptResult = Result<BatchAck, RequestError>;
 
 /// Records with a final outcome, which their callers do not know yet.
 #[derive(Debug)]

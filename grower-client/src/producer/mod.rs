@@ -172,11 +172,9 @@ impl Producer {
         let engine = &self.handle.engine;
         let max_wait = engine.settings.window.delivery_timeout;
         let reservation = engine.memory.reserve(record, max_wait, || engine.end_lingers()).await?;
-        reservation.ok_or_else(|| ProduceError::TimedOut {
-            topic_partition: topic.topic_partition(partition.number),
-            after: max_wait,
-            in_doubt: false,
-            last: partition.lock().queue.last_error().cloned().map(Box::new),
+        reservation.ok_or_else(|| {
+            let topic_partition = topic.topic_partition(partition.number);
+            ProduceError::timed_out(&topic_partition, max_wait, false, partition.lock().queue.last_error())
         })
     }
 }

@@ -6,8 +6,8 @@
 //! flush miss.
 
 use super::connection_selector::{ConnectionKind, ConnectionSelector, SelectableConnection, Selection};
-use super::delivery::{BatchAck, Delivery};
-use super::in_flight::{AnswerEffects, BatchId, ReleasedRecords, SendAttempt, settle};
+use super::delivery::Delivery;
+use super::in_flight::{AnswerEffects, AttemptResult, BatchId, ReleasedRecords, SendAttempt, settle};
 use super::partitioner::{Partitioner, PartitionerState};
 use super::queue::{PartitionQueue, SendStep};
 use crate::connection::BrokerConnection;
@@ -229,7 +229,7 @@ impl ProducerPartition {
     pub(super) fn answered(
         &self,
         id: BatchId,
-        result: Result<BatchAck, RequestError>,
+        result: AttemptResult,
         clock: impl Fn() -> Instant,
     ) -> (Vec<ReleasedRecords>, bool) {
         let mut state = self.lock();
@@ -291,12 +291,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
     }
 
     /// Handles the answer to an attempt.
-    pub(super) fn answered(
-        &mut self,
-        id: BatchId,
-        result: Result<BatchAck, RequestError>,
-        now: Instant,
-    ) -> AnswerEffects {
+    pub(super) fn answered(&mut self, id: BatchId, result: AttemptResult, now: Instant) -> AnswerEffects {
         self.selector.remove_in_flight();
         self.queue.answered(id, result, now)
     }

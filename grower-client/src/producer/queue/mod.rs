@@ -1,8 +1,10 @@
 //! The queue of one partition: records that form batches, batches in flight, and the right to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{BatchAck, BatchCompletion, Delivery, DeliveryPromise, UnobservedError};
-use super::in_flight::{AnswerEffects, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords};
+use super::delivery::{BatchCompletion, Delivery, DeliveryPromise, UnobservedError};
+use super::in_flight::{
+    AnswerEffects, AttemptResult, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords,
+};
 use super::sequence_window::{SequenceWindow, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
@@ -139,12 +141,7 @@ impl PartitionQueue {
     }
 
     /// Handles the answer to an attempt.
-    pub(super) fn answered(
-        &mut self,
-        id: BatchId,
-        result: Result<BatchAck, RequestError>,
-        now: Instant,
-    ) -> AnswerEffects {
+    pub(super) fn answered(&mut self, id: BatchId, result: AttemptResult, now: Instant) -> AnswerEffects {
         let effects = self.window.answered(id, result, now);
         match effects.batch_size {
             Some(BatchSizeChange::Halve(bytes)) => self.accumulator.shrink(bytes / 2),
@@ -159,13 +156,9 @@ impl PartitionQueue {
         let mut settled = self.window.expire(now);
         let Some(since) = now.checked_sub(self.delivery_timeout) else { return settled };
         for batch in self.accumulator.expire(since) {
-            let error = ProduceError::TimedOut {
-                topic_partition: batch.promise.topic_partition().clone(),
-                after: self.delivery_timeout,
-                in_doubt: false,
-                last: self.window.last_error().cloned().map(Box::new),
-            };
-            settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
+            let (topic_partition, last) = (batch.promise.topic_partition(), self.window.last_error());
+            let error = ProduceError::timed_out(topic_partition, self.delivery_timeout, false, last);
+            settled.push(batch.fail(error));
         }
         settled
     }
@@ -174,9 +167,8 @@ impl PartitionQueue {
     pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
         let mut settled = self.window.fail_all(error);
         for batch in self.accumulator.take_all() {
-            let topic_partition = batch.promise.topic_partition().clone();
-            let error = ProduceError::Failed { topic_partition, source: error.clone(), in_doubt: false };
-            settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
+            let error = ProduceError::failed(batch.promise.topic_partition(), error, false);
+            settled.push(batch.fail(error));
         }
         debug_assert!(!self.is_busy(), "all records have failed");
         settled

@@ -53,8 +53,8 @@ impl SequenceWindow {
                 if retry::is_too_large(&error) {
                     effects.batch_size = Some(BatchSizeChange::Restore);
                 }
-                let (topic_partition, in_doubt) = (batch.promise.topic_partition().clone(), batch.in_doubt);
-                let error = ProduceError::Failed { topic_partition, source: error, in_doubt };
+                let in_doubt = batch.in_doubt;
+                let error = ProduceError::failed(batch.promise.topic_partition(), &error, in_doubt);
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
             ProduceAction::HoldForNewSequence => batch.state = BatchState::NeedsSequence,

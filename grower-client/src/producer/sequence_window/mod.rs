@@ -19,9 +19,10 @@ mod answers;
 mod gaps;
 
 use super::accumulator::UnsentBatch;
-use super::delivery::{BatchAck, DeliveryPromise};
+use super::delivery::DeliveryPromise;
 use super::in_flight::{
-    AnswerEffects, BatchId, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap, SettledRecords, stamp,
+    AnswerEffects, AttemptResult, BatchId, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap,
+    SettledRecords, stamp,
 };
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
@@ -164,12 +165,7 @@ impl SequenceWindow {
     }
 
     /// Handles the answer to an attempt.
-    pub(super) fn answered(
-        &mut self,
-        id: BatchId,
-        result: Result<BatchAck, RequestError>,
-        now: Instant,
-    ) -> AnswerEffects {
+    pub(super) fn answered(&mut self, id: BatchId, result: AttemptResult, now: Instant) -> AnswerEffects {
         let mut effects = AnswerEffects::default();
         let waits = |batch: &InFlightBatch| batch.id == id && batch.state == BatchState::InFlight;
         let Some(at) = self.batches.iter().position(waits) else {
@@ -190,12 +186,8 @@ impl SequenceWindow {
         let old = |batch: &InFlightBatch| batch.state != BatchState::Acked && batch.since + timeout <= now;
         while let Some((at, batch)) = self.batches.iter().enumerate().find(|(_, batch)| old(batch)) {
             let in_doubt = batch.in_doubt || batch.state == BatchState::InFlight;
-            let error = ProduceError::TimedOut {
-                topic_partition: batch.promise.topic_partition().clone(),
-                after: self.delivery_timeout,
-                in_doubt,
-                last: self.last_error.clone().map(Box::new),
-            };
+            let topic_partition = batch.promise.topic_partition();
+            let error = ProduceError::timed_out(topic_partition, timeout, in_doubt, self.last_error.as_ref());
             settled.push(self.give_up(at, in_doubt, error));
         }
         self.pop_acked();
@@ -217,13 +209,9 @@ impl SequenceWindow {
         let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
         let mut settled = Vec::new();
         while let Some(at) = self.batches.iter().position(unresolved) {
-            let topic_partition = self.batches[at].promise.topic_partition().clone();
-            let in_doubt = false; // The log it could be in is deleted.
-            settled.push(self.give_up(
-                at,
-                true,
-                ProduceError::Failed { topic_partition, source: error.clone(), in_doubt },
-            ));
+            // Not in doubt for its caller: the log that it may be in is deleted.
+            let error = ProduceError::failed(self.batches[at].promise.topic_partition(), error, false);
+            settled.push(self.give_up(at, true, error));
         }
         self.pop_acked();
         settled

@@ -1,10 +1,11 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
 mod shared;
+mod turn;
 
 pub(crate) use shared::SharedSubscription;
 
-use super::partition::{CallNumber, FetchVersion, PartitionFetchState, PartitionItem};
+use super::partition::{CallNumber, FetchVersion, PartitionFetchState};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::gap::Gap;
@@ -14,19 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::task::Waker;
 use tokio::time::Instant;
-
-/// The number of records in a partition's turn.
-const TURN: usize = 500;
-
-/// The end of a partition's turn.
-enum TurnEnd {
-    /// The partition has no more records now, or its turn is over.
-    NothingLeft,
-    /// The partition is at a gap.
-    Gap(Gap),
-    /// The call has reached its limits.
-    LimitReached,
-}
+use turn::{PartitionTurn, TURN, TurnEnd};
 
 /// The limits of one call.
 #[derive(Clone, Copy, Debug)]
@@ -205,49 +194,25 @@ impl SubscriptionState {
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<TurnEnd, ConsumeError> {
         let partition = self.partitions.get_mut(topic_partition).expect("the turn is a known partition's");
-        let (before, held, open_before) = (into.len(), partition.held_bytes(), partition.open_bytes());
-        let elsewhere = self.open_bytes - open_before;
-        let mut turn = Ok(TurnEnd::NothingLeft);
-        loop {
-            let in_batch = 0 < partition.open_bytes() && self.open_bytes_max < elsewhere + partition.open_bytes();
-            if self.turn_left == 0 && !in_batch {
-                break;
-            }
-            let keeps_more = !partition.is_kept_by(self.calls);
-            if limits.records == 0 || limits.bytes == 0 && keeps_more && !into.is_empty() {
-                turn = Ok(TurnEnd::LimitReached);
-                break;
-            }
-            match partition.next(self.calls, self.on_damage, now) {
-                Some(PartitionItem::Record(record, bytes)) => {
-                    into.push(record);
-                    limits.records -= 1;
-                    limits.bytes = limits.bytes.saturating_sub(bytes);
-                }
-                Some(PartitionItem::Error(error)) if into.is_empty() => {
-                    self.made_room = true;
-                    turn = Err(error);
-                    break;
-                }
-                Some(PartitionItem::Error(error)) => {
-                    partition.set_error(error); // The next call reports it, alone.
-                    break;
-                }
-                None if into.is_empty() => {
-                    turn = Ok(partition.take_gap().map_or(TurnEnd::NothingLeft, TurnEnd::Gap));
-                    break;
-                }
-                None => break, // The next call reports the gap, alone.
-            }
-            self.turn_left = self.turn_left.saturating_sub(1);
-        }
-        self.made_room |= partition.held_bytes() < held;
-        self.open_bytes = elsewhere + partition.open_bytes();
+        let (taken, held) = (into.len(), partition.held_bytes());
+        let open_elsewhere = self.open_bytes - partition.open_bytes();
+        let turn = PartitionTurn {
+            partition,
+            call: self.calls,
+            on_damage: self.on_damage,
+            now,
+            open_bytes_free: self.open_bytes_max.saturating_sub(open_elsewhere),
+            turn_left: &mut self.turn_left,
+            limits,
+        };
+        let end = turn.run(into);
+        self.made_room |= end.is_err() || partition.held_bytes() < held;
+        self.open_bytes = open_elsewhere + partition.open_bytes();
         self.check_memory();
-        if before < into.len() || matches!(turn, Ok(TurnEnd::Gap(_))) {
+        if taken < into.len() || matches!(end, Ok(TurnEnd::Gap(_))) {
             self.handed_out.push(topic_partition.clone());
         }
-        turn
+        end
     }
 
     /// Takes the waiting reader's waker. From now on the reader is expected to poll.

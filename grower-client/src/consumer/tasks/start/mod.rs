@@ -146,10 +146,34 @@ impl PartitionStart {
     }
 }
 
+/// The start of a partition: an offset, or one to look up.
 #[derive(Clone, Copy)]
 enum StartSpec {
     Known(Offset),
     LookUp(OffsetSpec),
+}
+
+impl StartSpec {
+    /// The offset to look up: the start, or the end that bounds a known start.
+    fn to_look_up(self) -> OffsetSpec {
+        match self {
+            Self::Known(_) => OffsetSpec::End,
+            Self::LookUp(spec) => spec,
+        }
+    }
+
+    /// Whether the start is beyond the end, which was `found`.
+    fn is_beyond(self, found: Offset) -> bool {
+        matches!(self, Self::Known(offset) if found < offset)
+    }
+
+    /// Returns the start, given the offset that was `found`.
+    fn start(self, found: Offset) -> Offset {
+        match self {
+            Self::Known(offset) => found.min(offset),
+            Self::LookUp(_) => found,
+        }
+    }
 }
 
 fn start_spec(
@@ -235,47 +259,46 @@ fn by_partition(offsets: Vec<CommittedOffset>) -> CommittedByPartition {
 async fn propose_starts(
     cluster: &Cluster,
     shared: &SharedSubscription,
-    open: &[&(TopicPartition, TopicId)],
+    to_read: &[&(TopicPartition, TopicId)],
     from: Option<StartFrom>,
 ) -> Result<Vec<OffsetToCommit>, RequestError> {
-    let mut all: Vec<(TopicPartition, TopicId)> = Vec::new();
-    let topics: BTreeMap<_, _> =
-        open.iter().map(|(topic_partition, topic)| (topic_partition.topic.clone(), *topic)).collect();
-    for (name, id) in topics {
-        let topic = cluster.refresh(&name, false).await?;
-        let topic_partition = |partition| (TopicPartition { topic: name.clone(), partition }, id);
-        if topic.id == id {
-            all.extend(topic.partitions.iter().map(|partition| topic_partition(partition.partition)));
-        }
-    }
+    let partitions = partitions_of_topics(cluster, to_read).await?;
     let specs: Vec<StartSpec> =
-        all.iter().map(|(topic_partition, topic)| start_spec(shared, topic_partition, *topic, from)).collect();
-    let lookup = |spec: &StartSpec| match spec {
-        StartSpec::Known(_) => OffsetSpec::End,
-        StartSpec::LookUp(spec) => *spec,
-    };
-    let lookups: Vec<_> =
-        all.iter().zip(&specs).map(|((topic_partition, _), spec)| (topic_partition, lookup(spec))).collect();
+        partitions.iter().map(|(topic_partition, topic)| start_spec(shared, topic_partition, *topic, from)).collect();
+    let lookups: Vec<_> = partitions.iter().zip(&specs).map(|((name, _), spec)| (name, spec.to_look_up())).collect();
+    let found = look_up_offsets(cluster, &lookups).await?;
     let mut starts = Vec::new();
-    for (((topic_partition, topic), spec), found) in
-        all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?)
-    {
+    for (((topic_partition, topic), spec), found) in partitions.iter().zip(specs).zip(found) {
         let found = match found {
             // The partition starts at its first record once it is served.
             Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => continue,
             found => found?,
         };
-        let offset = match spec {
-            StartSpec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == topic_partition) => {
-                return Ok(Vec::new());
-            }
-            StartSpec::Known(offset) => found.min(*offset),
-            StartSpec::LookUp(_) => found,
-        };
-        let (topic, partition) = (*topic, topic_partition.partition);
+        if spec.is_beyond(found) && to_read.iter().any(|(to_read, _)| to_read == topic_partition) {
+            return Ok(Vec::new());
+        }
+        let (topic, partition, offset) = (*topic, topic_partition.partition, spec.start(found));
         starts.push(OffsetToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
     }
     Ok(starts)
+}
+
+/// Returns all partitions of the topics of `to_read` that still have the same id.
+async fn partitions_of_topics(
+    cluster: &Cluster,
+    to_read: &[&(TopicPartition, TopicId)],
+) -> Result<Vec<(TopicPartition, TopicId)>, RequestError> {
+    let topics: BTreeMap<_, _> =
+        to_read.iter().map(|(topic_partition, topic)| (topic_partition.topic.clone(), *topic)).collect();
+    let mut partitions = Vec::new();
+    for (name, id) in topics {
+        let topic = cluster.refresh(&name, false).await?;
+        let topic_partition = |partition| (TopicPartition { topic: name.clone(), partition }, id);
+        if topic.id == id {
+            partitions.extend(topic.partitions.iter().map(|partition| topic_partition(partition.partition)));
+        }
+    }
+    Ok(partitions)
 }
 
 /// Looks up the topic of a partition that must exist.

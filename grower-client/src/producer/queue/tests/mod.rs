@@ -5,7 +5,7 @@ mod producer_ids;
 
 use super::*;
 use crate::error::ConnectionError;
-use crate::producer::delivery::Delivery;
+use crate::producer::delivery::{BatchAck, Delivery};
 use grower_protocol::batch::{Batch, BatchHeader};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicName};
