@@ -21,6 +21,7 @@ pub(crate) fn jittered(failures: u32) -> Duration {
 }
 
 /// Returns a random number of the operating system, for [`delay`].
+#[expect(clippy::disallowed_methods, reason = "a shell draws random numbers")]
 pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or(0)
 }

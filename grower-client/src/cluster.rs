@@ -111,6 +111,7 @@ impl Cluster {
     }
 
     /// Asks any broker and retries until the request timeout. Only for requests that may be carried out twice.
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     pub(crate) async fn ask_retrying(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let mut attempts = Attempts::until(Instant::now() + self.request_timeout());
         loop {

@@ -45,8 +45,6 @@
 //! The same client also talks to a broker in its own process: see [`transport::in_process`]. The client needs a tokio
 //! runtime with I/O and time enabled, and logs through `tracing`.
 
-#![allow(clippy::disallowed_methods, reason = "only pure modules deny them: producer/mod.rs, consumer/mod.rs")]
-
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
 
@@ -61,7 +59,6 @@ mod gap;
 mod producer;
 mod random_name;
 mod record;
-#[deny(clippy::disallowed_methods)]
 mod retry;
 mod single_flight;
 pub mod transport;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 /// Returns a name with 128 random bits. Fails without random bytes of the operating system: the name could repeat.
+#[expect(clippy::disallowed_methods, reason = "a shell draws random numbers")]
 pub(crate) fn random_name() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io_error)?;

@@ -114,6 +114,7 @@ impl BrokerConnection {
         self.send(request, attachment, Duration::ZERO, false, done);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     fn send(&self, request: &Request, attachment: Bytes, extra_wait: Duration, answered: bool, done: ResponseCallback) {
         let message = wire::encode(request);
         if let Err(error) = self.check_size(&message, &attachment) {

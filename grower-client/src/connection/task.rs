@@ -104,6 +104,7 @@ impl ConnectionTask {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     async fn receive(&self, mut read: ReadHalf<Box<dyn Connection>>, mut unread: BytesMut) -> ConnectionError {
         let mut overdue = interval((self.request_timeout / 10).clamp(Duration::from_millis(5), Duration::from_secs(1)));
         overdue.set_missed_tick_behavior(MissedTickBehavior::Delay);

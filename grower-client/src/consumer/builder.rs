@@ -195,6 +195,7 @@ impl ConsumerBuilder {
         Box::pin(self.assemble()) // This crate compiles the consumer's tasks, not each crate that awaits this.
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     async fn assemble(self) -> Result<Consumer, ConsumeError> {
         let Self { cluster, group, member, subscribed, assigned, settings } = self;
         let group = group.map(|group| GroupId::new(&group)).transpose()?;

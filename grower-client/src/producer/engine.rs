@@ -52,6 +52,7 @@ pub(super) struct ProducerEngine {
     is_bulk: AtomicBool,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 impl ProducerEngine {
     pub(super) fn start(
         cluster: Arc<Cluster>,

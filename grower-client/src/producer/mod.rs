@@ -4,29 +4,20 @@
 //! both pure. The [`engine::ProducerEngine`] carries out the queue's decisions over the connection that the partition's
 //! [`connection_selector::ConnectionSelector`] selects.
 
-#[deny(clippy::disallowed_methods)]
 mod accumulator;
 mod builder;
-#[deny(clippy::disallowed_methods)]
 mod connection_selector;
-#[deny(clippy::disallowed_methods)]
 mod delivery;
 mod engine;
-#[deny(clippy::disallowed_methods)]
 mod in_flight;
 mod lookup;
 mod memory;
-#[deny(clippy::disallowed_methods)]
 mod partitioner;
-#[deny(clippy::disallowed_methods)]
 mod queue;
 mod reconnect;
-#[deny(clippy::disallowed_methods)]
 mod sequence_window;
-#[deny(clippy::disallowed_methods)]
 mod split;
 mod timer;
-#[deny(clippy::disallowed_methods)]
 mod topic;
 
 pub use builder::ProducerBuilder;
@@ -179,10 +170,12 @@ impl Producer {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests;

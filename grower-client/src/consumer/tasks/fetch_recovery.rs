@@ -19,6 +19,7 @@ pub(crate) struct FetchRecovery {
     pub(crate) fetch: PartitionFetch,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 impl FetchRecovery {
     /// Investigates damage. Compaction may cause missing offsets; other damage is reported to the broker, which checks
     /// its file. Then the fetch is repeated, and damage at the same offset is reported to the reader.

@@ -12,6 +12,7 @@ use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {

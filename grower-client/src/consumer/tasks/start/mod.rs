@@ -85,6 +85,7 @@ pub(crate) async fn assign(
 }
 
 /// Starts a partition, unless its position was set or it was revoked meanwhile.
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
     shared.change_partition(&start.topic_partition, version, Instant::now(), |partition, _| {
         partition.move_to(start.offset, start.leader_epoch, version);
