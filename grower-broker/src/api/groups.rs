@@ -39,7 +39,7 @@ impl Api {
         group: GroupId,
         member: MemberId,
     ) -> Answered {
-        self.state.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
+        self.state.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.steady)).await?;
         Ok(Response::Done)
     }
 
@@ -64,7 +64,7 @@ impl Api {
     }
 
     pub(super) async fn describe_group(self: Arc<Self>, group: GroupId) -> Answered {
-        let described = self.state.groups.read_members(&group, |shard, now| shard.describe(&group, now.at)).await?;
+        let described = self.state.groups.read_members(&group, |shard, now| shard.describe(&group, now.steady)).await?;
         let mut described = described?;
         self.state.groups.compare_with_logs(&mut described.offsets);
         Ok(Response::DescribeGroup(described))

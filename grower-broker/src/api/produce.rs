@@ -150,7 +150,7 @@ impl Api {
     /// being stored.
     fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
         let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
-        if self.state.topics.image().gave_out(id) {
+        if self.state.topics.image().has_allocated(id) {
             return Ok(());
         }
         Err(Failure::new(

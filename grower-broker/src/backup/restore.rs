@@ -117,7 +117,7 @@ pub(crate) fn restore(
     let identity = NodeIdentity { uuid, ..identity };
     let store = LogMetadataStore::open(disk.clone(), data_dir, clock.clone())?;
     store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
-    store.propose_now(&metadata::begin_above(&store.image(), None, clock.wall()))?;
+    store.propose_now(&metadata::raise_minimum_ids(&store.image(), None, clock.wall()))?;
     drop(store);
     identity.write(&**disk, data_dir)?;
     disk.remove_file(&data_dir.join(RESTORING))?;

@@ -78,12 +78,12 @@ impl Groups {
         }
         let _alone = live.appending.lock().await;
         let records = decision.take_records(&live.shard.lock());
-        let (log, date, now) = (log.clone(), self.clock.wall(), self.clock.steady());
-        let appending = background::blocking(move || AppendedRecords::append(&log, records, date, now)).await;
+        let (log, wall, now) = (log.clone(), self.clock.wall(), self.clock.steady());
+        let appending = background::blocking(move || AppendedRecords::append(&log, records, wall, now)).await;
         let written = appending.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let mut shard = live.shard.lock();
         let mut activity = live.activity.lock();
-        written.records.iter().for_each(|record| activity.note(record, date, now));
+        written.records.iter().for_each(|record| activity.note(record, wall, now));
         if let Some((end, durable)) = written.end {
             live.written.lock().note(group, end, durable);
         }
@@ -108,7 +108,7 @@ pub(super) struct AppendedRecords {
 
 impl AppendedRecords {
     /// Appends records in batches that a start can load. May wait for the disk.
-    pub(super) fn append(log: &Partition, records: Vec<GroupRecord>, date: Timestamp, now: Timestamp) -> Self {
+    pub(super) fn append(log: &Partition, records: Vec<GroupRecord>, wall: Timestamp, now: Timestamp) -> Self {
         let mut written = Self { records: Vec::new(), end: None, failure: None };
         let mut rest = records.into_iter().peekable();
         while rest.peek().is_some() && written.failure.is_none() {
@@ -116,7 +116,7 @@ impl AppendedRecords {
             while bytes < BATCH_BYTES
                 && let Some(record) = rest.next()
             {
-                let encoded = record.to_record(date);
+                let encoded = record.to_record(wall);
                 bytes += [&encoded.key, &encoded.value].into_iter().flatten().map(|part| part.len()).sum::<usize>();
                 batch.push(&encoded);
                 appended.push(record);

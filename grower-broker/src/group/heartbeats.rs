@@ -103,7 +103,7 @@ pub(crate) struct HeartbeatSender<'a> {
 
 impl<'a> HeartbeatSender<'a> {
     fn received(self, now: DecisionTime) -> HeartbeatContext<'a> {
-        HeartbeatContext { at: now.at, date: now.date, client: self.client, address: self.address }
+        HeartbeatContext { steady: now.steady, wall: now.wall, client: self.client, address: self.address }
     }
 }
 

@@ -62,11 +62,11 @@ pub(crate) struct GroupFigures {
     pub(crate) offsets: Vec<CommittedOffset>,
 }
 
-/// The time of a decision: `at` by the monotonic clock, `date` by the wall clock.
+/// The time of a decision by the monotonic clock and by the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionTime {
-    pub(crate) at: Timestamp,
-    pub(crate) date: Timestamp,
+    pub(crate) steady: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 impl Groups {
@@ -102,7 +102,7 @@ impl Groups {
     }
 
     fn decision_time(&self) -> DecisionTime {
-        DecisionTime { at: self.now(), date: self.clock.wall() }
+        DecisionTime { steady: self.now(), wall: self.clock.wall() }
     }
 
     /// The log of a shard; none if the internal topic does not exist or the partition is offline.

@@ -104,7 +104,7 @@ pub(crate) async fn run(
             ended = connection.serve() => ended,
         };
         connection.requests.drain().await;
-        outbox.close();
+        outbox.finish();
         ended
     };
     tokio::pin!(writer);

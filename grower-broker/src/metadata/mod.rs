@@ -20,7 +20,7 @@ pub use image::{
     Applied, BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, SnapshotError,
     Topic,
 };
-pub(crate) use image::{begin_above, minimum_producer_id};
+pub(crate) use image::{minimum_producer_id, raise_minimum_ids};
 pub(crate) use log_store::{DIR, SNAPSHOT, snapshot_path};
 pub use log_store::{LogMetadataStore, MetadataOpenError};
 pub use mem::MemMetadataStore;

@@ -4,7 +4,7 @@ use super::served::concerns_one_partition;
 use super::{ServedPartition, ServedTopic, Topics};
 use crate::background;
 use crate::memory::StateKind;
-use crate::metadata::{ProposeError, Topic, begin_above};
+use crate::metadata::{ProposeError, Topic, raise_minimum_ids};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
 use grower_storage::log::{Log, OpenError};
@@ -26,7 +26,7 @@ impl Topics {
     pub(crate) async fn open_all(self: &Arc<Self>) -> Result<(), OpenTopicsError> {
         let logs = self.blocking(Self::open_logs).await?;
         if let Some(latest) = self.latest_unknown_epoch(&logs) {
-            self.begin_above(latest).await?;
+            self.raise_minimum_ids(latest).await?;
         }
         self.blocking(move |topics| {
             topics.lead_all(logs);
@@ -113,9 +113,9 @@ impl Topics {
 
     /// Raises all numbers durably before any partition is led: metadata behind the logs is an older copy, and clients
     /// may hold numbers that it does not know.
-    async fn begin_above(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
+    async fn raise_minimum_ids(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
         tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs: new producer ids and leader epochs start above all that may be in use");
-        self.propose(begin_above(&self.image(), Some(latest), self.clock.wall())).await.map(drop)
+        self.propose(raise_minimum_ids(&self.image(), Some(latest), self.clock.wall())).await.map(drop)
     }
 
     fn lead_all(&self, mut logs: OpenedLogs) {

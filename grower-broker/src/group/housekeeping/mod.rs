@@ -112,7 +112,7 @@ impl Groups {
             // A busy group is due again at the next check.
             let Some(ticket) = self.queues.try_enter(&group) else { continue };
             let expired =
-                self.decide_and_append(ticket, &group, &log, |shard, now, _| shard.expire(&group, now.at)).await;
+                self.decide_and_append(ticket, &group, &log, |shard, now, _| shard.expire(&group, now.steady)).await;
             warn_if_not_written(expired);
         }
     }

@@ -27,14 +27,14 @@ struct LastActivity {
 }
 
 impl GroupActivity {
-    /// Takes in a record that a start found in the log, where it is since `date`.
-    pub fn found(&mut self, record: &GroupRecord, date: Timestamp) {
-        self.take(record, RecordTime { date, at: None });
+    /// Takes in a record that a start found in the log, where it is since `wall`.
+    pub fn found(&mut self, record: &GroupRecord, wall: Timestamp) {
+        self.take(record, RecordTime { wall, steady: None });
     }
 
-    /// Takes in a record that was appended now: `date` by the wall clock, `at` by the monotonic one.
-    pub fn note(&mut self, record: &GroupRecord, date: Timestamp, at: Timestamp) {
-        self.take(record, RecordTime { date, at: Some(at) });
+    /// Takes in a record that was appended now: `wall` by the wall clock, `steady` by the monotonic one.
+    pub fn note(&mut self, record: &GroupRecord, wall: Timestamp, steady: Timestamp) {
+        self.take(record, RecordTime { wall, steady: Some(steady) });
     }
 
     fn take(&mut self, record: &GroupRecord, time: RecordTime) {
@@ -46,7 +46,7 @@ impl GroupActivity {
             GroupRecord::Offset { group, partition, state: Some(_) } => {
                 let age = self.0.entry(group.clone()).or_default();
                 age.note(time);
-                age.commits.insert(*partition, time.date);
+                age.commits.insert(*partition, time.wall);
             }
             // A late tombstone must not bring back a deleted group.
             GroupRecord::Member { group, .. } => {
@@ -71,10 +71,10 @@ impl GroupActivity {
     }
 
     /// Groups that wrote nothing for longer than this by both clocks, sorted. They may still have members.
-    pub fn inactive_for(&self, millis: u64, date: Timestamp, now: Timestamp) -> Vec<GroupId> {
+    pub fn inactive_for(&self, millis: u64, wall: Timestamp, steady: Timestamp) -> Vec<GroupId> {
         let inactive = |(_, age): &(&GroupId, &LastActivity)| {
-            age.newest.is_some_and(|newest| millis < date.millis_since(newest))
-                && age.newest_monotonic.is_none_or(|newest| millis < now.millis_since(newest))
+            age.newest.is_some_and(|newest| millis < wall.millis_since(newest))
+                && age.newest_monotonic.is_none_or(|newest| millis < steady.millis_since(newest))
         };
         self.0.iter().filter(inactive).map(|(group, _)| group.clone()).collect()
     }
@@ -83,14 +83,14 @@ impl GroupActivity {
 /// When a record was appended: by the wall clock, and by the monotonic one if that was in this process.
 #[derive(Clone, Copy)]
 struct RecordTime {
-    date: Timestamp,
-    at: Option<Timestamp>,
+    wall: Timestamp,
+    steady: Option<Timestamp>,
 }
 
 impl LastActivity {
-    fn note(&mut self, RecordTime { date, at }: RecordTime) {
-        self.newest = self.newest.max(Some(date));
-        self.newest_monotonic = self.newest_monotonic.max(at);
+    fn note(&mut self, RecordTime { wall, steady }: RecordTime) {
+        self.newest = self.newest.max(Some(wall));
+        self.newest_monotonic = self.newest_monotonic.max(steady);
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) struct Group {
 
 impl Group {
     /// A group whose epochs start above `minimum_epoch`.
-    pub(super) fn after(minimum_epoch: u32) -> Self {
-        Self { members: MembershipState::after(minimum_epoch), ..Self::default() }
+    pub(super) fn starting_above(minimum_epoch: u32) -> Self {
+        Self { members: MembershipState::starting_above(minimum_epoch), ..Self::default() }
     }
 
     /// Counts the group's memory again; that of members only if they may have changed.

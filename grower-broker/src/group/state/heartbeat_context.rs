@@ -6,9 +6,9 @@ use grower_protocol::ids::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatContext<'a> {
     /// Monotonic time, for timeouts.
-    pub at: Timestamp,
+    pub steady: Timestamp,
     /// Wall-clock time, for people.
-    pub date: Timestamp,
+    pub wall: Timestamp,
     /// The client program's name for itself.
     pub client: Option<&'a str>,
     /// The client's address.
@@ -26,7 +26,7 @@ pub(super) struct LastContact {
 
 impl LastContact {
     pub(super) fn note(&mut self, context: &HeartbeatContext<'_>) {
-        self.at = context.at;
+        self.at = context.steady;
         for (known, said) in [(&mut self.client, context.client), (&mut self.address, context.address)] {
             if known.as_deref() != said {
                 *known = said.map(str::to_owned); // Rare: consecutive heartbeats have the same sender.

@@ -119,7 +119,7 @@ impl MemberState {
     /// Notes a heartbeat and starts a new session.
     pub(super) fn note_heartbeat(&mut self, beat: &Heartbeat, context: &HeartbeatContext<'_>) -> HeartbeatChange {
         self.last_contact.note(context);
-        self.expires = after(context.at, limits::timeout(beat.session_timeout_ms));
+        self.expires = after(context.steady, limits::timeout(beat.session_timeout_ms));
         let topics: BTreeSet<TopicName> = beat.topics.iter().cloned().collect();
         let timeouts = (beat.session_timeout_ms, beat.rebalance_timeout_ms);
         let change = match (topics == self.topics, timeouts == (self.session_timeout_ms, self.rebalance_timeout_ms)) {

@@ -51,7 +51,7 @@ pub(super) fn growth_by_commit(group: Option<&Group>, offsets: &[OffsetToCommit]
 impl MembershipState {
     /// The largest growth of the members once a topic has this many partitions.
     pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
-        let before = match self.known(name) {
+        let before = match self.assigned_topic(name) {
             Some(topic) => topic,
             // No assignment was computed since the start: the members have the topic's present partitions.
             None if self.is_subscribed(name) => catalog.find(name),

@@ -155,7 +155,7 @@ impl ConnectionOutbox {
             match self.send_now(&answer) {
                 Ok(sent) => answer.advance(sent),
                 Err(_) => {
-                    self.close_locked(&mut queue);
+                    self.discard_locked(&mut queue);
                     return;
                 }
             }
@@ -183,7 +183,7 @@ impl ConnectionOutbox {
     }
 
     /// Lets the writer task end once everything queued is sent.
-    pub(super) fn close(&self) {
+    pub(super) fn finish(&self) {
         self.queue.lock().closed = true;
         self.wake.notify_one();
     }
@@ -193,7 +193,7 @@ impl ConnectionOutbox {
         self.aborted.notified().await;
     }
 
-    fn close_locked(&self, queue: &mut AnswerQueue) {
+    fn discard_locked(&self, queue: &mut AnswerQueue) {
         queue.closed = true;
         queue.answers.clear();
         queue.gathered = Default::default();
@@ -209,7 +209,7 @@ impl ConnectionOutbox {
             let mut queue = self.queue.lock();
             queue.writing = false;
             if sent.is_err() {
-                self.close_locked(&mut queue);
+                self.discard_locked(&mut queue);
                 return sent;
             }
         }
@@ -265,7 +265,7 @@ impl ConnectionOutbox {
         let mut sent = bytes.start;
         while sent < bytes.end {
             let rest = SENDFILE_PIECE.min(bytes.end - sent);
-            let taken = whole(pace.wait(self.sink.send_file(file, position + sent as u64, rest)).await?)?;
+            let taken = nonzero_or_eof(pace.wait(self.sink.send_file(file, position + sent as u64, rest)).await?)?;
             pace.took(taken);
             sent += taken;
         }
@@ -312,7 +312,7 @@ impl Outbox for ConnectionOutbox {
     }
 
     fn abort(&self) {
-        self.close_locked(&mut self.queue.lock());
+        self.discard_locked(&mut self.queue.lock());
         self.aborted.notify_one();
     }
 
@@ -368,12 +368,12 @@ fn read_piece<'a>(slice: &Slice, sent: usize, buffer: &'a mut Vec<u8>) -> io::Re
     if buffer.len() < wanted {
         buffer.resize(wanted, 0);
     }
-    let read = whole(slice.read_into(&mut buffer[..wanted], sent).map_err(io::Error::other)?)?;
+    let read = nonzero_or_eof(slice.read_into(&mut buffer[..wanted], sent).map_err(io::Error::other)?)?;
     Ok(&buffer[..read])
 }
 
 /// A file that ends early was truncated. The head promised more bytes, so the connection has to be closed.
-fn whole(bytes: usize) -> io::Result<usize> {
+fn nonzero_or_eof(bytes: usize) -> io::Result<usize> {
     if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }
 

@@ -37,7 +37,7 @@ async fn read(mut stream: DuplexStream, each: Duration) -> usize {
 async fn sent(answers: usize, length: usize, each: Duration) -> (io::Result<()>, usize) {
     let (outbox, theirs) = outbox();
     (0..answers).for_each(|_| outbox.send(answer(length)));
-    outbox.close();
+    outbox.finish();
     let writing = async move { outbox.write_queued(TIMEOUT).await }; // Drops the pipe's end when it is done.
     tokio::join!(writing, read(theirs, each))
 }
@@ -69,7 +69,7 @@ async fn a_peer_that_takes_all_there_is_stays_connected() {
             tokio::time::sleep(TOO_SLOW).await;
             theirs.read_exact(&mut [0; 2 * PIPE]).await.unwrap();
         }
-        outbox.close();
+        outbox.finish();
     };
     tokio::join!(writing, asking).0.unwrap();
 }

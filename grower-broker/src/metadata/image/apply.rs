@@ -54,11 +54,11 @@ impl Image {
             }
             Command::TrimTopic { id, before } => self.trim(id, before),
             Command::AlterBroker { node, settings } => {
-                change(self.settings.entry(node).or_default(), settings);
+                set_or_unset(self.settings.entry(node).or_default(), settings);
                 Ok(Applied::Done)
             }
             Command::ReplaceNode { node, uuid } => self.replace_node(node, uuid),
-            Command::BeginAbove { producer, leader_epoch } => self.begin_above(producer, leader_epoch),
+            Command::RaiseMinimumIds { producer, leader_epoch } => self.raise_minimum_ids(producer, leader_epoch),
             Command::ForgetTrims { done } => {
                 for (id, partition, reached) in done {
                     // A later trim of the same partition may be pending.
@@ -120,7 +120,11 @@ impl Image {
         );
     }
 
-    fn begin_above(&mut self, producer: ProducerId, leader_epoch: LeaderEpoch) -> Result<Applied, MetadataRefusal> {
+    fn raise_minimum_ids(
+        &mut self,
+        producer: ProducerId,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Applied, MetadataRefusal> {
         self.next_producer = self.next_producer.max(producer);
         let raise =
             |partition: &mut PartitionRegistration| partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
@@ -175,9 +179,9 @@ impl Image {
     fn grow(&mut self, id: TopicId, from: u32, added: Vec<Vec<NodeId>>) -> Result<Applied, MetadataRefusal> {
         let topic = self.with_id(id)?;
         if topic.partition_count() != from {
-            return Err(MetadataRefusal::Changed { name: topic.name.clone() });
+            return Err(MetadataRefusal::PartitionCountChanged { name: topic.name.clone() });
         }
-        // New partitions begin at the topic's largest epoch: after `BeginAbove`, a lost partition of the same number
+        // New partitions begin at the topic's largest epoch: after `RaiseMinimumIds`, a lost partition of the same number
         // may have had records below it.
         let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
         let added = added
@@ -189,7 +193,7 @@ impl Image {
 
     fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, MetadataRefusal> {
         let altered = self.topics.change(id, |topic| {
-            change(&mut topic.configs, changes);
+            set_or_unset(&mut topic.configs, changes);
             topic.config = TopicConfig::from_stored(&topic.configs);
         });
         Ok(Applied::TopicAltered(altered.ok_or(MetadataRefusal::UnknownTopicId { id })?))
@@ -225,7 +229,7 @@ impl Image {
 }
 
 /// Changes a map of settings; a value of none unsets its key.
-fn change(set: &mut BTreeMap<String, String>, changes: Vec<(String, Option<String>)>) {
+fn set_or_unset(set: &mut BTreeMap<String, String>, changes: Vec<(String, Option<String>)>) {
     for (key, value) in changes {
         match value {
             Some(value) => set.insert(key, value),

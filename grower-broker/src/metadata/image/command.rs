@@ -105,7 +105,7 @@ pub enum Command {
     },
     /// Raises all numbers above those that clients may hold although this metadata does not know them: it is older
     /// than the data, or was restored from a backup.
-    BeginAbove {
+    RaiseMinimumIds {
         /// The smallest producer id to allocate next.
         producer: ProducerId,
         /// The smallest leader epoch of every partition.

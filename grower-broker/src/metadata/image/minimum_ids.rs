@@ -32,13 +32,13 @@ pub(crate) fn minimum_producer_id(now: Timestamp) -> ProducerId {
 
 /// The command that raises all numbers above those that may be in use without this image's knowledge. `seen` is the
 /// latest leader epoch in the logs, which may be ahead of the image.
-pub(crate) fn begin_above(image: &Image, seen: Option<LeaderEpoch>, now: Timestamp) -> Command {
+pub(crate) fn raise_minimum_ids(image: &Image, seen: Option<LeaderEpoch>, now: Timestamp) -> Command {
     let known = image.topics().flat_map(|topic| &topic.partitions).map(|partition| partition.leader_epoch).max();
     let known = known.max(seen).unwrap_or_default().value();
     let by_clock = u32::try_from(clock_ms(now) / 1_000).unwrap_or(u32::MAX);
     let leader_epoch = known.saturating_add(LEADER_EPOCH_MARGIN).max(by_clock).min(LEADER_EPOCH_MAX);
     let producer = image.next_producer.value().saturating_add(PRODUCER_ID_MARGIN);
-    Command::BeginAbove {
+    Command::RaiseMinimumIds {
         producer: ProducerId::new(producer).max(minimum_producer_id(now)),
         leader_epoch: LeaderEpoch::new(leader_epoch),
     }
@@ -56,7 +56,7 @@ mod tests {
 
     fn numbers(command: &Command) -> (u64, u32) {
         match command {
-            Command::BeginAbove { producer, leader_epoch } => (producer.value(), leader_epoch.value()),
+            Command::RaiseMinimumIds { producer, leader_epoch } => (producer.value(), leader_epoch.value()),
             other => panic!("{other:?}"),
         }
     }
@@ -65,7 +65,7 @@ mod tests {
     fn a_wrong_clock_still_leaves_a_margin() {
         let image = Image { next_producer: ProducerId::new(7), ..Image::default() };
         for now in [Timestamp::from_millis(i64::MIN), Timestamp::from_millis(0)] {
-            let (producer, epoch) = numbers(&begin_above(&image, Some(LeaderEpoch::new(9)), now));
+            let (producer, epoch) = numbers(&raise_minimum_ids(&image, Some(LeaderEpoch::new(9)), now));
             assert_eq!((producer, epoch), (7 + PRODUCER_ID_MARGIN, 9 + LEADER_EPOCH_MARGIN));
         }
     }
@@ -73,19 +73,19 @@ mod tests {
     #[test]
     fn a_later_restore_of_the_same_backup_begins_above_an_earlier_one() {
         let image = Image::default();
-        let first = numbers(&begin_above(&image, None, RESTORED));
-        let second = numbers(&begin_above(&image, None, RESTORED.plus_millis(1_000)));
+        let first = numbers(&raise_minimum_ids(&image, None, RESTORED));
+        let second = numbers(&raise_minimum_ids(&image, None, RESTORED.plus_millis(1_000)));
         assert!(first.0 < second.0 && first.1 < second.1, "{first:?} {second:?}");
     }
 
     #[test]
     fn numbers_never_leave_the_range_of_the_wire() {
         let image = Image { next_producer: ProducerId::new(i64::MAX as u64 - 1), ..Image::default() };
-        let (_, epoch) = numbers(&begin_above(&image, Some(LeaderEpoch::new(u32::MAX)), Timestamp::MAX));
+        let (_, epoch) = numbers(&raise_minimum_ids(&image, Some(LeaderEpoch::new(u32::MAX)), Timestamp::MAX));
         assert_eq!(epoch, LEADER_EPOCH_MAX);
         assert!(minimum_producer_id(Timestamp::MAX).value() <= 1 << 53);
         let mut image = image;
-        image.apply(begin_above(&image, None, RESTORED)).unwrap();
+        image.apply(raise_minimum_ids(&image, None, RESTORED)).unwrap();
         assert_eq!(
             image.apply(Command::AllocateProducerIds { count: 1 }),
             Err(crate::metadata::MetadataRefusal::ProducerIdsExhausted)

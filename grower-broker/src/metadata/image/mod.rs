@@ -10,7 +10,7 @@ mod topic_table;
 
 pub use apply::Applied;
 pub use command::Command;
-pub(crate) use minimum_ids::{begin_above, minimum_producer_id};
+pub(crate) use minimum_ids::{minimum_producer_id, raise_minimum_ids};
 pub use refusal::MetadataRefusal;
 pub use snapshot::SnapshotError;
 
@@ -90,7 +90,7 @@ pub struct DeletedTopic {
 
 impl Image {
     /// Whether this producer id was ever allocated.
-    pub fn gave_out(&self, id: ProducerId) -> bool {
+    pub fn has_allocated(&self, id: ProducerId) -> bool {
         id < self.next_producer
     }
 

@@ -108,7 +108,7 @@ pub enum MetadataRefusal {
     },
     /// Another command changed the topic first.
     #[error("topic {name} changed meanwhile: try again")]
-    Changed {
+    PartitionCountChanged {
         /// The topic.
         name: TopicName,
     },
@@ -146,7 +146,7 @@ impl MetadataRefusal {
             | Self::ForeignNode { .. }
             | Self::NamedTwice { .. }
             | Self::PartitionTwice { .. }
-            | Self::Changed { .. } => ErrorCode::InvalidRequest,
+            | Self::PartitionCountChanged { .. } => ErrorCode::InvalidRequest,
             Self::UnknownPartition { .. } => ErrorCode::UnknownPartition,
             Self::TopicExists { .. } => ErrorCode::TopicExists,
             Self::IdUsed { .. } => ErrorCode::Internal,

@@ -62,7 +62,7 @@ fn commands_keep_their_bytes() {
     assert_snapshot!(hex(Command::ReplaceNode { node, uuid: UUID }), @"0b0102020202020242028202020202020202");
     let (producer, leader_epoch) = (ProducerId::new(1 << 40), LeaderEpoch::new(1 << 20));
     assert_snapshot!(hex(Command::AllocateProducerIdsFrom { first: producer, count: 1000 }), @"0cfd0000000000010000fbe803");
-    assert_snapshot!(hex(Command::BeginAbove { producer, leader_epoch }), @"0dfd0000000000010000fc00001000");
+    assert_snapshot!(hex(Command::RaiseMinimumIds { producer, leader_epoch }), @"0dfd0000000000010000fc00001000");
     assert_snapshot!(hex(Command::ForgetTrims { done: vec![(id(3), partition, offset)] }), @"09010303030303034303830303030303030301fb2c01");
 }
 
@@ -145,7 +145,7 @@ fn growing_keeps_the_existing_partitions() {
     let Ok(Applied::TopicGrown { topic, from: 2 }) = image.apply(command) else { panic!() };
     let epochs: Vec<_> = topic.partitions.iter().map(|partition| partition.leader_epoch.value()).collect();
     assert_eq!(epochs, [1, 1, 1, 1], "no partition is behind what a restore raised its topic to");
-    assert_eq!(image.apply(stale), Err(MetadataRefusal::Changed { name: name("t") }));
+    assert_eq!(image.apply(stale), Err(MetadataRefusal::PartitionCountChanged { name: name("t") }));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn history() -> Vec<Command> {
         Command::AlterBroker { node, settings: vec![("logging.level".to_owned(), Some("warn".to_owned()))] },
         Command::ReplaceNode { node, uuid: OTHER_UUID },
         Command::AllocateProducerIdsFrom { first: ProducerId::new(5_000), count: 1_000 },
-        Command::BeginAbove { producer: ProducerId::new(9_000), leader_epoch: LeaderEpoch::new(9) },
+        Command::RaiseMinimumIds { producer: ProducerId::new(9_000), leader_epoch: LeaderEpoch::new(9) },
         Command::RegisterBroker { node, uuid: OTHER_UUID, address: "a:2".to_owned() },
         Command::DeleteTopic { id },
         Command::ForgetDeleted { ids: vec![id] },
@@ -157,7 +157,7 @@ mod tests {
             Command::AlterBroker { .. } => 10,
             Command::ReplaceNode { .. } => 11,
             Command::AllocateProducerIdsFrom { .. } => 12,
-            Command::BeginAbove { .. } => 13,
+            Command::RaiseMinimumIds { .. } => 13,
         }
     }
 

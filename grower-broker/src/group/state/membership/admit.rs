@@ -48,14 +48,14 @@ impl MembershipState {
         &mut self,
         beat: &'a Heartbeat,
         limits: &GroupLimits,
-        date: Timestamp,
+        wall: Timestamp,
     ) -> Result<Admission<'a>, GroupRefusal> {
         Self::check(beat, limits)?;
         if beat.epoch == MemberEpoch::default() {
-            return self.join(beat, limits, date);
+            return self.join(beat, limits, wall);
         }
         if let Some(instance) = self.claims.confirmed_by(beat) {
-            self.enter(beat, Some(&instance), date)?;
+            self.enter(beat, Some(&instance), wall)?;
             return Ok(Admission::Member(KnownAnswer::Newest));
         }
         let member = self.members.get(&beat.member).ok_or_else(|| unknown(&beat.member))?;
@@ -74,7 +74,7 @@ impl MembershipState {
         &mut self,
         beat: &'a Heartbeat,
         limits: &GroupLimits,
-        date: Timestamp,
+        wall: Timestamp,
     ) -> Result<Admission<'a>, GroupRefusal> {
         if let Some(member) = self.members.get_mut(&beat.member) {
             check_not_replaced(member)?;
@@ -92,18 +92,18 @@ impl MembershipState {
         if let Some(instance) = instance.filter(|instance| self.is_name_taken(instance)) {
             return Ok(Admission::Claimant { instance });
         }
-        self.enter(beat, instance, date)?;
+        self.enter(beat, instance, wall)?;
         Ok(Admission::Member(KnownAnswer::Newest))
     }
 
     /// Adds the sender as a member, in the place of the earlier holder of its instance name if there is one.
-    fn enter(&mut self, beat: &Heartbeat, instance: Option<&str>, date: Timestamp) -> Result<(), GroupRefusal> {
+    fn enter(&mut self, beat: &Heartbeat, instance: Option<&str>, wall: Timestamp) -> Result<(), GroupRefusal> {
         if self.members.is_empty() {
             self.assignor = assignor_of(beat)?;
             self.unsaved.group();
         }
         self.claims.withdraw(&beat.member);
-        let successor = instance.and_then(|instance| self.succeed(&beat.member, instance, date));
+        let successor = instance.and_then(|instance| self.succeed(&beat.member, instance, wall));
         let member = successor.unwrap_or_else(|| self.new_member());
         let instance = instance.map(str::to_owned);
         self.members.insert(beat.member.clone(), MemberState { instance, ..member });

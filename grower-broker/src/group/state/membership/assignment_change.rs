@@ -33,8 +33,8 @@ impl MembershipState {
         if member.due(&self.owners) == member.assignment {
             return Ok(None);
         }
-        self.grant(id, context.date);
-        Ok(Some(self.answer(id, epoch, context.at, KnownAnswer::Newest)))
+        self.grant(id, context.wall);
+        Ok(Some(self.answer(id, epoch, context.steady, KnownAnswer::Newest)))
     }
 
     /// Refuses a member that sent a newer heartbeat meanwhile: it gets the answer to that one.

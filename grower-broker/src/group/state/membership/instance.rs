@@ -49,7 +49,7 @@ impl MembershipState {
     }
 
     /// The new member in the place of the last holder of the instance name; none if the name is free.
-    pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<MemberState> {
+    pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, wall: Timestamp) -> Option<MemberState> {
         self.claims.end(instance);
         let (holder, member) = self.members.iter_mut().find(|(_, member)| member.holds(instance))?;
         let holder = holder.clone();
@@ -64,7 +64,7 @@ impl MembershipState {
         self.members.remove(&holder);
         self.unsaved.changed(&holder);
         for partition in &successor.granted {
-            self.owners.transfer(*partition, &holder, id, date);
+            self.owners.transfer(*partition, &holder, id, wall);
         }
         Some(successor)
     }

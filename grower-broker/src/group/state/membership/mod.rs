@@ -56,7 +56,7 @@ pub(super) struct MembershipState {
 
 impl MembershipState {
     /// A group whose epochs start above `minimum_epoch`.
-    pub(super) fn after(minimum_epoch: u32) -> Self {
+    pub(super) fn starting_above(minimum_epoch: u32) -> Self {
         let mut members = Self { epoch: minimum_epoch, ..Self::default() };
         members.unsaved.group();
         members
@@ -69,9 +69,9 @@ impl MembershipState {
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
-        let known = match self.admit(beat, limits, context.date)? {
+        let known = match self.admit(beat, limits, context.wall)? {
             Admission::Member(known) => known,
-            Admission::Claimant { instance } => return Ok(self.claim(beat, instance, context.at)),
+            Admission::Claimant { instance } => return Ok(self.claim(beat, instance, context.steady)),
         };
         let member = self.members.get_mut(&beat.member).expect(ADMITTED);
         let change = member.note_heartbeat(beat, context);
@@ -80,10 +80,10 @@ impl MembershipState {
             self.stale |= change == HeartbeatChange::Subscription;
         }
         self.note_owned(beat, known);
-        self.check_revocations(&beat.member, context.at, known)?;
+        self.check_revocations(&beat.member, context.steady, known)?;
         self.rebalance_if_stale(&beat.member, catalog);
-        self.grant(&beat.member, context.date);
-        Ok(self.answer(&beat.member, beat.epoch, context.at, known))
+        self.grant(&beat.member, context.wall);
+        Ok(self.answer(&beat.member, beat.epoch, context.steady, known))
     }
 
     /// Removes a member that gave up everything and does not come back.
@@ -183,11 +183,11 @@ impl MembershipState {
     }
 
     /// Grants the member the free partitions of its target.
-    fn grant(&mut self, id: &MemberId, date: Timestamp) {
+    fn grant(&mut self, id: &MemberId, wall: Timestamp) {
         let member = self.members.get_mut(id).expect(ADMITTED);
         let due = member.due(&self.owners);
         for partition in due.difference(&member.granted).copied().collect::<Vec<_>>() {
-            self.owners.grant(partition, id, date);
+            self.owners.grant(partition, id, wall);
             member.granted.insert(partition);
             self.unsaved.changed(id);
         }
@@ -284,7 +284,7 @@ impl MembershipState {
     }
 
     /// The topic as of the newest assignment, if it existed; none if no member subscribed to it.
-    pub(super) fn known(&self, topic: &TopicName) -> Option<Option<CatalogTopic>> {
+    pub(super) fn assigned_topic(&self, topic: &TopicName) -> Option<Option<CatalogTopic>> {
         self.topics.get(topic).copied()
     }
 

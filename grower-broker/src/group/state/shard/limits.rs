@@ -15,7 +15,7 @@ impl GroupShard {
         }
         MembershipState::check(beat, &self.limits)?;
         self.check_group_limit()?;
-        self.groups.insert(beat.group.clone(), Group::after(self.minimum_epoch));
+        self.groups.insert(beat.group.clone(), Group::starting_above(self.minimum_epoch));
         Ok(())
     }
 

@@ -250,7 +250,11 @@ impl GroupShard {
             match record {
                 GroupRecord::Group { group, state: Some(state) } => {
                     let minimum_epoch = self.minimum_epoch;
-                    self.groups.entry(group).or_insert_with(|| Group::after(minimum_epoch)).members.saved_group(&state);
+                    self.groups
+                        .entry(group)
+                        .or_insert_with(|| Group::starting_above(minimum_epoch))
+                        .members
+                        .saved_group(&state);
                 }
                 GroupRecord::Group { group, state: None } => {
                     self.bytes -= self.groups.remove(&group).map_or(0, |gone| gone.counted);

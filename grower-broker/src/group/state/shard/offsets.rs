@@ -50,7 +50,7 @@ impl GroupShard {
             (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
             (None, CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous) => {
                 self.check_group_limit()?;
-                Group::after(self.minimum_epoch).commit(commit, &self.limits, log_ends)
+                Group::starting_above(self.minimum_epoch).commit(commit, &self.limits, log_ends)
             }
         }
     }
@@ -78,7 +78,7 @@ impl GroupShard {
             (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
             (None, CommitterIdentity::Outside(_) | CommitterIdentity::Anonymous) => {
                 self.check_group_limit()?;
-                Group::after(self.minimum_epoch).start(request, log_ends)
+                Group::starting_above(self.minimum_epoch).start(request, log_ends)
             }
         }
     }

@@ -102,8 +102,8 @@ impl Coordinator {
     }
 
     fn received(&self) -> HeartbeatContext<'static> {
-        let date = self.now.plus_millis(DATE);
-        HeartbeatContext { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
+        let wall = self.now.plus_millis(DATE);
+        HeartbeatContext { steady: self.now, wall, client: Some("a test"), address: Some("10.0.0.1:5") }
     }
 
     fn topics_changed(&mut self) {

@@ -286,7 +286,9 @@ impl World {
         let assignment_changed = std::mem::take(&mut self.coordinator.assignment_changed);
         let Some(group) = self.coordinator.shard.groups.get(&group()) else { return };
         let topics = &self.coordinator.topics;
-        let seen = |name: &TopicName| group.members.known(name).is_none_or(|topic| topic == topics.get(name).copied());
+        let seen = |name: &TopicName| {
+            group.members.assigned_topic(name).is_none_or(|topic| topic == topics.get(name).copied())
+        };
         let noticed = ["rainbow", "sandbox"].map(name).iter().all(seen);
         for process in self.processes.iter_mut().chain(&mut self.old).flatten() {
             process.woken |= assignment_changed;
