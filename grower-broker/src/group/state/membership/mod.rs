@@ -34,6 +34,8 @@ use std::collections::BTreeMap;
 /// An admitted heartbeat has made its sender a member.
 const ADMITTED: &str = "an admitted sender is a member";
 
+/// The members of one group and the owners of its partitions. A partition goes from `granted` of one member to `target`
+/// of another only through `owners`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MembershipState {
     /// Counts every change. Members' epochs are taken from it, so no two are equal.
@@ -62,6 +64,8 @@ impl MembershipState {
         members
     }
 
+    /// Handles a heartbeat: admits its sender, frees what it gave up, assigns again if members or topics changed,
+    /// grants what is free, and answers.
     pub(super) fn heartbeat(
         &mut self,
         beat: &Heartbeat,
@@ -220,6 +224,7 @@ impl MembershipState {
     }
 
     fn tick(&mut self) -> u32 {
+        debug_assert!(self.epoch < u32::MAX, "no two epochs are equal");
         self.epoch = self.epoch.saturating_add(1);
         self.epoch
     }
