@@ -49,12 +49,11 @@ impl DeadlineTimer {
     }
 }
 
-/// Waits for a future for as long as the budget of time lasts, and takes the time from it. None if it is used up.
-pub(super) async fn within<T>(budget: &mut Duration, future: impl Future<Output = T>) -> Option<T> {
+/// Waits for a future, and returns its output and the time that it took. None if that is longer than the limit.
+pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<(T, Duration)> {
     let begin = Instant::now();
-    let output = timeout(*budget, future).await.ok()?;
-    *budget = budget.saturating_sub(begin.elapsed());
-    Some(output)
+    let output = timeout(limit, future).await.ok()?;
+    Some((output, begin.elapsed()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod connection;
 mod deadline_timer;
 mod intake;
 mod outbox;
+mod read_pace;
 mod refusal;
 mod stream;
 

@@ -10,6 +10,7 @@
 //! refuses are read again later.
 
 use super::deadline_timer::within;
+use super::read_pace::ReadPace;
 use super::stream::Sink;
 use crate::api::{Answer, Outbox, Permit};
 use crate::config::ZeroCopy;
@@ -32,8 +33,6 @@ use tokio_util::sync::CancellationToken;
 const COPY_PIECE: usize = 256 * 1024;
 /// Bytes of one `sendfile`, bounded because a cold page blocks the thread.
 const SENDFILE_PIECE: usize = 1 << 20;
-/// Bytes that a peer has to take in each write timeout, if that many wait for it.
-const PACE: usize = 64 * 1024;
 /// An answer with slices up to this size leaves as one write, without the writer task.
 const SMALL: usize = 64 * 1024;
 
@@ -182,7 +181,8 @@ impl ConnectionOutbox {
         })
     }
 
-    /// Lets the writer task end once everything queued is sent.
+    /// Lets the writer task end once everything queued is sent. Call it once no request is in flight: later answers are
+    /// discarded.
     pub(super) fn finish(&self) {
         self.queue.lock().closed = true;
         self.wake.notify_one();
@@ -227,7 +227,7 @@ impl ConnectionOutbox {
                     return None;
                 }
             }
-            pace.begin(); // The peer has taken all answers.
+            pace.restart(); // The peer has taken all answers.
             self.wake.notified().await;
         }
     }
@@ -248,7 +248,7 @@ impl ConnectionOutbox {
 
     async fn send_all(&self, mut bytes: &[u8], pace: &mut ReadPace) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = pace.wait(self.sink.send_some(bytes)).await?;
+            let sent = paced(pace, self.sink.send_some(bytes)).await?;
             pace.took(sent);
             bytes = &bytes[sent..];
         }
@@ -265,7 +265,7 @@ impl ConnectionOutbox {
         let mut sent = bytes.start;
         while sent < bytes.end {
             let rest = SENDFILE_PIECE.min(bytes.end - sent);
-            let taken = nonzero_or_eof(pace.wait(self.sink.send_file(file, position + sent as u64, rest)).await?)?;
+            let taken = nonzero_or_eof(paced(pace, self.sink.send_file(file, position + sent as u64, rest)).await?)?;
             pace.took(taken);
             sent += taken;
         }
@@ -276,7 +276,7 @@ impl ConnectionOutbox {
         let mut sent = start;
         while sent < slice.len() {
             sent += if self.sink.sends_at_once() {
-                pace.wait(self.sink.ready()).await?;
+                paced(pace, self.sink.ready()).await?;
                 let taken = SCRATCH.with_borrow_mut(|buffer| self.sink.try_send(read_piece(slice, sent, buffer)?))?;
                 pace.took(taken);
                 taken
@@ -331,35 +331,12 @@ impl SendGathered for ConnectionOutbox {
     }
 }
 
-/// The slowest pace of a peer: in each write timeout that we wait, it takes [`PACE`] bytes or all there are. A stalled
-/// reader misses it, as does a reader that takes a byte now and then to stay connected.
-struct ReadPace {
-    timeout: Duration,
-    /// How long we still wait for the next [`PACE`] bytes to be taken.
-    left: Duration,
-    taken: usize,
-}
-
-impl ReadPace {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, left: timeout, taken: 0 }
-    }
-
-    fn begin(&mut self) {
-        *self = Self::new(self.timeout);
-    }
-
-    fn took(&mut self, bytes: usize) {
-        self.taken += bytes;
-        if PACE <= self.taken {
-            self.begin();
-        }
-    }
-
-    async fn wait<T>(&mut self, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly");
-        within(&mut self.left, sending).await.ok_or_else(too_slow)?
-    }
+/// Waits until bytes are sent, as long as the pace allows.
+async fn paced<T>(pace: &mut ReadPace, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly");
+    let (sent, elapsed) = within(pace.left(), sending).await.ok_or_else(too_slow)?;
+    pace.waited(elapsed);
+    sent
 }
 
 /// Reads the bytes after the first `sent` ones of a slice.

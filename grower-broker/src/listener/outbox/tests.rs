@@ -43,19 +43,11 @@ async fn sent(answers: usize, length: usize, each: Duration) -> (io::Result<()>,
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_enough_in_each_timeout_stays_connected() {
-    let each = TIMEOUT * PIPE as u32 / PACE as u32 * 9 / 10; // A little faster than it must be.
-    let (sent, read) = sent(20, 100_000, each).await;
-    sent.unwrap();
-    assert_eq!(read, 20 * 100_000);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_a_little_now_and_then_is_closed_even_for_short_answers() {
     for length in [10, PIPE, 1 << 20] {
         let (sent, read) = sent((4 << 20) / length, length, TOO_SLOW).await;
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut, "answers of {length} bytes");
-        assert!(read < PACE, "{read} bytes of answers of {length}");
+        assert!(read < 64 << 10, "{read} bytes of answers of {length}");
     }
 }
 
