@@ -211,11 +211,14 @@ impl GroupShard {
     }
 
     fn decide<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> GroupDecision<T> {
+        let is_refused = answer.is_err();
         let mut decision = answer.map_or_else(GroupDecision::refused, GroupDecision::of);
         if let Some(group) = self.groups.get_mut(id) {
             decision.collect_changes(id, group);
-            // A refusal may have removed a member: see `RevocationTimedOut`.
-            group.members.check_invariants();
+            // A refusal may have removed a member: see `RevocationTimedOut`. Others changed nothing.
+            if !is_refused || !decision.records().is_empty() {
+                group.members.check_invariants();
+            }
         }
         self.count(id, false);
         decision
