@@ -123,6 +123,8 @@ struct AnswerQueue {
     /// The writer task has taken an answer and is not done with it.
     writing: bool,
     closed: bool,
+    /// The error of a failed send, until the writer task reports it.
+    failed: Option<io::Error>,
 }
 
 impl ConnectionOutbox {
@@ -153,7 +155,8 @@ impl ConnectionOutbox {
         if queue.answers.is_empty() && !queue.writing && self.sink.sends_at_once() {
             match self.send_now(&answer) {
                 Ok(sent) => answer.advance(sent),
-                Err(_) => {
+                Err(error) => {
+                    queue.failed = Some(error);
                     self.discard_locked(&mut queue);
                     return;
                 }
@@ -201,10 +204,13 @@ impl ConnectionOutbox {
     }
 
     /// The writer task: sends queued answers until the outbox is closed and empty, or the peer reads too slowly.
+    /// Returns the first error of a send, by whatever thread.
     pub(super) async fn write_queued(&self, timeout: Duration) -> io::Result<()> {
         let mut pace = ReadPace::new(timeout);
         loop {
-            let Some(answer) = self.take(&mut pace).await else { return Ok(()) };
+            let Some(answer) = self.take(&mut pace).await else {
+                return self.queue.lock().failed.take().map_or(Ok(()), Err);
+            };
             let sent = self.write(answer, &mut pace).await;
             let mut queue = self.queue.lock();
             queue.writing = false;

@@ -1,6 +1,8 @@
 use super::super::stream::Stream;
 use super::*;
+use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that the pipe holds.
@@ -10,11 +12,15 @@ const TOO_SLOW: Duration = Duration::from_secs(9);
 
 fn outbox() -> (ConnectionOutbox, DuplexStream) {
     let (ours, theirs) = duplex(PIPE);
-    let (_, sink) = Stream::InProcess(ours).split();
+    (outbox_to(Stream::InProcess(ours)), theirs)
+}
+
+fn outbox_to(stream: Stream) -> ConnectionOutbox {
+    let (_, sink) = stream.split();
     let (memory, ended) = (Memory::new(16 << 20), CancellationToken::new());
     let share = ConnectionShare { memory: memory.take(1024), slot: None };
     let held = (share, crate::metrics::Metrics::for_test().connected());
-    (ConnectionOutbox::new(sink, ZeroCopy::Auto, memory, ended, held), theirs)
+    ConnectionOutbox::new(sink, ZeroCopy::Auto, memory, ended, held)
 }
 
 fn answer(length: usize) -> Answer {
@@ -64,4 +70,18 @@ async fn a_peer_that_takes_all_there_is_stays_connected() {
         outbox.finish();
     };
     tokio::join!(writing, asking).0.unwrap();
+}
+
+#[tokio::test]
+async fn a_send_that_failed_on_another_thread_ends_the_writer_with_its_error() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.shutdown(Shutdown::Write).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let outbox = outbox_to(Stream::Tcp(TcpStream::from_std(socket).unwrap()));
+    outbox.sink.ready().await.unwrap(); // Without this the writer task would send, and fail itself.
+    outbox.send(answer(10));
+    assert!(outbox.queue.lock().closed, "the sending thread met the error");
+    assert_eq!(outbox.write_queued(TIMEOUT).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
