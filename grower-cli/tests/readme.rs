@@ -52,7 +52,14 @@ fn steady(line: &str) -> String {
     let line = cut(line, "listen=127.0.0.1:", " ");
     let line = cut(&line, "http=127.0.0.1:", " ");
     let line = cut(&line, "\"timestamp\":", ",");
-    if line.contains("records/s") { cut(&line, " in ", ")") } else { line }
+    if line.contains("records/s") {
+        cut(&line, " in ", ")")
+    } else if line.ends_with(" copied") {
+        let (path, sizes) = line.split_once(": ").expect("a path comes before the sizes of a backup");
+        format!("{path}: {}", sizes.replace(|letter: char| letter.is_ascii_digit(), "")) // Units stay.
+    } else {
+        line
+    }
 }
 
 /// Runs the commands in one shell and returns what each printed.
@@ -81,9 +88,9 @@ fn run(shown: &[Shown], folder: &Path) -> Vec<Vec<String>> {
         .output()
         .unwrap();
     let printed = String::from_utf8(ended.stdout).unwrap();
-    let told_of_a_job = |line: &&str| !line.contains("Killed") && !line.starts_with('[');
+    let is_not_about_a_job = |line: &&str| !line.contains("Killed") && !line.starts_with('[');
     let parts = printed.split("@@@\n").skip(1);
-    parts.map(|part| part.lines().filter(told_of_a_job).map(steady).collect()).collect()
+    parts.map(|part| part.lines().filter(is_not_about_a_job).map(steady).collect()).collect()
 }
 
 #[test]

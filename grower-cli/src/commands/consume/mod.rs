@@ -42,8 +42,8 @@ A damaged record on disk ends it with an error that names the offsets; --skip-da
 A closed pipe, as in `| head`, ends it without failure, also while no record arrives. Ctrl-C, SIGTERM and SIGHUP (a closed terminal) \
 commit and exit; a second signal exits at once.
 
-An offline partition is named on standard error, and the others are read; it is read once it is served again. With --until-end the \
-exit status is then 1.
+consume names an offline partition on standard error and reads the others. It reads the partition once that is served again. With \
+--until-end an offline partition makes the exit status 1.
 
 Examples:
   grower-cli consume events --until-end > copy.log

@@ -12,8 +12,9 @@ use std::io::Write;
 /// List all groups
 #[derive(Debug, Args)]
 #[command(
-    after_help = "STATE is empty (no members), stable, or reconciling (partitions are moving between members). LAG is the number of records that the \
-group has not committed, over all partitions (if a log lost records that were read, from the first lost offset), BEHIND the age of the oldest of them.
+    after_help = "STATE is empty (no members), stable, or reconciling (partitions are moving between members). LAG is the number of \
+uncommitted records in all partitions; where a log lost records that the group had read, it counts from the first lost offset. BEHIND is \
+the age of the oldest uncommitted record.
 
 JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, members and lag are null for a group too large for a response"
 )]

@@ -27,9 +27,9 @@ use std::time::Duration;
 /// kept. A last line without newline counts.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "A line longer than the topic's max.message.bytes is reported by its number on standard error. So is a line whose \
-record alone, with its headers and up to 80 bytes of overhead, makes too large a batch. The other lines are sent, and the exit status \
-is 1. It is 0 only if every line was acknowledged; each record has 120 seconds for that. \
+    after_long_help = "A line is refused if it is longer than the topic's max.message.bytes, or if its record with headers and up to 80 \
+bytes of overhead makes too large a batch. Standard error names its number, and the other lines are sent. The exit status is 0 only if \
+every line was acknowledged, else 1; each record has 120 seconds for its ack. \
 Ctrl-C, SIGTERM and SIGHUP (a closed terminal) stop reading and wait for the acks of the lines read; a second signal exits at once, \
 with status 1. If lines are not acknowledged, because a partition is offline or the broker is unreachable, reading stops, and the error \
 names exactly those lines.
@@ -38,8 +38,8 @@ names exactly those lines.
 and truncation. A note of progress says up to which byte every line is acknowledged. It is FILE.TOPIC.grower-place next to the file; in \
 --state-dir, and for a very long name, it is FILE.HASH.grower-place, with a hash of the path and the topic. The next run continues there, \
 also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, ..; not compressed ones). A second follower with the same \
-note is refused. Delete the note to start over. A file that is missing, unreadable or not a regular file is waited for. In --state-dir \
-the note belongs to the path as given: if a folder of the path is a link that leads elsewhere by the next run, the rest of the old file \
+note is refused. Delete the note to start over. If the file is missing, unreadable or not a regular file, the \
+command waits for it. In --state-dir the note belongs to the path as given: if a folder of the path is a link that leads elsewhere by the next run, the rest of the old file \
 comes first.
 
 A file is recognised by its inode and time of creation, else by its first 64 KiB and the 4 KiB before the position:

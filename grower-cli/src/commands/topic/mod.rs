@@ -49,9 +49,9 @@ const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms,
   segment.bytes 1GiB            a segment rolls before it exceeds this size
   segment.messages              .. or this number of records (not set)
   segment.ms 1d                 .. or at this age, also without new records
-  retention.ms 5d               the oldest segments are dropped at this age
-  retention.bytes               .. or while the others hold this many bytes (not set)
-  retention.messages            .. or while this many records were written to the others (not set)
+  retention.ms 5d               the oldest segment is dropped at this age
+  retention.bytes               .. or once the others hold this many bytes (not set)
+  retention.messages            .. or once the others cover this many offsets (not set)
   index.interval.bytes 4KiB     bytes of log per index entry; 0: an entry for every batch
   max.message.bytes 1MiB        the largest batch that is accepted
   cleanup.policy delete         delete, compact (keeps each key's last record), or compact,delete

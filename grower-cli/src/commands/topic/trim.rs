@@ -17,8 +17,8 @@ use std::io::Write;
 /// high watermark are never dropped. On a terminal the command first lists what it will drop, and asks.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "offset:N drops the records before offset N, in each partition. A time drops those before the first record that is \
-not earlier, or all if all are earlier. Disk space is freed in whole segments: a segment that still holds a record stays.
+    after_help = "offset:N drops the records before offset N in each partition. time:T drops the records before the first one that \
+is at T or later, or all records if none is. Disk space is freed in whole segments: a segment that still holds a record stays.
 
 JSON: an array of {\"topic\",\"partition\",\"log_start\",\"before\",\"records\",\"bytes\",\"trimmed\"}: log_start is the \
 old log start, before the new one, records the number of offsets between them, bytes the freed disk space; trimmed is false with --dry-run.
