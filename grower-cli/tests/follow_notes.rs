@@ -45,15 +45,21 @@ fn lead_to(broker: &Served, release: &str) {
     fs::rename(broker.path("new"), broker.path("current")).unwrap();
 }
 
+/// Creates the topic and sends one line of the first release with a `--state-dir`. Returns the log and that flag.
+fn one_line_of_a_release(broker: &Served) -> (PathBuf, String) {
+    broker.ok("topic create events", b"");
+    let (log, state) = (releases(broker), format!("--state-dir {}", broker.path("state").display()));
+    append(&log, "one\n");
+    let first = follow(broker, &log, &state);
+    until("the first line", || arrived(broker).len() == 1);
+    kill(first);
+    (log, state)
+}
+
 #[test]
 fn the_rest_of_the_file_comes_first_when_a_folder_of_the_path_leads_elsewhere() {
     let broker = Served::start();
-    broker.ok("topic create events", b"");
-    let (log, state) = (releases(&broker), format!("--state-dir {}", broker.path("state").display()));
-    append(&log, "one\n");
-    let first = follow(&broker, &log, &state);
-    until("the first line", || arrived(&broker).len() == 1);
-    kill(first);
+    let (log, state) = one_line_of_a_release(&broker);
     append(&log, "two\n");
     append(&broker.path("releases/2/app.log"), "three\n");
     lead_to(&broker, "releases/2");
@@ -70,12 +76,7 @@ fn the_rest_of_the_file_comes_first_when_a_folder_of_the_path_leads_elsewhere() 
 #[test]
 fn a_file_lost_with_its_folder_is_named() {
     let broker = Served::start();
-    broker.ok("topic create events", b"");
-    let (log, state) = (releases(&broker), format!("--state-dir {}", broker.path("state").display()));
-    append(&log, "one\n");
-    let first = follow(&broker, &log, &state);
-    until("the first line", || arrived(&broker).len() == 1);
-    kill(first);
+    let (log, state) = one_line_of_a_release(&broker);
     fs::remove_dir_all(broker.path("releases/1")).unwrap();
     append(&broker.path("releases/2/app.log"), "three\n");
     lead_to(&broker, "releases/2");

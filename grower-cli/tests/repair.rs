@@ -7,16 +7,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A stopped broker with seven records, one a batch, in segments of three.
-fn stopped() -> Served {
-    let mut broker = Served::start();
-    broker.ok("topic create events --config segment.messages=3", b"");
-    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
-    broker.ok("consume events --group g --limit 3", b"");
-    broker.stop();
-    broker
-}
-
 fn log(dir: &Path, command: &str, more: &str) -> Output {
     let mut run = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
     run.env("USER", "ada").env_remove("SUDO_USER");
@@ -33,7 +23,7 @@ fn rot(file: &Path) {
 
 #[test]
 fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap() {
-    let mut broker = stopped();
+    let mut broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     assert_eq!(text(&log(&dir, "repair", "").stdout), "");
     let file = dir.join("topics/events/0/00000000000000000003.growerlog");
@@ -78,7 +68,7 @@ fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap(
 
 #[test]
 fn undamaged_unknown_and_used_partitions_are_refused() {
-    let mut broker = stopped();
+    let mut broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     let refusal = |more: &str| {
         let output = log(&dir, "repair", more);
@@ -97,7 +87,7 @@ fn undamaged_unknown_and_used_partitions_are_refused() {
 
 #[test]
 fn files_that_a_start_rebuilds_cost_no_record() {
-    let mut broker = stopped();
+    let mut broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     for file in ["begun", "metadata/00000000000000000000.growerindex"] {
         rot(&dir.join(file));
@@ -115,7 +105,7 @@ fn files_that_a_start_rebuilds_cost_no_record() {
 
 #[test]
 fn an_index_is_rebuilt_and_damaged_metadata_needs_a_backup() {
-    let broker = stopped();
+    let broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     rot(&dir.join("topics/events/0/00000000000000000003.growerindex"));
     let listed = log(&dir, "repair", "");

@@ -69,9 +69,7 @@ fn until_end_stops_if_the_topic_of_another_member_is_recreated() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", &lines(10));
-    let (mut other, _) = stuck(&broker, "consume events --group g");
-    let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
-    until("it is a member as well", || members(&broker) == 2);
+    let (mut other, waits) = two_members(&broker);
     create_again(&broker, &[&waits, &other]);
     let output = ends(waits);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -122,17 +120,16 @@ fn until_end_skips_new_records_at_the_offsets_of_lost_ones() {
     }
 }
 
-#[test]
-fn until_end_stops_if_the_records_of_another_member_were_dropped() {
-    let (mut broker, _) = Served::with_faults();
-    broker.ok("topic create events", b"");
-    broker.ok("produce events", &lines(10));
-    let (mut other, _) = stuck(&broker, "consume events --group g");
+/// A stuck member of group `g`, and another one that reads until the end.
+fn two_members(broker: &Served) -> (Child, Child) {
+    let (other, _) = stuck(broker, "consume events --group g");
     let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
-    until("it is a member as well", || members(&broker) == 2);
-    broker.ok("produce events", b"new\n");
-    broker.ok("topic trim events --before end --yes", b"");
-    broker.power_cut();
+    until("it is a member as well", || members(broker) == 2);
+    (other, waits)
+}
+
+/// Asserts that a member ends well while the other one is stuck.
+fn succeeds_without(waits: Child, mut other: Child) {
     let output = ends(waits);
     assert!(output.status.success(), "{}", text(&output.stderr));
     other.kill().unwrap();
@@ -140,16 +137,23 @@ fn until_end_stops_if_the_records_of_another_member_were_dropped() {
 }
 
 #[test]
+fn until_end_stops_if_the_records_of_another_member_were_dropped() {
+    let (mut broker, _) = Served::with_faults();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", &lines(10));
+    let (other, waits) = two_members(&broker);
+    broker.ok("produce events", b"new\n");
+    broker.ok("topic trim events --before end --yes", b"");
+    broker.power_cut();
+    succeeds_without(waits, other);
+}
+
+#[test]
 fn until_end_stops_if_a_log_lost_the_records_of_another_member() {
     let mut broker = partly_synced(0);
-    let (mut other, _) = stuck(&broker, "consume events --group g");
-    let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
-    until("it is a member as well", || members(&broker) == 2);
+    let (other, waits) = two_members(&broker);
     broker.power_cut();
-    let output = ends(waits);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    other.kill().unwrap();
-    other.wait().unwrap();
+    succeeds_without(waits, other);
 }
 
 #[test]

@@ -8,16 +8,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A stopped broker with three segments, a group, and a clean stop.
-fn small() -> Served {
-    let mut broker = Served::start();
-    broker.ok("topic create events --config segment.messages=3", b"");
-    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
-    broker.ok("consume events --group g --limit 3", b"");
-    broker.stop();
-    broker
-}
-
 /// All files except those without content that matters.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -40,7 +30,7 @@ fn named(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_flipped_bit_is_found_in_its_file() {
-    let broker = small();
+    let broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     assert_eq!(named(&dir), Vec::<PathBuf>::new());
     let mut missed = Vec::new();
@@ -64,7 +54,7 @@ fn every_flipped_bit_is_found_in_its_file() {
 
 #[test]
 fn damage_is_reported_with_file_bytes_offsets_and_exit_1() {
-    let broker = small();
+    let broker = Served::stopped_with_segments();
     let dir = broker.data_dir();
     let before = files(&dir).iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();
     let verify = |form: &str| {

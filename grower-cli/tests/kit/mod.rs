@@ -37,6 +37,16 @@ impl Served {
         served
     }
 
+    /// A stopped broker with seven records, one a batch, in segments of three, and a group.
+    pub(crate) fn stopped_with_segments() -> Self {
+        let mut served = Self::start();
+        served.ok("topic create events --config segment.messages=3", b"");
+        served.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
+        served.ok("consume events --group g --limit 3", b"");
+        served.stop();
+        served
+    }
+
     /// A broker with the backup directory `backups`.
     pub(crate) fn with_backups() -> Self {
         let mut served = Self::start();

@@ -1,7 +1,7 @@
 //! Copies that rotation makes while the file is followed: step by step, and by a writer that rotates all the time.
 
 use super::super::*;
-use super::log_folder::{LONG, LogFolder, one};
+use super::log_folder::{LONG, LogFolder, empty, followed, long, one};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
@@ -137,10 +137,7 @@ fn each_line_is_sent_once_by_killed_followers_if_all_files_begin_with_the_same_l
 #[test]
 fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
     for begins in ["", "one\n"] {
-        let mut log_folder = LogFolder::new();
-        one(&log_folder);
-        let mut tail = log_folder.follow();
-        log_folder.read(&mut tail);
+        let (mut log_folder, mut tail) = followed(one);
         let truncate = |line: &str| {
             log_folder.append("app.log", line);
             if log_folder.path("app.log.1").exists() {
@@ -161,14 +158,8 @@ fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
 
 /// Renames each rotation to the next number, then copies the file to `.1`.
 fn copy_away(log_folder: &LogFolder) {
-    make_room(log_folder);
+    log_folder.shift_rotations();
     log_folder.copy("app.log", "app.log.1");
-}
-
-fn make_room(log_folder: &LogFolder) {
-    for number in (1..9).rev().filter(|number| log_folder.path(&format!("app.log.{number}")).exists()) {
-        log_folder.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
-    }
 }
 
 /// Reads without letting time pass.
@@ -184,10 +175,7 @@ fn read_now(log_folder: &LogFolder, tail: &mut FileTail) -> String {
 
 #[test]
 fn a_copy_made_after_the_survey_is_not_older_than_the_file_that_the_survey_found() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rotate("two\n");
     let trace = tail.current.as_ref().unwrap().trace();
     let around = Surroundings::survey(&log_folder.log(), &trace, &tail.taken()).unwrap();
@@ -200,10 +188,7 @@ fn a_copy_made_after_the_survey_is_not_older_than_the_file_that_the_survey_found
 
 #[test]
 fn a_copy_that_was_seen_before_the_file_was_truncated_is_read_afterwards() {
-    let mut log_folder = LogFolder::new();
-    log_folder.append("app.log", "");
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(empty);
     one(&log_folder);
     copy_away(&log_folder);
     assert!(tail.may_be_another(log_folder.now));
@@ -214,18 +199,15 @@ fn a_copy_that_was_seen_before_the_file_was_truncated_is_read_afterwards() {
 
 #[test]
 fn an_unfinished_copy_is_not_read_until_the_file_is_truncated() {
-    for is_away in [false, true] {
-        let mut log_folder = LogFolder::new();
-        log_folder.append("app.log", LONG);
-        let mut tail = log_folder.follow();
-        log_folder.read(&mut tail);
+    for crashes in [false, true] {
+        let (mut log_folder, mut tail) = followed(long);
         log_folder.append("app.log", "two\n");
         copy_away(&log_folder);
         log_folder.write("app.log", "three\n");
-        make_room(&log_folder);
+        log_folder.shift_rotations();
         log_folder.write("app.log.1", "thr");
-        assert_eq!(read_now(&log_folder, &mut tail), "two three", "away: {is_away}");
-        if is_away {
+        assert_eq!(read_now(&log_folder, &mut tail), "two three", "crashes: {crashes}");
+        if crashes {
             log_folder.save(&tail);
             tail = log_folder.resume();
         }
@@ -233,30 +215,27 @@ fn an_unfinished_copy_is_not_read_until_the_file_is_truncated() {
         log_folder.write("app.log.1", "three\nfour\n");
         log_folder.write("app.log", "five\n");
         let (sent, warned) = log_folder.read(&mut tail);
-        assert_eq!(sent, "four five", "away: {is_away}");
+        assert_eq!(sent, "four five", "crashes: {crashes}");
         assert!(warned.iter().all(|warning| warning.contains("treating it as a copy")), "{warned:?}");
     }
 }
 
 #[test]
 fn a_copy_that_is_being_renamed_is_waited_for() {
-    for is_away in [false, true] {
-        let mut log_folder = LogFolder::new();
-        one(&log_folder);
-        let mut tail = log_folder.follow();
-        log_folder.read(&mut tail);
+    for crashes in [false, true] {
+        let (mut log_folder, mut tail) = followed(one);
         log_folder.append("app.log", "two\n");
         copy_away(&log_folder);
-        if is_away {
+        if crashes {
             log_folder.save(&tail);
             tail = log_folder.resume();
         }
         log_folder.write("app.log", "three\n");
-        make_room(&log_folder); // Now there is no `.1`.
-        assert_eq!(read_now(&log_folder, &mut tail), "", "away: {is_away}");
+        log_folder.shift_rotations(); // Now there is no `.1`.
+        assert_eq!(read_now(&log_folder, &mut tail), "", "crashes: {crashes}");
         log_folder.copy("app.log", "app.log.1");
         log_folder.write("app.log", "four\n");
-        assert_eq!(log_folder.read(&mut tail).0, "two three four", "away: {is_away}");
+        assert_eq!(log_folder.read(&mut tail).0, "two three four", "crashes: {crashes}");
     }
 }
 
@@ -275,10 +254,7 @@ fn a_copy_written_over_an_older_one_is_read() {
 
 #[test]
 fn a_copy_is_left_although_the_file_is_empty_also_after_a_crash() {
-    let mut log_folder = LogFolder::new();
-    log_folder.append("app.log", LONG);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (log_folder, mut tail) = followed(long);
     log_folder.append("app.log", "two\n");
     copy_away(&log_folder);
     log_folder.write("app.log", "");
@@ -293,10 +269,7 @@ fn a_copy_is_left_although_the_file_is_empty_also_after_a_crash() {
 
 #[test]
 fn a_crash_while_the_second_of_two_copies_is_read_changes_nothing() {
-    let mut log_folder = LogFolder::new();
-    log_folder.append("app.log", LONG);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(long);
     log_folder.append("app.log", "two\n");
     copy_away(&log_folder);
     log_folder.write("app.log", "three\n");
@@ -311,7 +284,7 @@ fn a_crash_while_the_second_of_two_copies_is_read_changes_nothing() {
     assert!(tail.current.as_ref().unwrap().open.is_copy);
     log_folder.save(&tail);
     log_folder.append("app.log", "four\n");
-    make_room(&log_folder);
+    log_folder.shift_rotations();
     log_folder.write("app.log.1", "fo"); // Reuses the name of the copy that was read.
     let mut tail = log_folder.resume();
     assert_eq!(read_now(&log_folder, &mut tail), "four");
@@ -322,10 +295,7 @@ fn a_crash_while_the_second_of_two_copies_is_read_changes_nothing() {
 
 #[test]
 fn a_rotated_file_is_left_once_the_next_one_was_copied_although_that_is_empty() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rotate("");
     assert_eq!(log_folder.read(&mut tail).0, "");
     for line in ["two\n", "three\n"] {

@@ -51,11 +51,16 @@ impl LogFolder {
 
     /// Renames each `app.log.N` to the next number and `app.log` to `app.log.1`, then creates `app.log` with `text`.
     pub(in crate::follow::tail) fn rotate(&self, text: &str) {
+        self.shift_rotations();
+        self.rename("app.log", "app.log.1");
+        self.append("app.log", text);
+    }
+
+    /// Renames each `app.log.N` to the next number.
+    pub(in crate::follow::tail) fn shift_rotations(&self) {
         for number in (1..9).rev().filter(|number| self.path(&format!("app.log.{number}")).exists()) {
             self.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
         }
-        self.rename("app.log", "app.log.1");
-        self.append("app.log", text);
     }
 
     pub(in crate::follow::tail) fn follow(&self) -> FileTail {
@@ -116,4 +121,21 @@ uvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz01
 
 pub(in crate::follow::tail) fn one(log_folder: &LogFolder) {
     log_folder.append("app.log", "one\n");
+}
+
+pub(in crate::follow::tail) fn long(log_folder: &LogFolder) {
+    log_folder.append("app.log", LONG);
+}
+
+pub(in crate::follow::tail) fn empty(log_folder: &LogFolder) {
+    log_folder.append("app.log", "");
+}
+
+/// A folder with the file that `before` makes, and a tail that has read it.
+pub(in crate::follow::tail) fn followed(before: fn(&LogFolder)) -> (LogFolder, FileTail) {
+    let mut log_folder = LogFolder::new();
+    before(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    (log_folder, tail)
 }

@@ -8,7 +8,7 @@ mod notes;
 mod situations;
 
 use super::*;
-use log_folder::{LogFolder, one};
+use log_folder::{LogFolder, followed, one};
 use std::fs;
 
 #[test]
@@ -23,10 +23,7 @@ fn a_line_is_returned_once_it_is_complete() {
 
 #[test]
 fn a_rotated_file_is_left_when_it_is_silent_and_the_next_has_content() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rotate("");
     log_folder.append("app.log.1", "two, and no newline");
     assert_eq!(log_folder.read(&mut tail).0, "");
@@ -36,10 +33,7 @@ fn a_rotated_file_is_left_when_it_is_silent_and_the_next_has_content() {
 
 #[test]
 fn late_lines_of_a_rotated_file_are_sent_late_even_after_a_crash() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rotate("three\n");
     assert_eq!(log_folder.read(&mut tail), ("three".to_owned(), vec![]));
     log_folder.append("app.log.1", "two\n");
@@ -59,10 +53,7 @@ fn late_lines_of_a_rotated_file_are_sent_late_even_after_a_crash() {
 
 #[test]
 fn a_file_rotated_during_a_survey_is_not_skipped() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rotate("two\n");
     let trace = tail.current.as_ref().unwrap().trace();
     let around = Surroundings::survey(&log_folder.log(), &trace, &tail.taken()).unwrap();
@@ -116,10 +107,7 @@ fn a_missing_file_is_waited_for_with_one_warning() {
 
 #[test]
 fn a_directory_that_is_briefly_at_the_path_is_waited_out() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.rename("app.log", "app.log.1");
     fs::create_dir(log_folder.path("app.log")).unwrap();
     let (sent, warned) = log_folder.read(&mut tail);

@@ -1,7 +1,7 @@
 //! Followers that continue from the note of a killed one.
 
 use super::super::*;
-use super::log_folder::{LogFolder, blank, one};
+use super::log_folder::{LogFolder, blank, followed, one};
 use crate::follow::NoteKeeper;
 use std::fs;
 
@@ -20,10 +20,7 @@ fn after_a_crash_it_continues_at_the_noted_byte() {
 
 #[test]
 fn acks_after_a_rewrite_of_the_file_lose_no_line_in_a_crash() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, mut tail) = followed(one);
     log_folder.save(&tail);
     log_folder.append("app.log", "two\n");
     assert_eq!(log_folder.read(&mut tail).0, "two");
@@ -42,10 +39,7 @@ fn acks_after_a_rewrite_of_the_file_lose_no_line_in_a_crash() {
 
 #[test]
 fn a_changed_device_number_is_not_another_file() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, tail) = followed(one);
     log_folder.save(&tail);
     drop(tail);
     let mut note: serde_json::Value = serde_json::from_slice(&fs::read(log_folder.note_path()).unwrap()).unwrap();
@@ -104,10 +98,7 @@ fn a_note_of_any_content_is_refused_or_continued() {
 
 #[test]
 fn a_note_of_an_earlier_version_is_continued() {
-    let mut log_folder = LogFolder::new();
-    one(&log_folder);
-    let mut tail = log_folder.follow();
-    log_folder.read(&mut tail);
+    let (mut log_folder, tail) = followed(one);
     log_folder.save(&tail);
     let mut note: serde_json::Value = serde_json::from_slice(&fs::read(log_folder.note_path()).unwrap()).unwrap();
     for (object, fields) in [("", &["older", "target", "left"][..]), ("/file", &["born"]), ("/seen", &["wide"])] {

@@ -1,7 +1,7 @@
 //! The file is copied, and then truncated or not.
 
-use super::super::log_folder::one;
-use super::{Situation, long};
+use super::super::log_folder::{long, one};
+use super::{SILENT, Situation};
 
 pub(super) const SITUATIONS: &[Situation] = &[
     Situation {
@@ -13,12 +13,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.write("app.log", "three\n");
         },
         sent: "two three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "copied and truncated when little was read",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.copy("app.log", "app.log-20261121");
@@ -26,7 +24,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two three",
         warned: &["app.log-20261121 begins with the 4 bytes that were read of app.log"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "copied and truncated, next to an older copy with the same first line",
@@ -42,7 +40,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two three",
         warned: &["app.log.1 begins with the 4 bytes"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "copied and truncated twice",
@@ -56,12 +54,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.write("app.log", "four\n");
         },
         sent: "two three four",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "copied and truncated, and written with the same beginning",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.copy("app.log", "app.log.1");
@@ -69,18 +65,16 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two one three",
         warned: &["app.log.1 begins with the 4 bytes"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "copied and not truncated",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.copy("app.log", "app.log.1");
             s.append("app.log", "three\n");
         },
         sent: "two three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
 ];

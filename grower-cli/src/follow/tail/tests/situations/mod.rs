@@ -5,7 +5,7 @@ mod renamed;
 mod replaced;
 mod rewritten;
 
-use super::log_folder::{LONG, LogFolder};
+use super::log_folder::{LogFolder, followed, one};
 
 /// A change to a file that was read, and the lines and warnings that follow.
 struct Situation {
@@ -15,13 +15,13 @@ struct Situation {
     sent: &'static str,
     /// Words of each warning, in their order.
     warned: &'static [&'static str],
-    /// The other outcome without a running follower, if it differs.
-    away: Option<(&'static str, &'static [&'static str])>,
+    /// The outcome if no follower ran meanwhile, where it differs.
+    after_crash: Option<(&'static str, &'static [&'static str])>,
 }
 
-fn long(log_folder: &LogFolder) {
-    log_folder.append("app.log", LONG);
-}
+/// The default of each row: one line was read, nothing happens, and there is no warning.
+const SILENT: Situation =
+    Situation { name: "", before: one, happens: |_| {}, sent: "", warned: &[], after_crash: None };
 
 /// All situations.
 fn situations() -> impl Iterator<Item = &'static Situation> {
@@ -31,10 +31,7 @@ fn situations() -> impl Iterator<Item = &'static Situation> {
 #[test]
 fn every_situation_of_the_table_is_handled_by_a_running_follower() {
     let handled = |situation: &Situation| {
-        let mut log_folder = LogFolder::new();
-        (situation.before)(&log_folder);
-        let mut tail = log_folder.follow();
-        log_folder.read(&mut tail);
+        let (mut log_folder, mut tail) = followed(situation.before);
         (situation.happens)(&log_folder);
         difference(situation.name, log_folder.read(&mut tail), (situation.sent, situation.warned))
     };
@@ -45,15 +42,12 @@ fn every_situation_of_the_table_is_handled_by_a_running_follower() {
 #[test]
 fn every_situation_of_the_table_is_handled_after_a_crash() {
     let handled = |situation: &Situation| {
-        let mut log_folder = LogFolder::new();
-        (situation.before)(&log_folder);
-        let mut tail = log_folder.follow();
-        log_folder.read(&mut tail);
+        let (mut log_folder, tail) = followed(situation.before);
         log_folder.save(&tail);
         drop(tail);
         (situation.happens)(&log_folder);
         let mut tail = log_folder.resume();
-        let expected = situation.away.unwrap_or((situation.sent, situation.warned));
+        let expected = situation.after_crash.unwrap_or((situation.sent, situation.warned));
         let found = difference(situation.name, log_folder.read(&mut tail), expected);
         found.or_else(|| difference(situation.name, log_folder.read(&mut tail), ("", &[])))
     };
@@ -62,7 +56,7 @@ fn every_situation_of_the_table_is_handled_after_a_crash() {
 }
 
 fn difference(name: &str, found: (String, Vec<String>), expected: (&str, &[&str])) -> Option<String> {
-    let are_told = found.1.iter().zip(expected.1).all(|(warning, words)| warning.contains(words));
-    let is_as_expected = found.0 == expected.0 && are_told && found.1.len() == expected.1.len();
+    let are_expected = found.1.iter().zip(expected.1).all(|(warning, words)| warning.contains(words));
+    let is_as_expected = found.0 == expected.0 && are_expected && found.1.len() == expected.1.len();
     (!is_as_expected).then(|| format!("{name}: {found:#?} in place of {expected:#?}"))
 }

@@ -1,56 +1,42 @@
 //! The file grows, or is renamed and created again.
 
 use super::super::log_folder::one;
-use super::Situation;
+use super::{SILENT, Situation};
 use std::fs;
 
 pub(super) const SITUATIONS: &[Situation] = &[
-    Situation {
-        name: "it grows",
-        before: one,
-        happens: |s| s.append("app.log", "two\n"),
-        sent: "two",
-        warned: &[],
-        away: None,
-    },
+    Situation { name: "it grows", happens: |s| s.append("app.log", "two\n"), sent: "two", ..SILENT },
     Situation {
         name: "renamed, and a new one created",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rotate("three\n");
         },
         sent: "two three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "renamed to any name, and a new one created",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rename("app.log", "app.log.old");
             s.append("app.log", "three\n");
         },
         sent: "two three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated several times, by numbers",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             ["three\n", "four\n", "five\n"].into_iter().for_each(|line| s.rotate(line));
             s.append("app.log.extra", "not a rotation by its name\n");
         },
         sent: "two three four five",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated several times, by dates",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rename("app.log", "app.log-20261120");
@@ -59,12 +45,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log", "five\n");
         },
         sent: "two three four five",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated several times, by dates before the extension",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rename("app.log", "app-20261120.log");
@@ -73,23 +57,19 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app-1.log", "of another program\n");
         },
         sent: "two three four",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated next to a file whose name could be a date before the extension",
-        before: one,
         happens: |s| {
             s.rotate("two\n");
             s.append("app-20261121.log", "of another program\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated twice, the newer rotation compressed",
-        before: one,
         happens: |s| {
             s.rename("app.log", "app.log-20261120");
             s.append("app.log-20261121.gz", "compressed\n");
@@ -97,7 +77,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "five",
         warned: &["app.log-20261121.gz is compressed"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated, next to an old rotation that was unpacked since",
@@ -111,8 +91,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log", "two\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "an old rotation with the same first line is unpacked, in place of the compressed one",
@@ -126,12 +105,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log", "two\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated and compressed at once",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rotate("three\n");
@@ -140,7 +117,8 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two three",
         warned: &[],
-        away: Some(("three", &["app.log is not the file that was read up to byte 4"])),
+        after_crash: Some(("three", &["app.log is not the file that was read up to byte 4"])),
+        ..SILENT
     },
     Situation {
         name: "rotated and compressed at once, next to an old rotation that was unpacked since",
@@ -157,11 +135,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &[],
-        away: Some(("two", &["app.log is not the file that was read up to byte 4"])),
+        after_crash: Some(("two", &["app.log is not the file that was read up to byte 4"])),
     },
     Situation {
         name: "rotated, compressed, and rotated again",
-        before: one,
         happens: |s| {
             s.append("app.log.2.gz", "compressed\n");
             s.remove("app.log");
@@ -170,33 +147,29 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two three",
         warned: &["app.log.1 seems to have been rotated"],
-        away: Some(("two three", &["app.log.1 seems to", "app.log is not the file"])),
+        after_crash: Some(("two three", &["app.log.1 seems to", "app.log is not the file"])),
+        ..SILENT
     },
     Situation {
         name: "the writer changes over late",
-        before: one,
         happens: |s| {
             s.rotate("");
             s.append("app.log.1", "two\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated with the same first line",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rotate("one\nthree\n");
         },
         sent: "two one three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated and compressed, with the same first line",
-        before: one,
         happens: |s| {
             s.rotate("one\nthree\n");
             s.append("app.log.1.gz", "compressed\n");
@@ -204,22 +177,20 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "one three",
         warned: &[],
-        away: Some(("one three", &["app.log.1.gz is compressed and may hold them"])),
+        after_crash: Some(("one three", &["app.log.1.gz is compressed and may hold them"])),
+        ..SILENT
     },
     Situation {
         name: "given a second name that looks like a rotation",
-        before: one,
         happens: |s| {
             fs::hard_link(s.path("app.log"), s.path("app.log.1")).unwrap();
             s.append("app.log", "two\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated by a hard link, which got two names",
-        before: one,
         happens: |s| {
             s.append("app.log", "two\n");
             s.rotate("three\n");
@@ -227,8 +198,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
             fs::hard_link(s.path("app.log.1"), s.path("app.log.0")).unwrap();
         },
         sent: "two three four",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "begun empty, then rotated",
@@ -238,7 +208,6 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.rotate("three\n");
         },
         sent: "two three",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
 ];

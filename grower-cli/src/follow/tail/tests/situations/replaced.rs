@@ -1,7 +1,7 @@
 //! Another file replaced the followed one without rotation.
 
-use super::super::log_folder::{LONG, one};
-use super::{Situation, long};
+use super::super::log_folder::{LONG, long, one};
+use super::{SILENT, Situation};
 use std::fs;
 
 pub(super) const SITUATIONS: &[Situation] = &[
@@ -15,7 +15,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &["app.log is another file than before and begins with the same"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "replaced by a longer copy while the old file has another name",
@@ -30,33 +30,32 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &["app.log is another file than before"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "replaced by other content",
-        before: one,
         happens: |s| {
             s.append("new", "two\n");
             s.rename("new", "app.log");
         },
         sent: "two",
         warned: &[],
-        away: Some(("two", &["app.log is not the file that was read up to byte 4"])),
+        after_crash: Some(("two", &["app.log is not the file that was read up to byte 4"])),
+        ..SILENT
     },
     Situation {
         name: "removed, and created again with the same inode",
-        before: one,
         happens: |s| {
             s.remove("app.log");
             s.append("app.log", "of-another-life\n"); // Often it reuses the inode of the removed file.
         },
         sent: "of-another-life",
         warned: &[],
-        away: Some(("of-another-life", &["app.log is not the file"])),
+        after_crash: Some(("of-another-life", &["app.log is not the file"])),
+        ..SILENT
     },
     Situation {
         name: "removed, its inode passed to a neighbour with the same beginning",
-        before: one,
         happens: |s| {
             s.remove("app.log");
             s.append("other.log", "one\nof another file\n");
@@ -64,7 +63,8 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &[],
-        away: Some(("two", &["app.log is not the file"])),
+        after_crash: Some(("two", &["app.log is not the file"])),
+        ..SILENT
     },
     Situation {
         name: "begun empty, removed, and its inode passed to a neighbour",
@@ -75,8 +75,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log", "two\n");
         },
         sent: "two",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "rotated, and all files copied to another file system",
@@ -94,7 +93,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &["app.log is another file than before and begins with the same"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "all files copied to another file system when little was read",
@@ -112,11 +111,10 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &["app.log is another file than before and begins with the same 4 bytes"],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "a directory for a moment",
-        before: one,
         happens: |s| {
             s.rename("app.log", "app.log.1");
             fs::create_dir(s.path("app.log")).unwrap();
@@ -124,6 +122,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         },
         sent: "two",
         warned: &["app.log: is a directory: waiting"],
-        away: Some(("", &["app.log: is a directory: waiting"])),
+        after_crash: Some(("", &["app.log: is a directory: waiting"])),
+        ..SILENT
     },
 ];

@@ -1,7 +1,7 @@
 //! The file is truncated or rewritten without a copy.
 
-use super::super::log_folder::{LONG, one};
-use super::{Situation, long};
+use super::super::log_folder::{LONG, long, one};
+use super::{SILENT, Situation};
 
 pub(super) const SITUATIONS: &[Situation] = &[
     Situation {
@@ -14,15 +14,15 @@ pub(super) const SITUATIONS: &[Situation] = &[
         happens: |s| s.write("app.log", "something-longer\n"),
         sent: "something-longer",
         warned: &["app.log was truncated or rewritten after it was read up to byte 4"],
-        away: Some(("something-longer", &["app.log is not the file that was read up to byte 4"])),
+        after_crash: Some(("something-longer", &["app.log is not the file that was read up to byte 4"])),
     },
     Situation {
         name: "written again with the same length",
-        before: one,
         happens: |s| s.write("app.log", "two\n"),
         sent: "two",
         warned: &["app.log was truncated or rewritten"],
-        away: Some(("two", &["app.log is not the file"])),
+        after_crash: Some(("two", &["app.log is not the file"])),
+        ..SILENT
     },
     Situation {
         name: "written again with the same length, beginning and end",
@@ -30,15 +30,14 @@ pub(super) const SITUATIONS: &[Situation] = &[
         happens: |s| s.write("app.log", &format!("{LONG}state=2\n{LONG}")),
         sent: "long state=2 long",
         warned: &["app.log was truncated or rewritten"],
-        away: Some(("long state=2 long", &["app.log is not the file"])),
+        after_crash: Some(("long state=2 long", &["app.log is not the file"])),
     },
     Situation {
         name: "written again with the same length and content",
         before: long,
         happens: |s| s.write("app.log", LONG),
         sent: "",
-        warned: &[],
-        away: None,
+        ..SILENT
     },
     Situation {
         name: "truncated and grown past what was read",
@@ -46,14 +45,14 @@ pub(super) const SITUATIONS: &[Situation] = &[
         happens: |s| s.write("app.log", &format!("two\n{LONG}{LONG}")),
         sent: "two long long",
         warned: &["app.log was truncated or rewritten"],
-        away: Some(("two long long", &["app.log is not the file"])),
+        after_crash: Some(("two long long", &["app.log is not the file"])),
     },
     Situation {
         name: "truncated to nothing",
-        before: one,
         happens: |s| s.write("app.log", ""),
         sent: "",
         warned: &["app.log was truncated or rewritten"],
-        away: Some(("", &["app.log is not the file"])),
+        after_crash: Some(("", &["app.log is not the file"])),
+        ..SILENT
     },
 ];
