@@ -159,6 +159,13 @@ impl ConnectionTask {
     }
 }
 
+/// The end of the runtime drops the task: its requests fail then too, and no caller on another runtime waits for them.
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        self.pending.close(&ConnectionError::Closed { address: self.address.clone() });
+    }
+}
+
 /// Writes all requests with vectored writes.
 async fn write_all(write: &mut WriteHalf<Box<dyn Connection>>, burst: &[OutgoingRequest]) -> io::Result<()> {
     let pieces = burst.iter().flat_map(|outgoing| [&outgoing.head[..], &outgoing.attachment[..]]);
