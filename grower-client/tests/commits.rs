@@ -15,25 +15,25 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use world::{LONG, Member, World, numbered, poll, read, topic_partition};
 
 /// Observes all bytes between a client and the broker.
-struct Watch {
+struct CommitObserver {
     /// Whether to hold back the next commit, with its connection to the broker; the client's connection is then closed.
-    keep_one: AtomicBool,
-    kept: UnboundedSender<Kept>,
+    hold_next: AtomicBool,
+    held: UnboundedSender<HeldCommit>,
     /// The commits without an answer, and the most there were at once.
-    under_way: AtomicUsize,
-    most: AtomicUsize,
+    unanswered: AtomicUsize,
+    most_unanswered: AtomicUsize,
 }
 
 /// A commit that reaches the broker late.
-struct Kept {
+struct HeldCommit {
     frame: Vec<u8>,
     from_broker: ReadHalf<DuplexStream>,
     to_broker: WriteHalf<DuplexStream>,
 }
 
-impl Kept {
+impl HeldCommit {
     /// Delivers the commit to the broker.
-    async fn arrive(mut self) -> Response {
+    async fn deliver(mut self) -> Response {
         self.to_broker.write_all(&self.frame).await.unwrap();
         let (decoder, mut unread) = (FrameDecoder::new(1 << 20), BytesMut::new());
         let commit = frames(&self.frame[..], &decoder, &mut BytesMut::new()).await.unwrap().remove(0);
@@ -46,19 +46,19 @@ impl Kept {
     }
 }
 
-impl Watch {
+impl CommitObserver {
     async fn client(self: &Arc<Self>, world: &World) -> Client {
-        let (watch, connect) = (self.clone(), world.connector());
+        let (observer, connect) = (self.clone(), world.connector());
         let connect = move || {
             let (near, far) = duplex(1 << 16);
-            tokio::spawn(watch.clone().carry(split(far), split(connect())));
+            tokio::spawn(observer.clone().forward(split(far), split(connect())));
             near
         };
-        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["watched"]);
+        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["observed"]);
         builder.connect().await.unwrap()
     }
 
-    async fn carry(
+    async fn forward(
         self: Arc<Self>,
         (mut from_client, mut to_client): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>),
         (mut from_broker, mut to_broker): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>),
@@ -70,25 +70,25 @@ impl Watch {
         to_client.write_all(&preface).await.ok()?;
         let decoder = FrameDecoder::new(1 << 20);
         let (mut asked, mut answered) = (BytesMut::new(), BytesMut::new());
-        let kept = 'watching: loop {
+        let held = 'observing: loop {
             tokio::select! {
                 requests = frames(&mut from_client, &decoder, &mut asked) => for request in requests? {
                     let is_commit = matches!(wire::decode(&request.message), Ok(Request::CommitOffsets(_)));
-                    if is_commit && self.keep_one.swap(false, Ordering::SeqCst) {
-                        break 'watching encode(&request);
+                    if is_commit && self.hold_next.swap(false, Ordering::SeqCst) {
+                        break 'observing encode(&request);
                     }
-                    let under_way = self.under_way.fetch_add(usize::from(is_commit), Ordering::SeqCst);
-                    self.most.fetch_max(under_way + usize::from(is_commit), Ordering::SeqCst);
+                    let unanswered = self.unanswered.fetch_add(usize::from(is_commit), Ordering::SeqCst);
+                    self.most_unanswered.fetch_max(unanswered + usize::from(is_commit), Ordering::SeqCst);
                     to_broker.write_all(&encode(&request)).await.ok()?;
                 },
                 answers = frames(&mut from_broker, &decoder, &mut answered) => for answer in answers? {
                     let is_commit = matches!(wire::decode(&answer.message), Ok(Response::CommitOffsets(_)));
-                    self.under_way.fetch_sub(usize::from(is_commit), Ordering::SeqCst);
+                    self.unanswered.fetch_sub(usize::from(is_commit), Ordering::SeqCst);
                     to_client.write_all(&encode(&answer)).await.ok()?;
                 },
             }
         };
-        self.kept.send(Kept { frame: kept, from_broker, to_broker }).ok()
+        self.held.send(HeldCommit { frame: held, from_broker, to_broker }).ok()
     }
 }
 
@@ -116,15 +116,15 @@ fn encode(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-async fn watched() -> (World, Arc<Watch>, UnboundedReceiver<Kept>, Client) {
+async fn observed() -> (World, Arc<CommitObserver>, UnboundedReceiver<HeldCommit>, Client) {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     world.produce("events", numbered(0..10)).await;
-    let (kept, receiver) = unbounded_channel();
-    let (keep_one, under_way, most) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-    let watch = Arc::new(Watch { keep_one, kept, under_way, most });
-    let client = watch.client(&world).await;
-    (world, watch, receiver, client)
+    let (held, receiver) = unbounded_channel();
+    let (hold_next, unanswered, most_unanswered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let observer = Arc::new(CommitObserver { hold_next, held, unanswered, most_unanswered });
+    let client = observer.client(&world).await;
+    (world, observer, receiver, client)
 }
 
 async fn committed(world: &World) -> u64 {
@@ -133,16 +133,16 @@ async fn committed(world: &World) -> u64 {
 
 #[tokio::test]
 async fn a_late_commit_does_not_undo_a_newer_one() {
-    let (world, watch, mut kept, client) = watched().await;
+    let (world, observer, mut held, client) = observed().await;
     let builder = client.consumer().group("g").subscribe(["events"]).max_poll_records(1);
     let mut member = Member::join(builder.session_timeout(Duration::from_secs(600))).await;
     assert_eq!(poll(&mut member.consumer, 2).await, [(0, 0), (0, 1)]);
-    watch.keep_one.store(true, Ordering::SeqCst);
+    observer.hold_next.store(true, Ordering::SeqCst);
     member.consumer.commit().await.unwrap(); // Over another connection.
     assert_eq!(committed(&world).await, 2);
     assert_eq!(read(&mut member.consumer, 3).await.len(), 3);
     member.consumer.commit().await.unwrap();
-    let late = tokio::time::timeout(LONG, kept.recv()).await.unwrap().unwrap().arrive().await;
+    let late = tokio::time::timeout(LONG, held.recv()).await.unwrap().unwrap().deliver().await;
     let Response::Failed(failure) = late else { panic!("{late:?}") };
     assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}");
     assert_eq!(committed(&world).await, 5);
@@ -155,7 +155,7 @@ async fn a_late_commit_does_not_undo_a_newer_one() {
 
 #[tokio::test]
 async fn a_member_sends_one_commit_at_a_time() {
-    let (world, watch, _kept, client) = watched().await;
+    let (world, observer, _held, client) = observed().await;
     let auto = client.consumer().group("g").subscribe(["events"]).auto_commit(Some(Duration::from_millis(1)));
     let mut member = Member::join(auto.max_poll_records(1)).await;
     for number in 1..=10 {
@@ -166,12 +166,12 @@ async fn a_member_sends_one_commit_at_a_time() {
         older.and(newer).unwrap();
         assert_eq!(committed(&world).await, number);
     }
-    assert_eq!(watch.most.load(Ordering::SeqCst), 1);
+    assert_eq!(observer.most_unanswered.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn an_instance_that_replaces_a_killed_one_can_commit() {
-    let (world, _watch, _kept, client) = watched().await;
+    let (world, _observer, _held, client) = observed().await;
     for lives in 0..3 {
         let builder = client.consumer().group("g").member("pinkie").subscribe(["events"]).max_poll_records(1);
         let mut member = Member::join(builder.session_timeout(Duration::from_secs(600))).await;

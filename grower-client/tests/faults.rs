@@ -266,7 +266,7 @@ async fn damage_is_reported_with_its_offsets_and_can_be_skipped() {
     for delivery in enqueue(&producer, 9).await {
         delivery.await.unwrap();
     }
-    fake.rot(2);
+    fake.damage(2);
     let damaged = damaged_range(&fake);
     let sound = |value: &String| !damaged.contains(&value.parse().unwrap());
 

@@ -34,24 +34,14 @@ pub struct ConsumerBuilder {
 
 impl ConsumerBuilder {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        let settings = ConsumerSettings {
-            from: None,
-            max_poll_records: 500,
-            max_poll_bytes: 16 << 20,
-            prefetch_bytes: 16 << 20,
-            fetch_max_wait: Duration::from_millis(500),
-            fetch_min_bytes: 1,
-            session_timeout: Duration::from_secs(10),
-            max_poll_interval: Duration::from_secs(5 * 60),
-            assignor: None,
-            instance: None,
-            auto_commit: None,
-            on_damage: OnDamage::Fail,
-            on_gap: Arc::new(|_| OnGap::Continue),
-            metadata_max_age: Duration::from_secs(5),
-            on_rebalance: None,
-        };
-        Self { cluster, group: None, member: None, subscribed: None, assigned: None, settings }
+        Self {
+            cluster,
+            group: None,
+            member: None,
+            subscribed: None,
+            assigned: None,
+            settings: ConsumerSettings::default(),
+        }
     }
 
     /// Joins a group: its members share the topics, and it stores their committed offsets. With

@@ -52,6 +52,28 @@ pub(super) struct ConsumerSettings {
     pub(super) on_rebalance: Option<OnRebalance>,
 }
 
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        Self {
+            from: None,
+            max_poll_records: 500,
+            max_poll_bytes: 16 << 20,
+            prefetch_bytes: 16 << 20,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_min_bytes: 1,
+            session_timeout: Duration::from_secs(10),
+            max_poll_interval: Duration::from_secs(5 * 60),
+            assignor: None,
+            instance: None,
+            auto_commit: None,
+            on_damage: OnDamage::Fail,
+            on_gap: Arc::new(|_| OnGap::Continue),
+            metadata_max_age: Duration::from_secs(5),
+            on_rebalance: None,
+        }
+    }
+}
+
 /// The handling of damaged records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {

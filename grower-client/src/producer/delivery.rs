@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_split_batch_have_their_own_verdicts() {
+    fn the_parts_of_a_split_batch_have_their_own_outcomes() {
         let mut head = promise();
         let mut deliveries: Vec<Delivery> = (0..5).map(|_| head.extend(Timestamp::default())).collect();
         let tail = head.split_off(2);

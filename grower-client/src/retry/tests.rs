@@ -147,7 +147,7 @@ fn without_idempotence_nothing_in_doubt_is_sent_again() {
 }
 
 #[test]
-fn an_out_of_order_sequence_is_judged_by_the_batches_before_it() {
+fn an_out_of_order_sequence_depends_on_the_batches_before_it() {
     let error = refusal(ErrorCode::OutOfOrderSequence);
     check(&error, ProduceContext { is_first: false, ..PLAIN }, Resend { after_backoff: false });
     check(&error, ProduceContext { behind_gap: true, ..PLAIN }, HoldForNewSequence);

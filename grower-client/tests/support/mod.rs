@@ -59,7 +59,7 @@ struct Log {
     topic: Option<TopicId>,
     batches: Vec<Batch>,
     /// The numbers of batches that are sent with a flipped bit.
-    rotten: Vec<usize>,
+    damaged: Vec<usize>,
     producers: HashMap<ProducerId, Vec<(Sequence, u32, Offset)>>,
     identities: u64,
 }
@@ -67,7 +67,7 @@ struct Log {
 impl Default for Log {
     fn default() -> Self {
         let topic = Some(TopicId::from_random([7; 16]));
-        Self { topic, batches: Vec::new(), rotten: Vec::new(), producers: HashMap::new(), identities: 0 }
+        Self { topic, batches: Vec::new(), damaged: Vec::new(), producers: HashMap::new(), identities: 0 }
     }
 }
 
@@ -105,8 +105,8 @@ impl FakeBroker {
     }
 
     /// Sends batch `which` with a flipped bit from now on.
-    pub(crate) fn rot(&self, which: usize) {
-        self.log.lock().unwrap().rotten.push(which);
+    pub(crate) fn damage(&self, which: usize) {
+        self.log.lock().unwrap().damaged.push(which);
     }
 
     /// Deletes the topic with all its records.
@@ -306,7 +306,7 @@ impl Log {
         let mut bytes = Vec::new();
         for (which, batch) in self.batches.iter().enumerate().filter(|(_, b)| from < b.header().next_offset()) {
             bytes.extend_from_slice(batch.bytes());
-            if self.rotten.contains(&which) {
+            if self.damaged.contains(&which) {
                 *bytes.last_mut().unwrap() ^= 1;
             }
         }

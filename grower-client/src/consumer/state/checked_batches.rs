@@ -143,9 +143,9 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_damage_as_far_as_its_batch_reaches() {
-        let mut rotten = batch(15, 4);
-        *rotten.last_mut().unwrap() ^= 1;
-        assert_eq!(take(&[batch(10, 5), rotten], 10), (vec![10], Some((15..19, false))));
+        let mut damaged = batch(15, 4);
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(take(&[batch(10, 5), damaged], 10), (vec![10], Some((15..19, false))));
     }
 
     #[test]

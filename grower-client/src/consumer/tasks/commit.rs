@@ -51,8 +51,8 @@ impl UncommittedOffset {
     /// `None` for a deleted topic: the group drops its offsets.
     fn up_to(partition: &PartitionFetchState, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
         let topic = partition.topic_of_position()?;
-        let news = partition.has_progress && partition.committed != Some(offset);
-        news.then(|| Self { topic_partition: partition.topic_partition.clone(), topic, offset, leader_epoch })
+        let is_new = partition.has_progress && partition.committed != Some(offset);
+        is_new.then(|| Self { topic_partition: partition.topic_partition.clone(), topic, offset, leader_epoch })
     }
 
     fn failed(&self, source: RequestError) -> NotCommitted {

@@ -93,15 +93,15 @@ impl Fetcher {
                 unchecked.extend(received.into_iter().map(|response| fetcher.prefetch(response)));
             }
             while let Some(small) = unchecked.pop_front_if(|response| response.len() < PREFETCH_BYTES_MIN) {
-                fetcher.take(small);
+                fetcher.handle(small);
             }
             let plan = fetcher.plan(Instant::now());
             for (leader, fetches) in plan.requests {
-                fetcher.ask(leader, fetches);
+                fetcher.request(leader, fetches);
             }
             if let Some(large) = unchecked.pop_front() {
                 yield_now().await; // The next request leaves before these bytes are checked.
-                fetcher.take(large);
+                fetcher.handle(large);
                 continue;
             }
             let wake_at = plan.wake_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
@@ -144,7 +144,7 @@ impl Fetcher {
         plan
     }
 
-    fn ask(self: &Arc<Self>, leader: Option<Arc<str>>, mut fetches: Vec<PartitionFetch>) {
+    fn request(self: &Arc<Self>, leader: Option<Arc<str>>, mut fetches: Vec<PartitionFetch>) {
         // The first partition of a request may get a batch larger than its share, so a random one is first.
         let first = getrandom::u32().unwrap_or(0) as usize % fetches.len().max(1);
         fetches.rotate_left(first);
@@ -162,7 +162,7 @@ impl Fetcher {
         };
         match self.pool.connect(&leader).await {
             Ok(connection) => self.submit(&connection, fetches),
-            Err(error) => self.failed(&fetches, &error.into()),
+            Err(error) => self.handle_error(&fetches, &error.into()),
         }
     }
 
@@ -196,21 +196,27 @@ impl Fetcher {
         response
     }
 
-    fn take(self: &Arc<Self>, response: FetchResponse) {
+    fn handle(self: &Arc<Self>, response: FetchResponse) {
         match response {
             FetchResponse::Answered { fetch, part: Ok((fetched, bytes)), unchecked_bytes } => {
-                self.fetched(fetch, &fetched, bytes, unchecked_bytes);
+                self.accept_records(fetch, &fetched, bytes, unchecked_bytes);
             }
-            FetchResponse::Answered { fetch, part: Err(failure), .. } => self.refused(&fetch, failure),
+            FetchResponse::Answered { fetch, part: Err(failure), .. } => self.handle_failure(&fetch, failure),
             FetchResponse::Diverged(fetch, divergence) => {
                 let diverged = |partition: &mut PartitionFetchState, _| partition.diverged(fetch.offset, &divergence);
                 self.shared.change_partition(&fetch.topic_partition, fetch.version, Instant::now(), diverged);
             }
-            FetchResponse::Failed(fetches, error) => self.failed(&fetches, &error),
+            FetchResponse::Failed(fetches, error) => self.handle_error(&fetches, &error),
         }
     }
 
-    fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedRecords, bytes: Bytes, unchecked_bytes: usize) {
+    fn accept_records(
+        &self,
+        mut fetch: PartitionFetch,
+        fetched: &FetchedRecords,
+        bytes: Bytes,
+        unchecked_bytes: usize,
+    ) {
         let checked = check_batches(bytes, fetch.offset, fetch.gaps_allowed);
         let damage = self.shared.change_partition(
             &fetch.topic_partition,
@@ -233,12 +239,12 @@ impl Fetcher {
         }
     }
 
-    fn refused(self: &Arc<Self>, fetch: &PartitionFetch, failure: Failure) {
+    fn handle_failure(self: &Arc<Self>, fetch: &PartitionFetch, failure: Failure) {
         let error = RequestError::from(failure);
         match retry::after_fetch(&error) {
             FetchAction::LookUpLog => self.recovery(fetch).resolve_out_of_range(),
             FetchAction::RefreshTopic => self.recovery(fetch).refresh_topic(),
-            FetchAction::Retry => self.failed(std::slice::from_ref(fetch), &error),
+            FetchAction::Retry => self.handle_error(std::slice::from_ref(fetch), &error),
             FetchAction::Report | FetchAction::ReportOnce => {
                 let now = Instant::now();
                 let fail = |partition: &mut PartitionFetchState, _| partition.fail(error, now);
@@ -248,7 +254,7 @@ impl Fetcher {
     }
 
     /// Handles a failed request: schedules retries of retriable errors and refreshes the metadata.
-    fn failed(self: &Arc<Self>, fetches: &[PartitionFetch], error: &RequestError) {
+    fn handle_error(self: &Arc<Self>, fetches: &[PartitionFetch], error: &RequestError) {
         tracing::debug!(%error, partitions = fetches.len(), "a fetch failed");
         for fetch in fetches {
             let now = Instant::now();

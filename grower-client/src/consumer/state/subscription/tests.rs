@@ -92,10 +92,10 @@ fn records_are_consumed_when_the_reader_polls_again() {
 #[test]
 fn an_error_comes_after_the_records_before_it_and_alone() {
     let shared = shared(&[3, 3], OnDamage::Fail);
-    let mut rotten = batches(3, 3);
-    *rotten.last_mut().unwrap() ^= 1;
+    let mut damaged = batches(3, 3);
+    *damaged.last_mut().unwrap() ^= 1;
     for _ in 0..2 {
-        deliver(&mut shared.lock(), 0, rotten.clone()); // The first time, it would be investigated.
+        deliver(&mut shared.lock(), 0, damaged.clone()); // The first time, it would be investigated.
     }
     assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
     assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
@@ -107,15 +107,15 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
 #[test]
 fn a_prefetch_behind_damage_is_discarded() {
     let shared = shared(&[0], OnDamage::Fail);
-    let mut rotten = batches(0, 6);
-    *rotten.last_mut().unwrap() ^= 1;
+    let mut damaged = batches(0, 6);
+    *damaged.last_mut().unwrap() ^= 1;
     let mut subscription = shared.lock();
     let partition = subscription.partition(&topic_partition(0)).unwrap();
-    let (version, bytes) = (partition.version, rotten.len());
+    let (version, bytes) = (partition.version, damaged.len());
     assert!(partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes));
     assert!(!partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
     assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (6, bytes));
-    let checked = check_batches(Bytes::from(rotten), Offset::ZERO, false);
+    let checked = check_batches(Bytes::from(damaged), Offset::ZERO, false);
     assert!(partition.accept(Offset::ZERO, bytes, checked, OnDamage::Fail).is_some());
     assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (3, bytes / 2));
     assert!(
