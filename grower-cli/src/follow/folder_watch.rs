@@ -22,9 +22,9 @@ struct FolderState {
 }
 
 impl FolderWatch {
-    /// Whether a rotation appeared or changed since the last call; true the first time. `target` is where the file was
+    /// Checks whether a rotation appeared or changed since the last call; true the first time. `target` is where the file was
     /// when it was begun.
-    pub(super) fn has_changed(&mut self, path: &Path, target: &Path, now: Instant) -> bool {
+    pub(super) fn check_changed(&mut self, path: &Path, target: &Path, now: Instant) -> bool {
         let Some(folder) = target.parent().and_then(|folder| fs::metadata(folder).ok()) else {
             return self.0.take().is_some();
         };
@@ -36,13 +36,13 @@ impl FolderWatch {
         }
         let since = before.map_or(now, |seen| seen.since);
         let rotations = rotation_files(path, target);
-        let has_changed = self.0.as_ref().is_none_or(|seen| seen.rotations != rotations);
+        let changed = self.0.as_ref().is_none_or(|seen| seen.rotations != rotations);
         self.0 = Some(FolderState { modified, since, rotations });
-        has_changed
+        changed
     }
 
     /// Lets the next call return true.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.0 = None;
     }
 }
@@ -59,17 +59,17 @@ mod tests {
         fs::write(&log, "one\n").unwrap();
         set_time();
         let mut watch = FolderWatch::default();
-        assert!(watch.has_changed(&log, &log, now));
-        assert!(!watch.has_changed(&log, &log, now));
+        assert!(watch.check_changed(&log, &log, now));
+        assert!(!watch.check_changed(&log, &log, now));
         fs::write(folder.path().join("app.log.1"), "one\n").unwrap();
         set_time();
-        assert!(watch.has_changed(&log, &log, now + GRANULARITY / 2));
-        assert!(!watch.has_changed(&log, &log, now + GRANULARITY));
+        assert!(watch.check_changed(&log, &log, now + GRANULARITY / 2));
+        assert!(!watch.check_changed(&log, &log, now + GRANULARITY));
         fs::write(folder.path().join("app.log.2"), "").unwrap();
-        assert!(watch.has_changed(&log, &log, now + 2 * GRANULARITY));
+        assert!(watch.check_changed(&log, &log, now + 2 * GRANULARITY));
         fs::write(folder.path().join("other.log"), "").unwrap();
-        assert!(!watch.has_changed(&log, &log, now + 2 * GRANULARITY), "no rotation");
-        watch.forget();
-        assert!(watch.has_changed(&log, &log, now + 2 * GRANULARITY));
+        assert!(!watch.check_changed(&log, &log, now + 2 * GRANULARITY), "no rotation");
+        watch.reset();
+        assert!(watch.check_changed(&log, &log, now + 2 * GRANULARITY));
     }
 }

@@ -38,7 +38,7 @@ impl FollowedFile {
     }
 
     /// Whether it still begins with the bytes that were read: it may have been truncated and rewritten.
-    pub(super) fn is_as_read(&self) -> io::Result<bool> {
+    pub(super) fn begins_as_read(&self) -> io::Result<bool> {
         let read = *self.read.lock();
         Ok(matches!(read.compare(&self.file)?, Content::Same | Content::Unknown))
     }
@@ -83,8 +83,8 @@ impl FileReader {
         Self { open, splitter, seen, running, silent_since: None, modified: None, is_touched: false }
     }
 
-    /// Looks for new bytes. The position stays until they are accepted.
-    pub(super) fn look(&mut self, now: Instant) -> io::Result<ReadOutcome> {
+    /// Reads new bytes. The position stays until they are accepted.
+    pub(super) fn read_new(&mut self, now: Instant) -> io::Result<ReadOutcome> {
         let metadata = self.open.file.metadata()?;
         let taken = self.splitter.taken();
         if metadata.len() < taken {
@@ -101,7 +101,7 @@ impl FileReader {
             return Ok(ReadOutcome::Rewritten);
         }
         if bytes.is_empty() {
-            return Ok(self.at_the_end((metadata.mtime(), metadata.mtime_nsec()), now));
+            return Ok(self.handle_end((metadata.mtime(), metadata.mtime_nsec()), now));
         }
         if self.running.is_none() {
             self.running = RunningFingerprint::resume(&self.open.file, &self.seen)?;
@@ -109,7 +109,7 @@ impl FileReader {
         Ok(if self.running.is_some() { ReadOutcome::Bytes(bytes) } else { ReadOutcome::Rewritten })
     }
 
-    /// Takes bytes of [`Self::look`], and returns the lines that they complete.
+    /// Takes bytes of [`Self::read_new`], and returns the lines that they complete.
     pub(super) fn accept(&mut self, bytes: &[u8]) -> io::Result<Vec<Line>> {
         self.splitter.read_from(&mut &bytes[..])?;
         (self.silent_since, self.modified) = (None, None);
@@ -121,7 +121,8 @@ impl FileReader {
         Ok(std::iter::from_fn(|| self.splitter.next_line()).collect())
     }
 
-    fn at_the_end(&mut self, modified: (i64, i64), now: Instant) -> ReadOutcome {
+    /// Records a time without new bytes, and reports a touched file once.
+    fn handle_end(&mut self, modified: (i64, i64), now: Instant) -> ReadOutcome {
         self.silent_since.get_or_insert(now);
         let before = self.modified.replace(modified);
         let is_touched = before.is_some_and(|before| before != modified) && !self.seen.is_whole();
@@ -158,9 +159,9 @@ mod tests {
         let id = FileIdentity::of(&file.metadata().unwrap());
         let open = FollowedFile { incarnation: 0, file, id, is_copy: false, older: None, target: None, read };
         let mut reader = FileReader::new(open, Fingerprint::EMPTY, 1000);
-        let Ok(ReadOutcome::Bytes(bytes)) = reader.look(Instant::now()) else { panic!("nothing was found") };
+        let Ok(ReadOutcome::Bytes(bytes)) = reader.read_new(Instant::now()) else { panic!("nothing was found") };
         write("another\ntext\n");
         assert_eq!(reader.accept(&bytes).unwrap().len(), 1);
-        assert!(matches!(reader.look(Instant::now()), Ok(ReadOutcome::Rewritten)));
+        assert!(matches!(reader.read_new(Instant::now()), Ok(ReadOutcome::Rewritten)));
     }
 }

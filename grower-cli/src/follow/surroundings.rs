@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Limit of repeated scans while files are being renamed.
-const LOOKS_MAX: usize = 20;
+const SCANS_MAX: usize = 20;
 /// Limit of older rotations that are remembered.
 const KNOWN_FILES_MAX: usize = 32;
 
@@ -55,14 +55,14 @@ pub(super) struct Surroundings {
     /// The folder that was searched for rotations.
     folder: Option<PathBuf>,
     /// Set if a rotation was running during the survey.
-    pub(super) unsettled: Option<RotationUnderWay>,
+    pub(super) running_rotation: Option<RunningRotation>,
 }
 
 /// A rotation is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RotationUnderWay {
+pub(super) enum RunningRotation {
     /// Files were renamed during the scans.
-    Moving,
+    Renaming,
     /// These files follow a gap in the numbers.
     Gap(Vec<FileIdentity>),
 }
@@ -80,26 +80,27 @@ pub(super) struct NearbyFile {
 impl Surroundings {
     /// Surveys the files. `taken` are those that are being read or queued.
     pub(super) fn survey(path: &Path, trace: &FileTrace, taken: &[FileIdentity]) -> io::Result<Self> {
-        let mut found = FolderScan::look(path, trace)?;
-        let mut is_moving = !found.is_still_so(path);
-        for _ in 1..LOOKS_MAX {
-            if !is_moving {
+        let mut found = FolderScan::run(path, trace)?;
+        let mut is_renaming = !found.is_current(path);
+        for _ in 1..SCANS_MAX {
+            if !is_renaming {
                 break;
             }
-            found = FolderScan::look(path, trace)?;
-            is_moving = !found.is_still_so(path);
+            found = FolderScan::run(path, trace)?;
+            is_renaming = !found.is_current(path);
         }
         let candidates = facts(&found, trace, taken);
         let undecided = if trace.older.is_some() { undecided(&candidates) } else { Vec::new() };
-        let gap = || RotationUnderWay::Gap(undecided.iter().map(|at| found.files[*at].1.id).collect());
-        let unsettled = is_moving.then_some(RotationUnderWay::Moving).or_else(|| (!undecided.is_empty()).then(gap));
+        let gap = || RunningRotation::Gap(undecided.iter().map(|at| found.files[*at].1.id).collect());
+        let running_rotation =
+            is_renaming.then_some(RunningRotation::Renaming).or_else(|| (!undecided.is_empty()).then(gap));
         let folder = found.bases.first().and_then(|base| base.parent()).map(Path::to_owned);
         let files = found.files.into_iter().map(|(_, nearby)| nearby).collect();
-        Ok(Self { candidates, files, folder, unsettled })
+        Ok(Self { candidates, files, folder, running_rotation })
     }
 
     /// Whether the survey covers rotations of the file with this target.
-    pub(super) fn is_of(&self, target: Option<&Path>) -> bool {
+    pub(super) fn covers(&self, target: Option<&Path>) -> bool {
         target.is_none_or(|target| target.parent() == self.folder.as_deref())
     }
 
@@ -141,7 +142,7 @@ impl Surroundings {
     }
 
     /// Returns why the file with this trace cannot be read.
-    pub(super) fn trouble(&self, trace: &FileTrace) -> io::Error {
+    pub(super) fn read_error(&self, trace: &FileTrace) -> io::Error {
         let itself = self.files.iter().find(|nearby| nearby.id.is_same_file(trace.id) && nearby.file.is_err());
         let why = itself.or(self.at_path()).and_then(|nearby| nearby.readable().err());
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
@@ -189,7 +190,7 @@ struct FolderScan {
 }
 
 impl FolderScan {
-    fn look(path: &Path, trace: &FileTrace) -> io::Result<Self> {
+    fn run(path: &Path, trace: &FileTrace) -> io::Result<Self> {
         let target = fs::canonicalize(path).ok();
         let bases = bases(path, trace.target.as_deref(), target.as_deref());
         let mut files: Vec<(CandidateLocation, NearbyFile)> = Vec::new();
@@ -224,7 +225,7 @@ impl FolderScan {
     }
 
     /// Whether each name still refers to the same file: rotation renames files one by one.
-    fn is_still_so(&self, path: &Path) -> bool {
+    fn is_current(&self, path: &Path) -> bool {
         let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata));
         let is_named_so = |nearby: &NearbyFile| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
         let is_path_there = self.files.first().is_some_and(|(location, _)| *location == CandidateLocation::Path);

@@ -176,7 +176,7 @@ impl Note {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             seen => seen?,
         };
-        if end != 0 && !open.is_as_read()? {
+        if end != 0 && !open.begins_as_read()? {
             return Ok(()); // Truncated and rewritten since: it holds other bytes.
         }
         let (file, incarnation) = (open.id, open.incarnation);

@@ -19,7 +19,7 @@ impl FileTail {
         self.queue.clear();
         let trace = self.note.as_ref().map_or(FileTrace::none(), Note::trace);
         let surroundings = Surroundings::survey(&self.path, &trace, &[])?;
-        if self.is_unsettled(&surroundings, now) {
+        if self.defer_for_rotation(&surroundings, now) {
             return Ok(TailEvent::Idle);
         }
         let Some(note) = self.note.clone() else {
@@ -27,7 +27,7 @@ impl FileTail {
             return self.next_file(u32::MAX);
         };
         match surroundings.recognise(&trace.seen) {
-            Recognised::Unreadable => Err(surroundings.trouble(&trace)),
+            Recognised::Unreadable => Err(surroundings.read_error(&trace)),
             Recognised::Gone => {
                 self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
                 self.queue_path(&surroundings)?;
@@ -53,29 +53,29 @@ impl FileTail {
         }
     }
 
-    /// Whether the current file may have been copied, truncated and rewritten with the same beginning since the last check: a
+    /// Looks for a new rotation. True if the current file may have been copied, truncated and rewritten with the same beginning since the last check: a
     /// rotation appeared. An equal beginning longer than [`HEAD`] is not a coincidence.
-    pub(super) fn may_be_another(&mut self, now: Instant) -> bool {
+    pub(super) fn check_for_rotation(&mut self, now: Instant) -> bool {
         let current = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD && !current.open.is_copy);
         let target = current.and_then(|current| current.open.target.as_deref());
-        target.is_some_and(|target| self.watch.has_changed(&self.path, target, now))
+        target.is_some_and(|target| self.watch.check_changed(&self.path, target, now))
     }
 
     /// Continues in the copy that rotation made of the current file, if there is one.
     pub(super) fn continue_in_copy(&mut self, now: Instant) -> io::Result<Option<TailEvent>> {
         let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(None) };
         let found = match self.survey_for(&trace) {
-            Ok(surroundings) if self.is_unsettled(&surroundings, now) => return Ok(Some(TailEvent::Idle)),
+            Ok(surroundings) if self.defer_for_rotation(&surroundings, now) => return Ok(Some(TailEvent::Idle)),
             Ok(surroundings) => {
                 if surroundings.has_unread_copy() {
-                    self.watch.forget();
+                    self.watch.reset();
                 }
                 self.continue_in_copy_of(&trace, &surroundings)
             }
             Err(error) => Err(error),
         };
         if found.is_err() {
-            self.watch.forget(); // The detected rotation was not examined.
+            self.watch.reset(); // The detected rotation was not examined.
         }
         found
     }
@@ -100,7 +100,7 @@ impl FileTail {
     pub(super) fn find_again(&mut self, now: Instant) -> io::Result<TailEvent> {
         let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(TailEvent::Idle) };
         let surroundings = self.survey_for(&trace)?;
-        if self.is_unsettled(&surroundings, now) {
+        if self.defer_for_rotation(&surroundings, now) {
             return Ok(TailEvent::Idle);
         }
         if let Some(begun) = self.continue_in_copy_of(&trace, &surroundings)? {

@@ -6,7 +6,7 @@
 //! Rotation may run during a check of the files. New bytes are accepted only after it is certain that the file was not copied
 //! and truncated before. A survey during a rotation is repeated.
 //!
-//! A rotated file is left once it was silent for [`FAREWELL`] and a newer one has content, because its writer may still append.
+//! A rotated file is left once it was silent for [`SILENCE_MIN`] and a newer one has content, because its writer may still append.
 //! It is watched after that as well: late lines are read late.
 
 mod find;
@@ -17,7 +17,7 @@ use super::folder_watch::FolderWatch;
 use super::note::Note;
 use super::reader::{FileReader, FollowedFile, ReadOutcome};
 use super::recognise::Recognised;
-use super::surroundings::{FileTrace, RotationUnderWay, Surroundings};
+use super::surroundings::{FileTrace, RunningRotation, Surroundings};
 use super::warning::Warning;
 use crate::lines::Line;
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a rotated file must be silent before it is left: its writer may still append.
-const FAREWELL: Duration = Duration::from_secs(1);
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 /// How long a left and removed file is watched.
 const REMOVED_WATCH: Duration = Duration::from_secs(10);
 /// The longest duration of a rotation. A state that lasts longer is not one.
@@ -68,13 +68,13 @@ pub(crate) struct FileTail {
     /// The rotations next to the current file.
     watch: FolderWatch,
     /// A running rotation: since when, and when it was seen last.
-    unsettled: Option<(RotationUnderWay, Instant, Instant)>,
+    running_rotation: Option<(RunningRotation, Instant, Instant)>,
     /// Time of the last search for rotations of the next file.
-    next_looked_at: Option<Instant>,
+    next_checked_at: Option<Instant>,
     /// Length of the next file at the last check.
     next_length: u64,
     /// The last reported error.
-    trouble: Option<String>,
+    last_error: Option<String>,
     next_line: u64,
 }
 
@@ -91,10 +91,10 @@ impl FileTail {
             is_rotated: false,
             warnings: VecDeque::new(),
             watch: FolderWatch::default(),
-            unsettled: None,
-            next_looked_at: None,
+            running_rotation: None,
+            next_checked_at: None,
             next_length: 0,
-            trouble: None,
+            last_error: None,
             next_line: 1,
         }
     }
@@ -113,7 +113,7 @@ impl FileTail {
                 TailEvent::Lines(open, lines)
             }
             Ok(step) => {
-                self.trouble = None;
+                self.last_error = None;
                 step
             }
             Err(error) => self.warn_once(&error),
@@ -125,30 +125,30 @@ impl FileTail {
             io::ErrorKind::NotFound => "not there yet".to_owned(),
             _ => error.to_string(),
         };
-        if self.trouble.as_ref() == Some(&why) {
+        if self.last_error.as_ref() == Some(&why) {
             return TailEvent::Idle;
         }
-        self.trouble = Some(why.clone());
+        self.last_error = Some(why.clone());
         TailEvent::Warning(Warning::Waiting { file: self.path.clone(), why })
     }
 
     fn advance(&mut self, now: Instant) -> io::Result<TailEvent> {
         let Some(current) = &mut self.current else { return self.begin(now) };
-        let look = current.look(now);
+        let outcome = current.read_new(now);
         let open = Arc::clone(&current.open);
         let observed = self.observe(now); // Also while there is much to read, because a file may vanish soon.
-        let look = look?;
-        if matches!(look, ReadOutcome::Rewritten) {
+        let outcome = outcome?;
+        if matches!(outcome, ReadOutcome::Rewritten) {
             return self.find_again(now);
         }
-        // After the look: if it found lines of a rewritten file, the copy of the former content is visible now.
+        // After the read: if it found lines of a rewritten file, the copy of the former content is visible now.
         // The path may be unreadable while the file is elsewhere and readable.
-        if self.may_be_another(now)
+        if self.check_for_rotation(now)
             && let Ok(Some(step)) = self.continue_in_copy(now)
         {
             return Ok(step);
         }
-        match (look, &mut self.current) {
+        match (outcome, &mut self.current) {
             (ReadOutcome::Bytes(bytes), Some(current)) => Ok(TailEvent::Lines(open, current.accept(&bytes)?)),
             (ReadOutcome::Touched, _) => {
                 Ok(TailEvent::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) }))
@@ -163,20 +163,20 @@ impl FileTail {
         }
     }
 
-    /// Whether to repeat the survey later because a rotation is running.
-    fn is_unsettled(&mut self, around: &Surroundings, now: Instant) -> bool {
-        let Some(why) = &around.unsettled else {
-            self.unsettled = None;
+    /// Notes whether a rotation is running. True if the survey is to be repeated later.
+    fn defer_for_rotation(&mut self, around: &Surroundings, now: Instant) -> bool {
+        let Some(why) = &around.running_rotation else {
+            self.running_rotation = None;
             return false;
         };
-        let since = match &self.unsettled {
+        let since = match &self.running_rotation {
             Some((before, since, last)) if before == why && now.duration_since(*last) <= ROTATION_MAX => *since,
             _ => now,
         };
-        self.unsettled = Some((why.clone(), since, now));
+        self.running_rotation = Some((why.clone(), since, now));
         let is_waiting = now.duration_since(since) < ROTATION_MAX;
         if is_waiting {
-            self.watch.forget();
+            self.watch.reset();
         }
         is_waiting
     }
@@ -197,7 +197,7 @@ impl FileTail {
         for at in (0..self.left.len()).rev() {
             let left = &mut self.left[at];
             let open = Arc::clone(&left.open);
-            match left.look(now) {
+            match left.read_new(now) {
                 Ok(ReadOutcome::Bytes(bytes)) => {
                     let lines = left.accept(&bytes)?;
                     let file = open.name().unwrap_or(self.path.clone());
@@ -225,7 +225,7 @@ impl FileTail {
         let Some(next) = self.queue.front() else { return Ok(TailEvent::Idle) };
         let (is_removed, is_copy) = (current.open.file.metadata()?.nlink() == 0, current.open.is_copy);
         let is_next_empty = self.queue.len() == 1 && next.open.file.metadata()?.len() == 0;
-        if is_next_empty && !is_removed && !is_copy && self.is_next_unused(now)? {
+        if is_next_empty && !is_removed && !is_copy && self.check_next_unused(now)? {
             return Ok(TailEvent::Idle);
         }
         let (Some(current), Some(next)) = (&mut self.current, self.queue.front()) else { return Ok(TailEvent::Idle) };
@@ -234,22 +234,22 @@ impl FileTail {
         }
         // A copy has no writer. The writer of a file rotated twice has moved on; if not, its lines come late.
         let may_grow = self.queue.len() == 1 && !is_copy;
-        if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
+        if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < SILENCE_MIN {
             return Ok(TailEvent::Idle);
         }
         self.leave(now)
     }
 
-    /// Whether the empty next file never had lines. If it was copied and truncated, its copy has them.
-    fn is_next_unused(&mut self, now: Instant) -> io::Result<bool> {
+    /// Checks whether the empty next file never had lines. If it was copied and truncated, its copy has them.
+    fn check_next_unused(&mut self, now: Instant) -> io::Result<bool> {
         let Some(next) = self.queue.front() else { return Ok(true) };
-        let is_due = self.next_looked_at.is_none_or(|last| FAREWELL <= now.duration_since(last));
+        let is_due = self.next_checked_at.is_none_or(|last| SILENCE_MIN <= now.duration_since(last));
         if is_due {
             let around = Surroundings::survey(&self.path, &next.trace(), &self.taken())?;
-            if around.unsettled.is_none() && matches!(around.recognise(&next.seen), Recognised::Copy(_)) {
+            if around.running_rotation.is_none() && matches!(around.recognise(&next.seen), Recognised::Copy(_)) {
                 return Ok(false);
             }
-            self.next_looked_at = Some(now);
+            self.next_checked_at = Some(now);
         }
         if let Some(current) = &mut self.current {
             current.silent_since = None; // While the next file is unused, the writer still appends to this one.
@@ -265,7 +265,7 @@ impl FileTail {
             let trace = current.trace();
             let next_id = next.id;
             let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id, next_id])?;
-            if self.is_unsettled(&surroundings, now) {
+            if self.defer_for_rotation(&surroundings, now) {
                 return Ok(TailEvent::Idle);
             }
             let (Some(current), next) = (&mut self.current, &self.queue[0].open) else { return Ok(TailEvent::Idle) };
@@ -294,8 +294,8 @@ impl FileTail {
     /// Starts the next file of the queue.
     fn next_file(&mut self, incarnation: u32) -> io::Result<TailEvent> {
         self.is_rotated = 1 < self.queue.len();
-        self.watch.forget(); // The next file may have waited for a long time.
-        self.next_looked_at = None;
+        self.watch.reset(); // The next file may have waited for a long time.
+        self.next_checked_at = None;
         let Some(mut next) = self.queue.pop_front() else { return Ok(TailEvent::Idle) };
         if let Some(open) = Arc::get_mut(&mut next.open) {
             open.incarnation = incarnation.wrapping_add(1);

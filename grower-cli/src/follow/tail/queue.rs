@@ -33,7 +33,7 @@ impl FileTail {
         let last = self.queue.back().unwrap_or(current);
         let (trace, by_copying) = (last.trace(), last.open.is_copy);
         let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
-        if self.is_unsettled(&surroundings, now) {
+        if self.defer_for_rotation(&surroundings, now) {
             return Ok(());
         }
         let rotated_as = surroundings.rotated_as(trace.id);
@@ -83,7 +83,7 @@ impl FileTail {
     fn enqueue(&mut self, nearby: &NearbyFile, around: &Surroundings, is_copy: bool) -> io::Result<()> {
         let target = nearby.target.clone();
         let (id, taken) = (nearby.id, self.taken());
-        let older = match around.is_of(target.as_deref()) {
+        let older = match around.covers(target.as_deref()) {
             true => around.older_than(id, &taken),
             // A link now leads to another folder, whose rotations were not surveyed yet.
             false => {

@@ -106,7 +106,7 @@ fn check(seed: u32, header: Option<&'static str>, crash_every: Option<usize>) {
             }
             TailEvent::Begun(..) if crash_every.is_some() => log_folder.save(&tail),
             TailEvent::Warning(warning) => warned.push(warning.to_string()),
-            TailEvent::Idle if writer.is_finished() => (idle, later) = (idle + 1, later + FAREWELL),
+            TailEvent::Idle if writer.is_finished() => (idle, later) = (idle + 1, later + SILENCE_MIN),
             _ => {}
         }
     }
@@ -191,7 +191,7 @@ fn a_copy_that_was_seen_before_the_file_was_truncated_is_read_afterwards() {
     let (mut log_folder, mut tail) = followed(empty);
     one(&log_folder);
     copy_away(&log_folder);
-    assert!(tail.may_be_another(log_folder.now));
+    assert!(tail.check_for_rotation(log_folder.now));
     assert!(matches!(tail.continue_in_copy(log_folder.now), Ok(None)), "the file has it as well");
     log_folder.write("app.log", "two\n"); // No name changes.
     assert_eq!(log_folder.read(&mut tail).0, "one two");

@@ -67,7 +67,7 @@ impl LogFolder {
         FileTail::start(&self.log(), None, 1000)
     }
 
-    /// Reads until the tail is idle for longer than [`FAREWELL`]. Returns the lines in a row, and the warnings.
+    /// Reads until the tail is idle for longer than [`SILENCE_MIN`]. Returns the lines in a row, and the warnings.
     pub(in crate::follow::tail) fn read(&mut self, tail: &mut FileTail) -> (String, Vec<String>) {
         let (mut lines, mut warnings, mut idle) = (Vec::new(), Vec::new(), 0);
         while idle < 4 {
@@ -83,7 +83,7 @@ impl LogFolder {
                 }
                 TailEvent::Idle => {
                     idle += 1;
-                    self.now += FAREWELL;
+                    self.now += SILENCE_MIN;
                 }
             }
         }
