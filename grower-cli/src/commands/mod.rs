@@ -71,7 +71,7 @@ pub(crate) async fn run(
         CliCommand::Demo(command) => command.run(options).await,
         CliCommand::Doctor(command) => command.run(options).await,
         command => {
-            let session = match command.may_be_first() {
+            let session = match command.may_create_data_dir() {
                 true => Session::open_or_create(options).await?,
                 false => Session::open(options).await?,
             };
@@ -84,7 +84,7 @@ pub(crate) async fn run(
 
 impl CliCommand {
     /// Whether the command may create a data directory. Every other command refuses a missing one as a wrong name.
-    fn may_be_first(&self) -> bool {
+    fn may_create_data_dir(&self) -> bool {
         match self {
             Self::Topic(topic::TopicCommand::Create(_)) | Self::Broker(broker::BrokerCommand::Alter(_)) => true,
             Self::Bench(bench) => !matches!(bench, bench::BenchCommand::Consume(_)),

@@ -46,7 +46,7 @@ pub struct BenchProduceCommand {
 }
 
 /// Limit of records in flight per producer.
-const UNDER_WAY_MAX: usize = 16 << 10;
+const IN_FLIGHT_MAX: usize = 16 << 10;
 
 impl BenchProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
@@ -76,32 +76,32 @@ impl BenchProduceCommand {
     async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<LatencyHistogram> {
         let (topic, value): (Arc<str>, _) = (self.topic.topic.as_str().into(), payload(self.size));
         let mut latencies = LatencyHistogram::new()?;
-        let mut under_way: VecDeque<(Instant, Delivery)> = VecDeque::new();
+        let mut in_flight: VecDeque<(Instant, Delivery)> = VecDeque::new();
         for _ in 0..records {
-            if under_way.len() == UNDER_WAY_MAX {
-                settle(&mut under_way, UNDER_WAY_MAX / 2, &mut latencies, bar).await?;
+            if in_flight.len() == IN_FLIGHT_MAX {
+                settle(&mut in_flight, IN_FLIGHT_MAX / 2, &mut latencies, bar).await?;
             }
             let record = Record::new(topic.clone()).value(value.clone());
-            let handed_over = Instant::now();
-            under_way.push_back((handed_over, producer.enqueue(record).await?));
+            let enqueued_at = Instant::now();
+            in_flight.push_back((enqueued_at, producer.enqueue(record).await?));
         }
         producer.flush().await?;
-        settle(&mut under_way, 0, &mut latencies, bar).await?;
+        settle(&mut in_flight, 0, &mut latencies, bar).await?;
         Ok(latencies)
     }
 }
 
 /// Waits until only `left` records are in flight.
 async fn settle(
-    under_way: &mut VecDeque<(Instant, Delivery)>,
+    in_flight: &mut VecDeque<(Instant, Delivery)>,
     left: usize,
     latencies: &mut LatencyHistogram,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
-    while left < under_way.len() {
-        if let Some((handed_over, delivery)) = under_way.pop_front() {
+    while left < in_flight.len() {
+        if let Some((enqueued_at, delivery)) = in_flight.pop_front() {
             delivery.await?;
-            latencies.add(handed_over.elapsed());
+            latencies.add(enqueued_at.elapsed());
             bar.inc(1);
         }
     }

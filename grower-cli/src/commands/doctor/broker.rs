@@ -35,7 +35,7 @@ pub(crate) struct BrokerFacts {
 }
 
 /// Asks a broker.
-pub(crate) async fn look(client: &Client) -> Result<BrokerFacts, AdminError> {
+pub(crate) async fn fetch_facts(client: &Client) -> Result<BrokerFacts, AdminError> {
     let admin = client.admin();
     admin.describe_broker().await?; // The next request measures no connection setup.
     let (began, before) = (Instant::now(), crate::session::now());

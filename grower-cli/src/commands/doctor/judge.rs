@@ -160,7 +160,7 @@ fn backlog(limits: &SystemLimits) -> Option<DoctorCheck> {
 }
 
 fn clock(limits: &SystemLimits) -> Option<DoctorCheck> {
-    let kept = limits.clock_kept?;
+    let kept = limits.is_clock_synchronized?;
     let found = if kept { "synchronized" } else { "not synchronized" };
     let advice =
         "retention and lookups by time follow the clock: run a time service such as systemd-timesyncd or chrony";

@@ -31,7 +31,7 @@ pub(crate) struct SystemLimits {
     /// Connections that may wait to be accepted.
     pub(crate) backlog: Option<u64>,
     /// Whether a time service synchronizes the clock; none if unknown.
-    pub(crate) clock_kept: Option<bool>,
+    pub(crate) is_clock_synchronized: Option<bool>,
 }
 
 /// Most syncs of a measurement.
@@ -40,7 +40,7 @@ const SYNCING_FOR: Duration = Duration::from_secs(2);
 
 impl DiskFacts {
     /// Examines a directory, or its first existing parent. Blocks for about two seconds.
-    pub(crate) fn look(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn measure(dir: &Path) -> io::Result<Self> {
         let dir = std::path::absolute(dir)?;
         let dir = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
         let space = statvfs(dir)?;
@@ -71,14 +71,14 @@ fn measure_syncs(dir: &Path) -> io::Result<Vec<Duration>> {
 
 impl SystemLimits {
     /// Reads the limits.
-    pub(crate) fn look() -> Self {
+    pub(crate) fn read() -> Self {
         let machine = memory_total(&read("/proc/meminfo").unwrap_or_default());
         Self {
             open_files: getrlimit(Resource::Nofile).maximum,
             memory: machine.into_iter().chain(number("/sys/fs/cgroup/memory.max")).min(),
             maps: number("/proc/sys/vm/max_map_count"),
             backlog: number("/proc/sys/net/core/somaxconn"),
-            clock_kept: Path::new("/run/systemd/timesync")
+            is_clock_synchronized: Path::new("/run/systemd/timesync")
                 .is_dir()
                 .then(|| Path::new("/run/systemd/timesync/synchronized").exists()),
         }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_missing_directory_is_judged_by_its_parent() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = DiskFacts::look(&dir.path().join("not/there/yet")).unwrap();
+        let disk = DiskFacts::measure(&dir.path().join("not/there/yet")).unwrap();
         assert_eq!(disk.dir, dir.path());
         assert!(0 < disk.total && !disk.fsync.unwrap().is_empty());
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "it leaves nothing behind");

@@ -46,10 +46,10 @@ impl DoctorCommand {
             BrokerReply::No(_) | BrokerReply::NotAsked => None,
         };
         let disk = match self.data_dir.or_else(|| options.embedded.clone()).or(data_dir_of_broker) {
-            Some(dir) => Some(look_at(&dir).await?),
+            Some(dir) => Some(measure_disk(&dir).await?),
             None => None,
         };
-        let checks = judge(&DoctorFacts { disk, limits: SystemLimits::look(), broker });
+        let checks = judge(&DoctorFacts { disk, limits: SystemLimits::read(), broker });
         let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => out.json(&checks.iter().map(json).collect::<Vec<_>>())?,
@@ -63,19 +63,19 @@ impl DoctorCommand {
 }
 
 async fn ask(options: &GlobalOptions) -> BrokerReply {
-    let asked = async {
+    let reply = async {
         let session = Session::open(options).await?;
-        Ok::<_, anyhow::Error>(broker::look(&session.client).await?)
+        Ok::<_, anyhow::Error>(broker::fetch_facts(&session.client).await?)
     };
-    match asked.await {
+    match reply.await {
         Ok(broker_facts) => BrokerReply::Yes(broker_facts),
         Err(error) => BrokerReply::No(error.root_cause().to_string()),
     }
 }
 
-async fn look_at(dir: &Path) -> anyhow::Result<DiskFacts> {
-    let looked = dir.to_owned();
-    let disk = tokio::task::spawn_blocking(move || DiskFacts::look(&looked)).await?;
+async fn measure_disk(dir: &Path) -> anyhow::Result<DiskFacts> {
+    let path = dir.to_owned();
+    let disk = tokio::task::spawn_blocking(move || DiskFacts::measure(&path)).await?;
     disk.with_context(|| format!("cannot look at {}", dir.display()))
 }
 

@@ -40,7 +40,7 @@ fn limits() -> SystemLimits {
         memory: Some(16 << 30),
         maps: Some(65_530),
         backlog: Some(4_096),
-        clock_kept: Some(true),
+        is_clock_synchronized: Some(true),
     }
 }
 
@@ -88,7 +88,7 @@ fn every_bad_fact_comes_with_advice() {
         open_files: Some(1_024),
         memory: Some(1 << 30),
         backlog: Some(128),
-        clock_kept: Some(false),
+        is_clock_synchronized: Some(false),
         ..limits()
     };
     insta::assert_snapshot!(checks_text(&DoctorFacts { disk: Some(disk), limits, broker: BrokerReply::Yes(bad) }, ""), @"

@@ -61,7 +61,7 @@ impl Follower {
 /// Reads until the receiver is dropped.
 fn follow(tail: &mut FileTail, sender: &mpsc::Sender<anyhow::Result<LineChunk>>) {
     while !sender.is_closed() {
-        let piece = match tail.step(Instant::now()) {
+        let chunk = match tail.step(Instant::now()) {
             TailEvent::Begun(file, at) => LineChunk { lines: Vec::new(), file: Some(file), begun: Some(at) },
             TailEvent::Lines(file, lines) => LineChunk { lines, file: Some(file), begun: None },
             TailEvent::Warning(warning) => {
@@ -73,7 +73,7 @@ fn follow(tail: &mut FileTail, sender: &mpsc::Sender<anyhow::Result<LineChunk>>)
                 continue;
             }
         };
-        if sender.blocking_send(Ok(piece)).is_err() {
+        if sender.blocking_send(Ok(chunk)).is_err() {
             return;
         }
     }

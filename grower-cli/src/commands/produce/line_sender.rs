@@ -88,7 +88,7 @@ impl<'a> LineSender<'a> {
     }
 
     /// Keeps a note of the progress in a followed file. Lines in `arrived` are not sent again.
-    pub(super) fn keeping(mut self, keeper: NoteKeeper, arrived: ArrivedLines) -> Self {
+    pub(super) fn with_note(mut self, keeper: NoteKeeper, arrived: ArrivedLines) -> Self {
         self.following = Some(FollowProgress { keeper, arrived, done: Vec::new(), is_behind: false });
         self
     }
@@ -96,22 +96,22 @@ impl<'a> LineSender<'a> {
     /// Runs until the source has ended and every line is reported, or until Ctrl-C.
     pub(super) async fn run(mut self, mut source: LineSource) -> anyhow::Result<()> {
         let mut interrupt = pin!(interrupted());
-        let mut acks_unread = pin!(self.report.acks_unread());
+        let mut ack_reader_gone = pin!(self.report.ack_reader_gone());
         let ended = loop {
             if !self.unacknowledged.is_empty() {
                 break ReadEnd::Failed;
             }
-            let room = self.in_flight.len() < IN_FLIGHT_MAX;
-            if !room {
+            let has_room = self.in_flight.len() < IN_FLIGHT_MAX;
+            if !has_room {
                 self.producer.end_lingers(); // No further line can fill the batch.
             }
             tokio::select! {
                 biased;
                 () = &mut interrupt => break ReadEnd::Interrupted,
-                () = &mut acks_unread => return Err(ReaderGone.into()),
+                () = &mut ack_reader_gone => return Err(ReaderGone.into()),
                 settled = next(&mut self.in_flight) => self.settle(settled)?,
-                piece = source.recv(), if room => match piece {
-                    Some(piece) => self.send(piece?).await?,
+                chunk = source.recv(), if has_room => match chunk {
+                    Some(chunk) => self.send(chunk?).await?,
                     None => break ReadEnd::Read,
                 },
             }
@@ -150,19 +150,19 @@ impl<'a> LineSender<'a> {
         self.unacknowledged.into_error(sent_up_to, acknowledged).map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, piece: LineChunk) -> anyhow::Result<()> {
-        if let Some(end) = piece.begun {
-            let file = piece.file.clone();
+    async fn send(&mut self, chunk: LineChunk) -> anyhow::Result<()> {
+        if let Some(end) = chunk.begun {
+            let file = chunk.file.clone();
             self.in_flight.push_back(InFlightLine { number: 0, bytes: 0, end, file, outcome: LineOutcome::Arrived });
         }
-        let mut lines = piece.lines.into_iter();
+        let mut lines = chunk.lines.into_iter();
         while let Some(line) = lines.next() {
             let (number, end) = (line.number, line.end);
             let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            let outcome = self.outcome(line, piece.file.as_deref()).await;
+            let outcome = self.outcome(line, chunk.file.as_deref()).await;
             let failed = matches!(outcome, LineOutcome::Failed(_));
             self.sent_up_to = number;
-            self.in_flight.push_back(InFlightLine { number, bytes, end, file: piece.file.clone(), outcome });
+            self.in_flight.push_back(InFlightLine { number, bytes, end, file: chunk.file.clone(), outcome });
             if failed {
                 self.is_cut_short = lines.next().is_some();
                 break; // The next lines may fail as well: stop.
@@ -219,19 +219,19 @@ impl<'a> LineSender<'a> {
         // A note covers only acknowledged lines: it ends before the first other one.
         let mut following = self.following.as_mut().filter(|_| self.unacknowledged.is_empty());
         match (line.outcome, result) {
-            (LineOutcome::Refused(why), _) => self.report.refused(line.number, &why),
+            (LineOutcome::Refused(why), _) => self.report.add_refused(line.number, &why),
             (LineOutcome::Failed(error), _) => {
                 self.unacknowledged.add(line.number, error);
                 return Ok(());
             }
             (LineOutcome::Sent(_), Some(Ok(ack))) => {
-                self.report.acknowledged(line.number, line.bytes, &ack)?;
+                self.report.add_acknowledged(line.number, line.bytes, &ack)?;
                 if let (Some(following), Some(offset)) = (&mut following, ack.offset) {
-                    following.keeper.acknowledged(ack.partition, offset);
+                    following.keeper.add_acknowledged(ack.partition, offset);
                 }
             }
             (LineOutcome::Sent(_), Some(Err(error))) => match refusal(error) {
-                Ok(why) => self.report.refused(line.number, &why),
+                Ok(why) => self.report.add_refused(line.number, &why),
                 Err(error) => {
                     self.unacknowledged.add(line.number, error);
                     return Ok(());

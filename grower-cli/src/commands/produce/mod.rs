@@ -163,7 +163,7 @@ impl ProduceCommand {
             return Ok(());
         };
         let (source, keeper, arrived) = follower.start()?;
-        LineSender::new(self, producer, report).keeping(keeper, arrived).run(source).await
+        LineSender::new(self, producer, report).with_note(keeper, arrived).run(source).await
     }
 
     /// Fetches the longest line that can be a record of the topic. Fails if the topic does not exist.

@@ -48,7 +48,7 @@ impl ProduceReport {
     }
 
     /// Reports an acknowledged line.
-    pub(super) fn acknowledged(&mut self, line: u64, bytes: u64, ack: &Ack) -> io::Result<()> {
+    pub(super) fn add_acknowledged(&mut self, line: u64, bytes: u64, ack: &Ack) -> io::Result<()> {
         self.records += 1;
         self.bytes += bytes;
         self.weakest = Some(self.weakest.map_or(ack.durability, |weakest| weakest.min(ack.durability)));
@@ -67,14 +67,14 @@ impl ProduceReport {
     }
 
     /// Reports a refused line.
-    pub(super) fn refused(&mut self, line: u64, why: &dyn std::fmt::Display) {
+    pub(super) fn add_refused(&mut self, line: u64, why: &dyn std::fmt::Display) {
         self.refused += 1;
         self.first_refused.get_or_insert(line);
         stderr_line(format_args!("line {line} {}", escaped(&why.to_string())));
     }
 
     /// Returns once the reader of printed acks is gone.
-    pub(super) fn acks_unread(&self) -> impl Future<Output = ()> + use<> {
+    pub(super) fn ack_reader_gone(&self) -> impl Future<Output = ()> + use<> {
         let prints_acks = self.output == OutputForm::Json;
         async move { if prints_acks { reader_left().await } else { std::future::pending().await } }
     }

@@ -76,7 +76,7 @@ async fn show(
                 Some(_) => {} // A new size is drawn for.
                 None => return Ok(()),
             },
-            polled = snapshots.recv() => model.take(polled.context("the task that polls the broker has ended")?),
+            polled = snapshots.recv() => model.apply_poll(polled.context("the task that polls the broker has ended")?),
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),

@@ -65,7 +65,7 @@ pub(crate) struct TopModel {
     /// The rate of all topics since the previous poll.
     pub(crate) rate: Rate,
     /// Why the latest poll failed.
-    pub(crate) trouble: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// The column to sort by.
     pub(crate) sort: usize,
     pub(crate) descending: bool,
@@ -88,7 +88,7 @@ impl TopModel {
             view: TopView::Topics,
             latest: None,
             rate: Rate::default(),
-            trouble: None,
+            last_error: None,
             sort: 0,
             descending: false,
             filter: String::new(),
@@ -97,13 +97,13 @@ impl TopModel {
         }
     }
 
-    /// Takes the result of a poll.
-    pub(crate) fn take(&mut self, polled: Result<TopSnapshot, String>) {
+    /// Applies the result of a poll.
+    pub(crate) fn apply_poll(&mut self, polled: Result<TopSnapshot, String>) {
         let mut snapshot = match polled {
             Ok(snapshot) => snapshot,
-            Err(trouble) => return self.trouble = Some(trouble),
+            Err(error) => return self.last_error = Some(error),
         };
-        self.trouble = None;
+        self.last_error = None;
         if let Some(before) = &self.latest {
             let over = u64::try_from(snapshot.at.saturating_sub(before.at).as_millis()).unwrap_or(u64::MAX);
             let moved = moved(&before.broker, &snapshot.broker);

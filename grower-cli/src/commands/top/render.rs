@@ -28,8 +28,8 @@ pub(crate) fn render(model: &mut TopModel, frame: &mut Frame<'_>, colour: bool) 
 
 fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
     let Some(TopSnapshot { broker, .. }) = &model.latest else {
-        let trouble = model.trouble.as_deref().unwrap_or("asking the broker ..");
-        return vec![Line::from(escaped(trouble).into_owned())];
+        let last_error = model.last_error.as_deref().unwrap_or("asking the broker ..");
+        return vec![Line::from(escaped(last_error).into_owned())];
     };
     let uptime = span_for_people(Duration::from_millis(broker.uptime_ms));
     let fsync = if broker.fsync.count == 0 { "none yet".to_owned() } else { percentiles(&broker.fsync) };
@@ -40,8 +40,8 @@ fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
     let alert = if colour { Style::new().fg(Color::Red).bold() } else { bold };
     let disk_style = if full { alert } else { Style::new() };
     let mut title = vec![Span::styled(format!("broker {}", broker.node), bold)];
-    if let Some(trouble) = &model.trouble {
-        title.push(Span::styled(format!("  {}", escaped(trouble)), alert)); // First, so that it fits on every screen.
+    if let Some(last_error) = &model.last_error {
+        title.push(Span::styled(format!("  {}", escaped(last_error)), alert)); // First, so that it fits on every screen.
     }
     let connections = format!("{} {}", broker.connections, noun(broker.connections, "connection"));
     title.push(Span::raw(format!("  up {uptime}  {connections}  memory {used} of {budget}")));

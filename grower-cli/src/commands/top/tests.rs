@@ -67,8 +67,8 @@ fn snapshot(seconds: u64, total: u64) -> TopSnapshot {
 /// A model that has seen two polls, a second apart.
 fn model() -> TopModel {
     let mut model = TopModel::new();
-    model.take(Ok(snapshot(1, 1_000)));
-    model.take(Ok(snapshot(2, 3_000)));
+    model.apply_poll(Ok(snapshot(1, 1_000)));
+    model.apply_poll(Ok(snapshot(2, 3_000)));
     model
 }
 
@@ -142,9 +142,9 @@ fn keys_sort_by_each_column_and_reverse_the_order() {
 #[test]
 fn a_failed_poll_is_shown_with_the_last_figures() {
     let mut model = model();
-    model.take(Err("connection refused".to_owned()));
+    model.apply_poll(Err("connection refused".to_owned()));
     assert!(screen(&mut model, 40, 9).lines().next().unwrap().contains("connection refused"));
-    model.take(Ok(snapshot(3, 4_000)));
+    model.apply_poll(Ok(snapshot(3, 4_000)));
     assert!(!screen(&mut model, 120, 9).contains("connection refused"));
 }
 

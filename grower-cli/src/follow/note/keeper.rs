@@ -108,7 +108,7 @@ impl NoteKeeper {
 
     /// Remembers an acknowledged record. The latest offset counts, not the greatest: a restored log has smaller offsets. An
     /// offset that is too small only makes the next run read more records.
-    pub(crate) fn acknowledged(&mut self, partition: PartitionId, offset: Offset) {
+    pub(crate) fn add_acknowledged(&mut self, partition: PartitionId, offset: Offset) {
         self.note.next.insert(partition, offset.saturating_add(1));
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, before) = open(folder.path()).unwrap();
         assert_eq!(before, None);
-        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
+        keeper.add_acknowledged(PartitionId::new(0), Offset::new(6));
         for _ in 0..3 {
             keeper.save([]).unwrap();
             assert!(matches!(open(folder.path()), Err(NoteError::Busy { .. })));
@@ -225,7 +225,7 @@ mod tests {
     fn a_note_in_a_new_place_starts_from_the_former_note() {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
-        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
+        keeper.add_acknowledged(PartitionId::new(0), Offset::new(6));
         keeper.save([]).unwrap();
         let blank = || Note::blank("another".to_owned(), &topic(1, 0));
         let [elsewhere, former] = ["elsewhere", "note"].map(|name| folder.path().join(name));
@@ -256,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
         for offset in [8, 2] {
-            keeper.acknowledged(PartitionId::new(0), Offset::new(offset));
+            keeper.add_acknowledged(PartitionId::new(0), Offset::new(offset));
         }
         assert_eq!(keeper.note.unknown_from(PartitionId::new(0)), Offset::new(3));
     }

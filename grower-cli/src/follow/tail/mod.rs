@@ -6,8 +6,8 @@
 //! Rotation may run during a check of the files. New bytes are accepted only after it is certain that the file was not copied
 //! and truncated before. A survey during a rotation is repeated.
 //!
-//! A rotated file is left once it was silent for [`SILENCE_MIN`] and a newer one has content, because its writer may still append.
-//! It is watched after that as well: late lines are read late.
+//! A rotated file is left once it was silent for [`SILENCE_MIN`] and a newer one has content, because its writer may still
+//! append. It is watched after that as well: late lines are read late.
 
 mod find;
 mod queue;
