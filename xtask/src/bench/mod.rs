@@ -154,7 +154,7 @@ async fn measure(
         }
         context.end_round().await?;
         let ours = processor_seconds(&context)? - ours;
-        report.neighbours(machine::cpu_seconds_of_all()? - others - ours);
+        report.add_other_cpu_seconds(machine::cpu_seconds_of_all()? - others - ours);
     }
     for row in rows.iter().filter(|row| !row.is_load()) {
         timed(*row, context, report).await?;
@@ -165,7 +165,7 @@ async fn measure(
 async fn timed(row: BenchRow, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let began = Instant::now();
     row.measure(context, report).await.with_context(|| row.name())?;
-    report.took(row.name(), began.elapsed());
+    report.add_duration(row.name(), began.elapsed());
     Ok(())
 }
 

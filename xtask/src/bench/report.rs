@@ -22,9 +22,9 @@ pub(super) struct Figure {
 pub(super) struct BenchReport {
     figures: Vec<Figure>,
     /// Processor seconds of other programs during the rounds.
-    neighbours: f64,
+    other_cpu_seconds: f64,
     /// The duration of each row, unmeasured work included.
-    took: Vec<(&'static str, Duration)>,
+    durations: Vec<(&'static str, Duration)>,
 }
 
 impl BenchReport {
@@ -34,20 +34,20 @@ impl BenchReport {
     }
 
     /// Adds a figure with that of the limit program.
-    pub(super) fn add_beside(&mut self, name: impl Into<String>, value: f64, unit: &'static str, limit: f64) {
+    pub(super) fn add_with_limit(&mut self, name: impl Into<String>, value: f64, unit: &'static str, limit: f64) {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: Some(value / limit) });
     }
 
     /// Adds the processor seconds that other programs used during a round.
-    pub(super) fn neighbours(&mut self, seconds: f64) {
-        self.neighbours += seconds.max(0.0);
+    pub(super) fn add_other_cpu_seconds(&mut self, seconds: f64) {
+        self.other_cpu_seconds += seconds.max(0.0);
     }
 
     /// Adds the duration of a row.
-    pub(super) fn took(&mut self, row: &'static str, took: Duration) {
-        match self.took.iter_mut().find(|(name, _)| *name == row) {
+    pub(super) fn add_duration(&mut self, row: &'static str, took: Duration) {
+        match self.durations.iter_mut().find(|(name, _)| *name == row) {
             Some((_, before)) => *before += took,
-            None => self.took.push((row, took)),
+            None => self.durations.push((row, took)),
         }
     }
 
@@ -73,8 +73,8 @@ impl BenchReport {
     /// Prints the medians and their demands.
     pub(super) fn print(&self) {
         print!("{}", table(&self.medians()));
-        if 1.0 < self.neighbours {
-            let seconds = self.neighbours;
+        if 1.0 < self.other_cpu_seconds {
+            let seconds = self.other_cpu_seconds;
             println!("other programs used {seconds:.1} s of processor time meanwhile: measure again without them");
         }
     }
@@ -82,10 +82,10 @@ impl BenchReport {
     /// Prints the duration of each row.
     pub(super) fn print_timings(&self) {
         let seconds = |took: &Duration| format!("{:>6.1} s", took.as_secs_f64());
-        for (row, took) in &self.took {
+        for (row, took) in &self.durations {
             println!("{row:<36} {}", seconds(took));
         }
-        println!("{:<36} {}", "all", seconds(&self.took.iter().map(|(_, took)| *took).sum()));
+        println!("{:<36} {}", "all", seconds(&self.durations.iter().map(|(_, took)| *took).sum()));
     }
 
     /// Writes the medians as JSON.
@@ -122,7 +122,7 @@ mod tests {
     fn a_figure_is_the_median_with_the_median_ratio() {
         let mut report = BenchReport::default();
         for value in [1.0, 9.0, 2.0] {
-            report.add_beside("produce", value, "MB/s", 4.0);
+            report.add_with_limit("produce", value, "MB/s", 4.0);
         }
         let medians = serde_json::to_string(&report.medians()).unwrap();
         insta::assert_snapshot!(medians, @r#"[{"name":"produce","value":2.0,"unit":"MB/s","ratio":0.5}]"#);
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn a_figure_shows_its_demand_and_marks_a_miss() {
         let mut report = BenchReport::default();
-        report.add_beside("produce-1k-1", 950.0, "MB/s", 2000.0);
+        report.add_with_limit("produce-1k-1", 950.0, "MB/s", 2000.0);
         report.add("produce-1k-1-peak-memory", 40.25, "MiB");
         report.add("idle", 12.5, "MiB");
         report.add("single-all-round-trip", 0.05, "ms");
         report.add("single-all-fdatasync", 0.1, "ms");
-        report.add_beside("single-all", 0.19, "ms", 0.15);
+        report.add_with_limit("single-all", 0.19, "ms", 0.15);
         insta::assert_snapshot!(table(&report.medians()));
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Limit of records in flight per writer; its producer limits their bytes.
-const UNDER_WAY_MAX: usize = 32 << 10;
+const IN_FLIGHT_MAX: usize = 32 << 10;
 
 /// The records that writers send, each through its own client.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Workload {
     /// The records of one batch, or a single record if the SDK makes the batches.
     pub(super) fn batch(&self, writer: u32, partition: u32, begin: u64) -> impl Iterator<Item = Record> {
         let (topic, size) = (self.topic.clone(), self.size);
-        let end = self.count.min(begin + self.step());
+        let end = self.count.min(begin + self.batch_len());
         (begin..end).map(move |number| {
             let value = RecordIdentity { writer, partition, number }.value(size);
             Record::new(topic.clone()).partition(PartitionId::new(partition)).value(value)
@@ -101,18 +101,18 @@ impl Workload {
     }
 
     /// Consecutive records for one partition.
-    pub(super) fn step(&self) -> u64 {
+    pub(super) fn batch_len(&self) -> u64 {
         self.batch_records.map_or(1, u64::from)
     }
 
     async fn write(&self, writer: u32, producer: &Producer) -> anyhow::Result<()> {
-        let mut acks = AwaitedAcks { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
-        for begin in (0..self.count).step_by(self.step() as usize) {
+        let mut acks = AwaitedAcks { acks: self.acks, in_flight: VecDeque::new(), settled: 0 };
+        for begin in (0..self.count).step_by(self.batch_len() as usize) {
             for at in 0..self.partitions {
                 let partition = (at + writer) % self.partitions;
                 for record in self.batch(writer, partition, begin) {
                     acks.make_room().await?;
-                    acks.under_way.push_back(producer.enqueue(record).await?);
+                    acks.in_flight.push_back(producer.enqueue(record).await?);
                 }
             }
         }
@@ -126,24 +126,24 @@ impl Workload {
 
 /// Records in flight, oldest first.
 struct AwaitedAcks {
-    asked: Acks,
-    under_way: VecDeque<Delivery>,
+    acks: Acks,
+    in_flight: VecDeque<Delivery>,
     settled: u64,
 }
 
 impl AwaitedAcks {
     async fn make_room(&mut self) -> anyhow::Result<()> {
-        if self.under_way.len() == UNDER_WAY_MAX {
-            self.settle(UNDER_WAY_MAX / 2).await?;
+        if self.in_flight.len() == IN_FLIGHT_MAX {
+            self.settle(IN_FLIGHT_MAX / 2).await?;
         }
         Ok(())
     }
 
     async fn settle(&mut self, left: usize) -> anyhow::Result<()> {
-        while left < self.under_way.len() {
-            let Some(delivery) = self.under_way.pop_front() else { break };
+        while left < self.in_flight.len() {
+            let Some(delivery) = self.in_flight.pop_front() else { break };
             let ack = delivery.await?;
-            ensure!(self.asked != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
+            ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
             self.settled += 1;
         }
         Ok(())

@@ -127,7 +127,7 @@ async fn soak(
         load.prepare(&target.broker).await.with_context(|| load.name())?;
     }
     for load in loads {
-        let (target, stop, tally) = (target.clone(), stopper.stop(), tally.clone());
+        let (target, stop, tally) = (target.clone(), stopper.subscribe(), tally.clone());
         running.spawn(async move { run_until_stop(load, &target, stop, &tally).await.with_context(|| load.name()) });
     }
     let began = Instant::now();
@@ -158,7 +158,7 @@ async fn run_until_stop(
     tally: &Tally,
 ) -> anyhow::Result<Option<WrittenTopic>> {
     let written = load.run(target, stop.clone(), tally).await?;
-    ensure!(stop.has_come(), "ended early");
+    ensure!(stop.is_requested(), "ended early");
     Ok(written)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 pub(super) struct Stopper(watch::Sender<bool>);
 
 impl Stopper {
-    pub(super) fn stop(&self) -> Stop {
+    pub(super) fn subscribe(&self) -> Stop {
         Stop(self.0.subscribe())
     }
 
@@ -23,7 +23,7 @@ impl Stopper {
 pub(super) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    pub(super) fn has_come(&self) -> bool {
+    pub(super) fn is_requested(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
@@ -31,10 +31,10 @@ impl Stop {
     pub(super) async fn sleep(&mut self, duration: Duration) -> bool {
         // The state says whether the wait timed out, or the loads stop.
         let _ = timeout(duration, self.0.wait_for(|stopped| *stopped)).await.is_ok();
-        !self.has_come()
+        !self.is_requested()
     }
     /// Waits for the stop.
-    pub(super) async fn come(&mut self) {
+    pub(super) async fn wait(&mut self) {
         // A dropped stopper is a stop, too.
         let _ = self.0.wait_for(|stopped| *stopped).await.is_ok();
     }

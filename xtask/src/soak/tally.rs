@@ -48,7 +48,7 @@ impl Count {
 
 impl Tally {
     /// Counts the record at `offset` of a group member. Fails if no member ever got the one before it.
-    pub(super) fn group_got(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
+    pub(super) fn add_group_record(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
         let mut group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let next = group.entry(partition).or_default();
         anyhow::ensure!(offset <= *next, "the group got offset {offset} of partition {partition} and never {next}");
@@ -57,7 +57,7 @@ impl Tally {
     }
 
     /// Whether the group read each of these partitions up to `end`.
-    pub(super) fn group_has(&self, partitions: u32, end: u64) -> bool {
+    pub(super) fn group_has_read(&self, partitions: u32, end: u64) -> bool {
         let group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         (0..partitions).all(|partition| group.get(&partition) == Some(&end))
     }
@@ -71,9 +71,9 @@ mod tests {
     fn a_group_may_read_twice_but_never_skip() {
         let tally = Tally::default();
         for offset in [0, 1, 2, 1, 2, 3] {
-            tally.group_got(0, offset).unwrap();
+            tally.add_group_record(0, offset).unwrap();
         }
-        assert!(tally.group_got(0, 5).is_err());
-        assert!(tally.group_has(1, 4) && !tally.group_has(1, 5) && !tally.group_has(2, 4));
+        assert!(tally.add_group_record(0, 5).is_err());
+        assert!(tally.group_has_read(1, 4) && !tally.group_has_read(1, 5) && !tally.group_has_read(2, 4));
     }
 }

@@ -1,6 +1,6 @@
 //! The limit of consuming: from a file in the page cache, over a loopback socket, to a reader that computes one CRC-32C.
 
-use super::{MIB, PIECE, pair};
+use super::{MIB, WRITE_BYTES, pair};
 use crate::bench::values::noise;
 use anyhow::{Context, ensure};
 use std::fs::File;
@@ -56,10 +56,10 @@ fn transfer(file: File, bytes: u64, send: Send) -> anyhow::Result<Duration> {
 }
 
 fn by_pread(file: &File, to: &mut TcpStream, bytes: u64) -> anyhow::Result<()> {
-    let mut piece = vec![0; PIECE];
+    let mut buffer = vec![0; WRITE_BYTES];
     let mut at = 0;
     while at < bytes {
-        let now = &mut piece[..(bytes - at).min(PIECE as u64) as usize];
+        let now = &mut buffer[..(bytes - at).min(WRITE_BYTES as u64) as usize];
         file.read_exact_at(now, at)?;
         to.write_all(now)?;
         at += now.len() as u64;

@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 
 const MIB: usize = 1 << 20;
 /// Bytes per write to a socket: the size at which loopback is fastest.
-const PIECE: usize = 64 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 
 /// Two ends of a loopback connection.
 fn pair() -> std::io::Result<(TcpStream, TcpStream)> {

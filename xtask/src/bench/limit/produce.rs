@@ -1,6 +1,6 @@
 //! The limit of producing: over a loopback socket, one CRC-32C, written to a file, each MiB synced while the next one arrives.
 
-use super::{MIB, PIECE, pair};
+use super::{MIB, WRITE_BYTES, pair};
 use crate::bench::values::noise;
 use anyhow::Context;
 use std::fs::File;
@@ -28,11 +28,11 @@ pub(in crate::bench) async fn produce(directory: &Path, bytes: u64) -> anyhow::R
 }
 
 fn send(mut to: TcpStream, bytes: u64) -> anyhow::Result<()> {
-    let piece = &noise()[..PIECE];
+    let buffer = &noise()[..WRITE_BYTES];
     let mut left = bytes;
     while left != 0 {
-        let now = left.min(PIECE as u64);
-        to.write_all(&piece[..now as usize])?;
+        let now = left.min(WRITE_BYTES as u64);
+        to.write_all(&buffer[..now as usize])?;
         left -= now;
     }
     Ok(())

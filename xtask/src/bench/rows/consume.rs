@@ -30,7 +30,7 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     let limit = limit::consume(context.directory, bytes).await?;
     let cost = consume(context.broker, writing.topic.to_string(), writing.count).await?;
     let per_second = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e6;
-    report.add_beside(NAME, per_second(cost.took), "MB/s", per_second(limit));
+    report.add_with_limit(NAME, per_second(cost.took), "MB/s", per_second(limit));
     report.add(format!("{NAME}-limit"), per_second(limit), "MB/s");
     add_cost(NAME, cost, report);
     context.add_peak_memory(NAME, report)?;

@@ -41,16 +41,16 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
 }
 
 fn send(runtime: &Handle, producer: &Producer, topic: &Arc<str>, count: u64, epoch: Instant) -> anyhow::Result<()> {
-    let mut under_way = Vec::new();
+    let mut in_flight = Vec::new();
     let begin = epoch.elapsed() + Duration::from_millis(10);
     for number in 0..count {
         let due = begin + INTERVAL.mul_f64(number as f64);
         thread::sleep(due.saturating_sub(epoch.elapsed()));
         let record = Record::new(topic.clone()).value(value(number, due));
-        under_way.push(runtime.block_on(producer.enqueue(record))?);
+        in_flight.push(runtime.block_on(producer.enqueue(record))?);
     }
     runtime.block_on(async {
-        for delivery in under_way {
+        for delivery in in_flight {
             let ack = delivery.await?;
             ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
         }

@@ -40,7 +40,7 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     }
     let [without, with] = &sides;
     let quantile = |side: &Measurement, quantile| millis(side.latencies.quantile(quantile));
-    report.add_beside(NAME, quantile(with, 0.99), "ms", quantile(without, 0.99));
+    report.add_with_limit(NAME, quantile(with, 0.99), "ms", quantile(without, 0.99));
     report.add(format!("{NAME}-nobody-else"), quantile(without, 0.99), "ms");
     report.add(format!("{NAME}-p50"), quantile(with, 0.5), "ms");
     report.add(format!("{NAME}-nobody-else-p50"), quantile(without, 0.5), "ms");
@@ -103,7 +103,7 @@ impl Measurement {
 
 /// A record's latency lasts from its due time to its ack. The first tenth does not count, because it opens connections and files.
 fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow::Result<Latencies> {
-    let mut under_way = JoinSet::new();
+    let mut in_flight = JoinSet::new();
     let begin = Instant::now() + Duration::from_millis(10);
     for number in 0..count {
         let due = begin + INTERVAL.mul_f64(number as f64);
@@ -115,10 +115,10 @@ fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow
             ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
             Ok((number, due.elapsed()))
         };
-        under_way.spawn_on(settle, runtime);
+        in_flight.spawn_on(settle, runtime);
     }
     let mut latencies = Latencies::new()?;
-    while let Some(done) = runtime.block_on(under_way.join_next()) {
+    while let Some(done) = runtime.block_on(in_flight.join_next()) {
         let (number, took) = done??;
         if count / 10 <= number {
             latencies.add(took);

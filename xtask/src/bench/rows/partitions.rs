@@ -53,7 +53,7 @@ impl PartitionsRow {
                 let one = into_one(&context, &writing).await?;
                 let cost = writing.run(context.broker).await?;
                 let mb = writing.bytes() as f64 / 1e6 / cost.took.as_secs_f64();
-                report.add_beside(name, mb, "MB/s", one);
+                report.add_with_limit(name, mb, "MB/s", one);
                 report.add(format!("{name}-into-1"), one, "MB/s");
                 add_cost(name, cost, report);
             }
@@ -150,7 +150,7 @@ async fn paced(context: &RowContext<'_>, writing: &Workload, report: &mut BenchR
     let (first, acked): (Vec<_>, Vec<_>) =
         acked.into_iter().partition(|batch| batch.due < begin + lap(writing.partitions));
     let (first, latencies) = (latencies(&first)?, latencies(&acked)?);
-    report.add_beside(name, rate(&acked)? / 1e6, "MB/s", OFFERED / 1e6);
+    report.add_with_limit(name, rate(&acked)? / 1e6, "MB/s", OFFERED / 1e6);
     report.add(format!("{name}-p50"), millis(latencies.quantile(0.5)), "ms");
     report.add(format!("{name}-p99"), millis(latencies.quantile(0.99)), "ms");
     report.add(format!("{name}-first-lap-p99"), millis(first.quantile(0.99)), "ms");
@@ -186,7 +186,7 @@ async fn write_paced(
     begin: Instant,
 ) -> anyhow::Result<Vec<AckedBatch>> {
     let interval = Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 * f64::from(WRITERS) / OFFERED);
-    let mut under_way: JoinSet<anyhow::Result<AckedBatch>> = JoinSet::new();
+    let mut in_flight: JoinSet<anyhow::Result<AckedBatch>> = JoinSet::new();
     let mut due = begin + interval.mul_f64(f64::from(turn) / f64::from(WRITERS));
     for first in (0..writing.count).step_by(BATCH as usize) {
         for at in 0..writing.partitions {
@@ -196,7 +196,7 @@ async fn write_paced(
             for record in writing.batch(writing.first_writer + turn, partition, first) {
                 deliveries.push(producer.enqueue(record).await?);
             }
-            under_way.spawn(async move {
+            in_flight.spawn(async move {
                 for delivery in deliveries {
                     let ack = delivery.await?;
                     ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
@@ -207,7 +207,7 @@ async fn write_paced(
         }
     }
     let mut acked = Vec::new();
-    while let Some(done) = under_way.join_next().await {
+    while let Some(done) = in_flight.join_next().await {
         acked.push(done??);
     }
     let batches = writing.count.div_ceil(u64::from(BATCH)) * u64::from(writing.partitions);

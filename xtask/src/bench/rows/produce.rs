@@ -24,9 +24,9 @@ pub(super) async fn measure(
     let limit = |count: u64| count as f64 / limit.as_secs_f64();
     let (bytes, records) = (writing.bytes(), writing.records());
     if size < 1024 {
-        report.add_beside(name, per_second(records), "records/s", limit(records));
+        report.add_with_limit(name, per_second(records), "records/s", limit(records));
     } else {
-        report.add_beside(name, per_second(bytes) / 1e6, "MB/s", limit(bytes) / 1e6);
+        report.add_with_limit(name, per_second(bytes) / 1e6, "MB/s", limit(bytes) / 1e6);
     }
     report.add(format!("{name}-limit"), limit(bytes) / 1e6, "MB/s");
     add_cost(name, cost, report);

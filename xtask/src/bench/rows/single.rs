@@ -60,7 +60,7 @@ impl SingleRow {
             Self::All => p50(&took.sync) + p50(&took.round_trip),
             Self::Leader => p50(&took.round_trip),
         };
-        report.add_beside(name, p50(&took.record), "ms", floor);
+        report.add_with_limit(name, p50(&took.record), "ms", floor);
         report.add(format!("{name}-p99"), millis(took.record.quantile(0.99)), "ms");
         report.add(format!("{name}-rate"), 1.0 / took.record.mean().as_secs_f64(), "records/s");
         report.add(format!("{name}-round-trip"), p50(&took.round_trip), "ms");

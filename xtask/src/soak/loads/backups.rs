@@ -31,7 +31,7 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
             return Ok(());
         }
     }
-    stop.come().await;
+    stop.wait().await;
     Ok(())
 }
 

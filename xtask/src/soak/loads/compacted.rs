@@ -35,12 +35,12 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
 
 /// Writes every key once, with the round's number.
 async fn write(producer: &Producer, round: u64) -> anyhow::Result<()> {
-    let mut under_way = Vec::new();
+    let mut in_flight = Vec::new();
     for key in 0..KEYS {
         let record = Record::new(TOPIC).key(key.to_string()).value(format!("{round:0200}"));
-        under_way.push(producer.enqueue(record).await?);
+        in_flight.push(producer.enqueue(record).await?);
     }
-    try_join_all(under_way).await?;
+    try_join_all(in_flight).await?;
     Ok(())
 }
 

@@ -34,11 +34,11 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
 
 /// Sends the next burst; returns the durability of its acks.
 async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<Vec<Durability>> {
-    let mut under_way = Vec::new();
+    let mut in_flight = Vec::new();
     for number in *count..*count + BURST {
         let value = RecordIdentity { writer: 0, partition: 0, number }.value(SIZE);
-        under_way.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
+        in_flight.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
     }
     *count += BURST;
-    Ok(try_join_all(under_way).await?.into_iter().map(|ack| ack.durability).collect())
+    Ok(try_join_all(in_flight).await?.into_iter().map(|ack| ack.durability).collect())
 }

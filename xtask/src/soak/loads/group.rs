@@ -12,15 +12,15 @@ use tokio::time::Instant;
 
 const GROUP: &str = "readers";
 /// How long a temporary member stays.
-const VISIT: Duration = Duration::from_secs(5);
+const STAY: Duration = Duration::from_secs(5);
 /// How long the group may take for the remaining records.
-const PATIENCE: Duration = Duration::from_secs(120);
+const CATCH_UP_MAX: Duration = Duration::from_secs(120);
 
 /// Runs a member that stays to the end.
 pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
     let mut member = join(&client, tally).await?;
-    while !stop.has_come() {
+    while !stop.is_requested() {
         read(&mut member, tally).await?;
     }
     Ok(member.close().await?)
@@ -30,17 +30,17 @@ pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> any
 /// timeout.
 pub(super) async fn come_and_go(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
-    let mut says_goodbye = true;
-    while !stop.has_come() {
+    let mut leaves_group = true;
+    while !stop.is_requested() {
         let mut member = join(&client, tally).await?;
         let began = Instant::now();
-        while began.elapsed() < VISIT && !stop.has_come() {
+        while began.elapsed() < STAY && !stop.is_requested() {
             read(&mut member, tally).await?;
         }
-        if says_goodbye || stop.has_come() {
+        if leaves_group || stop.is_requested() {
             member.close().await?;
         }
-        says_goodbye = !says_goodbye;
+        leaves_group = !leaves_group;
     }
     Ok(())
 }
@@ -56,8 +56,8 @@ pub(in crate::soak) async fn finish(
     let client = broker.client().await?;
     let mut member = join(&client, tally).await?;
     let began = Instant::now();
-    while !tally.group_has(written.partitions, written.count) {
-        ensure!(began.elapsed() < PATIENCE, "the group did not read all records");
+    while !tally.group_has_read(written.partitions, written.count) {
+        ensure!(began.elapsed() < CATCH_UP_MAX, "the group did not read all records");
         read(&mut member, tally).await?;
     }
     Ok(member.close().await?)
@@ -72,7 +72,7 @@ async fn join(client: &Client, tally: &Tally) -> anyhow::Result<Consumer> {
 
 async fn read(member: &mut Consumer, tally: &Tally) -> anyhow::Result<()> {
     for record in member.poll(Duration::from_millis(200)).await? {
-        tally.group_got(record.partition.value(), record.offset.value())?;
+        tally.add_group_record(record.partition.value(), record.offset.value())?;
         tally.consumed.add(1);
     }
     Ok(())

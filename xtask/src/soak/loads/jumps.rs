@@ -49,13 +49,13 @@ pub(super) async fn run(target: &SoakTarget, mut stop: Stop, tally: &Tally) -> a
 }
 
 async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<()> {
-    let mut under_way = Vec::new();
+    let mut in_flight = Vec::new();
     for number in *count..*count + BURST {
         let value = RecordIdentity { writer: 0, partition: 0, number }.value(SIZE);
-        under_way.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
+        in_flight.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
     }
     *count += BURST;
-    try_join_all(under_way).await?;
+    try_join_all(in_flight).await?;
     Ok(())
 }
 

@@ -23,11 +23,11 @@ pub(super) async fn run(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyh
 async fn write(client: &Client, mut stop: Stop) -> anyhow::Result<()> {
     let producer = client.producer().build().await?;
     while stop.sleep(Duration::from_millis(100)).await {
-        let mut under_way = Vec::new();
+        let mut in_flight = Vec::new();
         for _ in 0..BURST {
-            under_way.push(producer.enqueue(Record::new(TOPIC).value(&VALUE[..])).await?);
+            in_flight.push(producer.enqueue(Record::new(TOPIC).value(&VALUE[..])).await?);
         }
-        try_join_all(under_way).await?;
+        try_join_all(in_flight).await?;
     }
     Ok(producer.close().await?)
 }

@@ -12,7 +12,7 @@ const TOPIC: &str = "silent";
 const CLIENTS: u64 = 10;
 /// Long enough that uncancelled polls add up.
 const WAIT: Duration = Duration::from_secs(5 * 60);
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Connections of the other loads, with a margin.
 const OTHERS_MAX: u64 = 60;
 
@@ -43,7 +43,7 @@ async fn check_left(admin: &Admin) -> anyhow::Result<()> {
         if open <= OTHERS_MAX {
             return Ok(());
         }
-        ensure!(began.elapsed() < PATIENCE, "{open} connections are open after most clients have left");
+        ensure!(began.elapsed() < WAIT_MAX, "{open} connections are open after most clients have left");
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -19,7 +19,7 @@ const BURST: u64 = 200;
 const VALUE: [u8; 1000] = [7; 1000];
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a send or a flush may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let admin = broker.client().await?.admin();
@@ -55,11 +55,11 @@ async fn write(broker: &BenchBroker, number: u64, stop: Stop) -> anyhow::Result<
     let builder = broker.client().await?.producer().memory(MEMORY).delivery_timeout(DELIVERY_TIMEOUT);
     let producer = builder.build().await?;
     let mut burst = number;
-    while !stop.has_come() {
+    while !stop.is_requested() {
         write_burst(&producer, &topic(burst)).await?;
         burst += 1;
     }
-    timeout(PATIENCE, producer.close()).await.context("a producer never closed")?.context("close")
+    timeout(WAIT_MAX, producer.close()).await.context("a producer never closed")?.context("close")
 }
 
 /// A record may be refused if its topic is gone, but every record must get an outcome.
@@ -67,11 +67,11 @@ async fn write_burst(producer: &Producer, topic: &str) -> anyhow::Result<()> {
     let mut sent = Vec::new();
     for number in 0..BURST {
         let record = Record::new(topic).key(number.to_string()).value(&VALUE[..]);
-        let accepted = timeout(PATIENCE, producer.enqueue(record)).await.context("a send never found room")?;
+        let accepted = timeout(WAIT_MAX, producer.enqueue(record)).await.context("a send never found room")?;
         sent.extend(accepted.ok());
     }
     // Each record of a failed flush has the error as well.
-    let _ = timeout(PATIENCE, producer.flush()).await.context("a flush never ended")?.is_ok();
+    let _ = timeout(WAIT_MAX, producer.flush()).await.context("a flush never ended")?.is_ok();
     let (accepted, settled) = (sent.len(), sent.into_iter().filter_map(FutureExt::now_or_never).count());
     ensure!(settled == accepted, "{} of {accepted} records have no outcome after a flush", accepted - settled);
     Ok(())

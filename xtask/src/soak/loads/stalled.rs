@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const CONSUMERS: usize = 5;
 /// Longer than the broker waits for a reader.
-const VISIT: Duration = Duration::from_secs(90);
+const STAY: Duration = Duration::from_secs(90);
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let mut is_running = true;
@@ -23,7 +23,7 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
             consumers.push(builder.build().await?);
         }
         tally.stalled.add(CONSUMERS as u64);
-        is_running = stop.sleep(VISIT).await;
+        is_running = stop.sleep(STAY).await;
         drop(consumers);
         stalled_reader.close_all();
     }

@@ -103,15 +103,15 @@ impl StreamLoad {
 
     /// Sends the next burst and waits for all acks.
     async fn send(self, producer: &Producer, from: u64) -> anyhow::Result<()> {
-        let mut under_way = Vec::new();
+        let mut in_flight = Vec::new();
         for number in from..from + self.burst {
             for partition in 0..self.partitions {
                 let value = RecordIdentity { writer: 0, partition, number }.value(self.size);
                 let record = Record::new(self.topic).partition(PartitionId::new(partition)).value(value);
-                under_way.push(producer.enqueue(record).await?);
+                in_flight.push(producer.enqueue(record).await?);
             }
         }
-        for ack in try_join_all(under_way).await? {
+        for ack in try_join_all(in_flight).await? {
             ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
         }
         Ok(())
