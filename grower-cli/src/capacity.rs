@@ -34,16 +34,16 @@ impl Rate {
 
     /// `1,200 records/s, 3.4 MiB/s`.
     pub(crate) fn incoming(&self) -> String {
-        in_words(self.records_in, self.bytes_in)
+        rate_text(self.records_in, self.bytes_in)
     }
 
     /// The same text for readers.
     pub(crate) fn outgoing(&self) -> String {
-        in_words(self.records_out, self.bytes_out)
+        rate_text(self.records_out, self.bytes_out)
     }
 }
 
-fn in_words(records: u64, bytes: u64) -> String {
+fn rate_text(records: u64, bytes: u64) -> String {
     format!("{} records/s, {}/s", in_groups(records), bytes_for_people(bytes))
 }
 
@@ -51,7 +51,7 @@ fn in_words(records: u64, bytes: u64) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
     /// Bytes that producers may still write.
-    pub(crate) room: u64,
+    pub(crate) writable_bytes: u64,
     reserve: u64,
     /// Bytes that are missing before producers are accepted again.
     missing: u64,
@@ -67,7 +67,7 @@ impl Capacity {
             Some((bytes, Duration::from_millis(used.over_ms)))
         });
         Self {
-            room: disk.free.saturating_sub(disk.reserve),
+            writable_bytes: disk.free.saturating_sub(disk.reserve),
             reserve: disk.reserve,
             missing: disk.reserve.saturating_sub(disk.free),
             used_up,
@@ -82,12 +82,12 @@ impl Capacity {
     /// Days until the disk is full; none while it does not fill.
     pub(crate) fn days_until_full(&self) -> Option<f64> {
         let (bytes, over) = self.used_up?;
-        let days = self.room as f64 / bytes as f64 * over.as_secs_f64() / DAY;
+        let days = self.writable_bytes as f64 / bytes as f64 * over.as_secs_f64() / DAY;
         Some((days * 1000.0).round() / 1000.0)
     }
 
     /// The state of the disk in one line.
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let reserve = bytes_for_people(self.reserve);
         if self.is_full() {
             if self.missing == self.reserve {
@@ -98,14 +98,14 @@ impl Capacity {
                 "free space is below the reserve of {reserve}: writes are refused until {missing} more is free"
             );
         }
-        let room = format!("{} free beyond the reserve of {reserve}", bytes_for_people(self.room));
+        let free = format!("{} free beyond the reserve of {reserve}", bytes_for_people(self.writable_bytes));
         match (self.days_until_full(), self.used_up) {
             (Some(days), Some((bytes, over))) => {
                 let (used, over) = (bytes_for_people(bytes), span_for_people(over));
                 let left = Duration::try_from_secs_f64(days * DAY).unwrap_or(Duration::MAX);
-                format!("{room}; full in {} at the rate of the last {over}, {used}", span_for_people(left))
+                format!("{free}; full in {} at the rate of the last {over}, {used}", span_for_people(left))
             }
-            _ => room,
+            _ => free,
         }
     }
 }
@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn the_days_until_the_disk_is_full_are_shown_while_it_fills() {
         assert_eq!(disk(26 << 30, 1 << 30).days_until_full(), Some(1.0));
-        insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d at the rate of the last 1 h, 1.0 GiB");
+        insta::assert_snapshot!(disk(26 << 30, 1 << 30).describe(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d at the rate of the last 1 h, 1.0 GiB");
         assert_eq!(disk(26 << 30, 0).days_until_full(), None);
-        insta::assert_snapshot!(disk(26 << 30, -5).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB");
-        insta::assert_snapshot!(disk(0, 0).in_words(), @"no bytes or almost no inodes are free (see df and df -i): writes are refused until some are freed");
-        insta::assert_snapshot!(disk(1 << 30, 1 << 30).in_words(), @"free space is below the reserve of 2.0 GiB: writes are refused until 1.0 GiB more is free");
+        insta::assert_snapshot!(disk(26 << 30, -5).describe(), @"24.0 GiB free beyond the reserve of 2.0 GiB");
+        insta::assert_snapshot!(disk(0, 0).describe(), @"no bytes or almost no inodes are free (see df and df -i): writes are refused until some are freed");
+        insta::assert_snapshot!(disk(1 << 30, 1 << 30).describe(), @"free space is below the reserve of 2.0 GiB: writes are refused until 1.0 GiB more is free");
     }
 
     #[test]

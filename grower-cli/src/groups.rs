@@ -25,12 +25,12 @@ pub(crate) struct GroupProgress {
     pub(crate) lag: u64,
     /// Age of the first of them; none if it cannot be read.
     pub(crate) lag_ms: Option<u64>,
-    pub(crate) owner: Option<HoldingMember>,
+    pub(crate) owner: Option<PartitionOwner>,
 }
 
-/// The member that holds a partition.
+/// The member that owns a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HoldingMember {
+pub(crate) struct PartitionOwner {
     pub(crate) member: String,
     pub(crate) since: Timestamp,
     pub(crate) pending_revocation: bool,
@@ -45,13 +45,13 @@ pub(crate) async fn topic_names(admin: &Admin) -> Result<BTreeMap<TopicId, Topic
 }
 
 /// Sums up all partitions of a group: the lag in records, and the largest age if every age is known.
-pub(crate) fn in_all(rows: &[GroupProgress]) -> (u64, Option<u64>) {
+pub(crate) fn total_lag(rows: &[GroupProgress]) -> (u64, Option<u64>) {
     let oldest: Option<Vec<u64>> = rows.iter().map(|row| row.lag_ms).collect();
     (rows.iter().map(|row| row.lag).sum(), oldest.map(|all| all.into_iter().max().unwrap_or(0)))
 }
 
-/// Returns, for each group, the partitions that it committed or holds, sorted, without deleted topics.
-pub(crate) async fn of_groups(
+/// Fetches, for each group, its progress in the partitions that it committed or holds, sorted, without deleted topics.
+pub(crate) async fn fetch_progress(
     admin: &Admin,
     groups: &[GroupDescription],
     names: &BTreeMap<TopicId, TopicName>,
@@ -107,7 +107,7 @@ struct GroupPosition {
     partition: PartitionId,
     committed: Option<Offset>,
     lost_from: Option<Offset>,
-    owner: Option<HoldingMember>,
+    owner: Option<PartitionOwner>,
 }
 
 impl GroupPosition {
@@ -141,10 +141,10 @@ impl GroupPosition {
     }
 }
 
-fn owners(group: &GroupDescription) -> BTreeMap<PartitionOfTopicId, HoldingMember> {
+fn owners(group: &GroupDescription) -> BTreeMap<PartitionOfTopicId, PartitionOwner> {
     let held = group.members.iter().flat_map(|member| member.holds.iter().map(move |held| (member, held)));
     held.map(|(member, held)| {
-        let owner = HoldingMember {
+        let owner = PartitionOwner {
             member: member.member.to_string(),
             since: held.since,
             pending_revocation: held.pending_revocation,

@@ -61,7 +61,7 @@ fn print(broker: &BrokerDescription, out: &mut impl Write) -> io::Result<()> {
         0 => writeln!(out, "fsync   none since the start")?,
         count => writeln!(out, "fsync   {} since the start; latest {}", in_groups(count), percentiles(&fsync))?,
     }
-    let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).in_words());
+    let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).describe());
     writeln!(out, "disk    {disk}")?;
     let rate = rate(broker);
     writeln!(out, "in      {}", rate.incoming())?;

@@ -1,6 +1,6 @@
 //! Consumer groups: sharing, a killed member, idle members, a second group.
 
-use super::reader::{DemoRecordKey, GroupReader, until, until_owned};
+use super::reader::{DemoRecordKey, GroupReader, wait_until, wait_until_owned};
 use super::script::DemoOutput;
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub(super) async fn two_members_one_killed(demo: &mut DemoOutput<'_>) -> anyhow:
     demo.say("\nS1 and S2 subscribe in one group; they read in batches of 3")?;
     let mut s1 = GroupReader::join(demo.client, GROUP, "S1", "rainbow").await?;
     let mut s2 = GroupReader::join(demo.client, GROUP, "S2", "rainbow").await?;
-    until_owned(&[(&s1, &[0, 1]), (&s2, &[2])], "sharing rainbow").await?;
+    wait_until_owned(&[(&s1, &[0, 1]), (&s2, &[2])], "sharing rainbow").await?;
     demo.claim(true, "S1 is given partitions [0, 1], S2 [2]")?;
 
     let mut committed = s1.read(demo, 3).await?;
@@ -20,7 +20,7 @@ pub(super) async fn two_members_one_killed(demo: &mut DemoOutput<'_>) -> anyhow:
     demo.say("\nS1 is killed, without leaving the group")?;
     drop(s1);
     let taken_over = s2.read(demo, 18 - committed.len()).await?;
-    until_owned(&[(&s2, &[0, 1, 2])], "taking over").await?;
+    wait_until_owned(&[(&s2, &[0, 1, 2])], "taking over").await?;
     demo.claim(true, "S2 takes over 0 and 1 from the committed offsets")?;
     check_once_each(demo, &committed, &taken_over)?;
     Ok(s2)
@@ -48,9 +48,13 @@ pub(super) async fn third_and_fourth_member(demo: &mut DemoOutput<'_>, s2: Group
         let all: BTreeSet<u32> = owned.iter().flatten().copied().collect();
         all.len() == 3 && owned.iter().map(Vec::len).eq([1, 1, 1, 0])
     };
-    until(&[&s1, &s2, &s3, &s4], "one partition each", one_each).await?;
-    let line =
-        format!("S1 is given {:?}, S2 {:?}, S3 {:?}: one partition each, S4 is idle", s1.owns(), s2.owns(), s3.owns());
+    wait_until(&[&s1, &s2, &s3, &s4], "one partition each", one_each).await?;
+    let line = format!(
+        "S1 is given {:?}, S2 {:?}, S3 {:?}: one partition each, S4 is idle",
+        s1.owned_partitions(),
+        s2.owned_partitions(),
+        s3.owned_partitions()
+    );
     demo.claim(true, line)?;
     for mut reader in [s1, s2, s3, s4] {
         reader.consumer.close().await?;

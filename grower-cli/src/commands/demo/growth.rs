@@ -1,7 +1,7 @@
 //! A topic grows: keys move, and a group picks up the new partitions from their first record.
 
-use super::reader::{GroupReader, until_owned};
-use super::script::{DemoOutput, PATIENCE};
+use super::reader::{GroupReader, wait_until_owned};
+use super::script::{DemoOutput, STEP_TIMEOUT};
 use crate::output::key_warning;
 use anyhow::bail;
 use grower_client::ids::{Offset, PartitionId};
@@ -14,7 +14,7 @@ const KEYS: [&str; 8] = ["red", "orange", "yellow", "green", "blue", "indigo", "
 pub(super) async fn sandbox_grows(demo: &mut DemoOutput<'_>) -> anyhow::Result<()> {
     let before = write_keys(demo).await?;
     let mut reader = GroupReader::join(demo.client, "diggers", "D1", "sandbox").await?;
-    until_owned(&[(&reader, &[0, 1])], "reading sandbox").await?;
+    wait_until_owned(&[(&reader, &[0, 1])], "reading sandbox").await?;
     demo.say("\na group reads sandbox")?;
     reader.read(demo, KEYS.len()).await?;
 
@@ -28,9 +28,9 @@ pub(super) async fn sandbox_grows(demo: &mut DemoOutput<'_>) -> anyhow::Result<(
         .filter_map(|key| Some(format!("{key} {} -> {}", before.get(key)?, after.get(key)?)))
         .collect();
     demo.claim(!moved.is_empty(), format!("keys that moved: {}", moved.join(", ")))?;
-    until_owned(&[(&reader, &[0, 1, 2, 3])], "picking up the new partitions").await?;
+    wait_until_owned(&[(&reader, &[0, 1, 2, 3])], "picking up the new partitions").await?;
     demo.claim(true, "the group picks up partitions 2 and 3")?;
-    from_their_first_record(demo, &mut reader).await?;
+    check_new_partitions_start_at_zero(demo, &mut reader).await?;
     Ok(reader.consumer.close().await?)
 }
 
@@ -47,7 +47,7 @@ async fn write_keys(demo: &DemoOutput<'_>) -> anyhow::Result<BTreeMap<&'static s
 }
 
 /// Reads all new records, and checks that new partitions are read from offset 0.
-async fn from_their_first_record(demo: &mut DemoOutput<'_>, reader: &mut GroupReader) -> anyhow::Result<()> {
+async fn check_new_partitions_start_at_zero(demo: &mut DemoOutput<'_>, reader: &mut GroupReader) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut first: BTreeMap<PartitionId, Offset> = BTreeMap::new();
     let mut count = 0;
@@ -56,8 +56,8 @@ async fn from_their_first_record(demo: &mut DemoOutput<'_>, reader: &mut GroupRe
             first.entry(record.partition).or_insert(record.offset);
             count += 1;
         }
-        if PATIENCE < began.elapsed() {
-            bail!("the demo fails here: {count} of {} records came in {PATIENCE:?}", KEYS.len());
+        if STEP_TIMEOUT < began.elapsed() {
+            bail!("the demo fails here: {count} of {} records came in {STEP_TIMEOUT:?}", KEYS.len());
         }
     }
     let new: Vec<&Offset> = [2, 3].into_iter().filter_map(|new| first.get(&PartitionId::new(new))).collect();

@@ -1,6 +1,6 @@
 //! A consumer of the demo: its name, its records, its partitions.
 
-use super::script::{DemoOutput, PATIENCE};
+use super::script::{DemoOutput, STEP_TIMEOUT};
 use crate::output::quoted;
 use anyhow::{anyhow, bail};
 use grower_client::ids::{Offset, PartitionId};
@@ -31,7 +31,7 @@ impl GroupReader {
     }
 
     /// The partitions assigned to it.
-    pub(super) fn owns(&self) -> Vec<u32> {
+    pub(super) fn owned_partitions(&self) -> Vec<u32> {
         let mut owned: Vec<u32> =
             self.consumer.assignment().iter().map(|assigned| assigned.partition.value()).collect();
         owned.sort_unstable();
@@ -43,7 +43,7 @@ impl GroupReader {
         let records = self.consumer.poll(Duration::from_millis(100)).await?;
         if !records.is_empty() {
             self.consumer.commit().await?;
-            demo.say(format!("  {} reads {}, and commits", self.name, shown(self.topic, &records)))?;
+            demo.say(format!("  {} reads {}, and commits", self.name, describe_records(self.topic, &records)))?;
         }
         Ok(records)
     }
@@ -55,8 +55,12 @@ impl GroupReader {
         while positions.len() < count {
             let records = self.read_batch(demo).await?;
             positions.extend(records.iter().map(|record| (record.partition, record.offset)));
-            if PATIENCE < began.elapsed() {
-                bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, positions.len());
+            if STEP_TIMEOUT < began.elapsed() {
+                bail!(
+                    "the demo fails here: {} got {} of {count} records in {STEP_TIMEOUT:?}",
+                    self.name,
+                    positions.len()
+                );
             }
         }
         Ok(positions)
@@ -64,7 +68,7 @@ impl GroupReader {
 }
 
 /// `rainbow/0 ['Hello, Kitty 0!', ..]`.
-fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
+fn describe_records(topic: &str, records: &[ConsumerRecord]) -> String {
     let mut text = String::new();
     for run in records.chunk_by(|a, b| a.partition == b.partition) {
         let values: Vec<String> =
@@ -77,26 +81,26 @@ fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
 }
 
 /// Waits until each reader owns exactly these partitions.
-pub(super) async fn until_owned(readers: &[(&GroupReader, &[u32])], what: &str) -> anyhow::Result<()> {
+pub(super) async fn wait_until_owned(readers: &[(&GroupReader, &[u32])], what: &str) -> anyhow::Result<()> {
     let (readers, wanted): (Vec<&GroupReader>, Vec<&[u32]>) = readers.iter().copied().unzip();
-    until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
+    wait_until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
 }
 
-/// Waits until `comes_true` accepts the partitions that the readers own.
-pub(super) async fn until(
+/// Waits until `condition` accepts the partitions that the readers own.
+pub(super) async fn wait_until(
     readers: &[&GroupReader],
     what: &str,
-    comes_true: impl Fn(&[Vec<u32>]) -> bool,
+    condition: impl Fn(&[Vec<u32>]) -> bool,
 ) -> anyhow::Result<()> {
-    let owned = || readers.iter().map(|reader| reader.owns()).collect::<Vec<_>>();
+    let owned = || readers.iter().map(|reader| reader.owned_partitions()).collect::<Vec<_>>();
     let waiting = async {
-        while !comes_true(&owned()) {
+        while !condition(&owned()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
+    tokio::time::timeout(STEP_TIMEOUT, waiting).await.map_err(|_| {
         let now: Vec<String> =
-            readers.iter().map(|reader| format!("{} owns {:?}", reader.name, reader.owns())).collect();
-        anyhow!("the demo fails here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
+            readers.iter().map(|reader| format!("{} owns {:?}", reader.name, reader.owned_partitions())).collect();
+        anyhow!("the demo fails here: {what} does not come true in {STEP_TIMEOUT:?}: {}", now.join(", "))
     })
 }

@@ -1,6 +1,6 @@
 //! The three retention limits. Each drops whole segments, the oldest first, while the remaining ones meet the limit.
 
-use super::script::{DemoOutput, PATIENCE};
+use super::script::{DemoOutput, STEP_TIMEOUT};
 use super::topics::{SEGMENT_RECORDS, write_kitties};
 use anyhow::bail;
 use grower_client::TopicDescription;
@@ -30,7 +30,7 @@ pub(super) async fn by_count_bytes_and_age(demo: &mut DemoOutput<'_>) -> anyhow:
         }
         write_kitties(demo, next..next + WRITTEN).await?;
         next += WRITTEN;
-        dropped(demo, &topic, key).await?;
+        wait_until_dropped(demo, &topic, key).await?;
         change(demo, key, None).await?;
     }
     Ok(())
@@ -41,7 +41,7 @@ async fn change(demo: &DemoOutput<'_>, key: &str, value: Option<String>) -> anyh
 }
 
 /// Waits until every partition has a later log start, at the base of a segment, and prints it.
-async fn dropped(demo: &mut DemoOutput<'_>, before: &TopicDescription, key: &str) -> anyhow::Result<()> {
+async fn wait_until_dropped(demo: &mut DemoOutput<'_>, before: &TopicDescription, key: &str) -> anyhow::Result<()> {
     let began = Instant::now();
     let now = loop {
         let now = demo.client.admin().describe_topic("rainbow", true).await?;
@@ -52,8 +52,8 @@ async fn dropped(demo: &mut DemoOutput<'_>, before: &TopicDescription, key: &str
         if before.partitions.iter().zip(&now.partitions).all(moved) {
             break now;
         }
-        if PATIENCE < began.elapsed() {
-            bail!("the demo fails here: {key} dropped nothing in {PATIENCE:?}");
+        if STEP_TIMEOUT < began.elapsed() {
+            bail!("the demo fails here: {key} dropped nothing in {STEP_TIMEOUT:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };

@@ -30,7 +30,7 @@ pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Resul
 }
 
 /// How long a step may take to come true.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Prints the demo, and fails at a claim that does not hold.
 pub(super) struct DemoOutput<'a> {

@@ -35,7 +35,7 @@ impl DescribeGroupCommand {
         let now = admin.describe_broker().await?.now;
         let names = groups::topic_names(&admin).await?;
         let groups = [group];
-        let partitions = groups::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
+        let partitions = groups::fetch_progress(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
         let [group] = groups;
         let mut out = StdoutWriter::open();
         match session.output {

@@ -26,8 +26,8 @@ impl ListGroupsCommand {
         let groups = admin.list_groups(usize::MAX).await?;
         let names = groups::topic_names(&admin).await?;
         let now = admin.describe_broker().await?.now;
-        let rows = groups::of_groups(&admin, &groups, &names, now).await?;
-        let lags = rows.iter().map(|rows| groups::in_all(rows));
+        let rows = groups::fetch_progress(&admin, &groups, &names, now).await?;
+        let lags = rows.iter().map(|rows| groups::total_lag(rows));
         let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&groups.iter().zip(lags).map(to_json).collect::<Vec<_>>())?,

@@ -40,7 +40,7 @@ pub struct TopCommand {}
 /// Interval between polls of the broker.
 const POLL_EACH: Duration = Duration::from_secs(1);
 /// Delay after which a missing answer is shown.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the thread that reads keys checks whether the view has ended.
 const KEYS_EACH: Duration = Duration::from_millis(100);
 
@@ -109,7 +109,7 @@ fn snapshots(admin: Admin) -> mpsc::Receiver<Result<TopSnapshot, String>> {
             let mut polled = pin!(poll(&admin, began.elapsed()));
             // The request to a lost broker retries until its timeout. Meanwhile the view shows old figures, and says so.
             let polled = loop {
-                match timeout(PATIENCE, &mut polled).await {
+                match timeout(ANSWER_TIMEOUT, &mut polled).await {
                     Ok(polled) => break polled.map_err(|error| error.to_string()),
                     Err(_) => {
                         let silent = format!("no answer for {}", span_for_people(asked.elapsed()));

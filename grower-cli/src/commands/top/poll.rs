@@ -15,7 +15,7 @@ pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<TopSnapshot, Adm
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
     let described = admin.list_groups(GROUPS_MAX).await?;
     let names = groups::topic_names(admin).await?;
-    let progress = groups::of_groups(admin, &described, &names, broker.now).await?;
+    let progress = groups::fetch_progress(admin, &described, &names, broker.now).await?;
     let groups = described.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
     Ok(TopSnapshot { at, broker, topics, groups })
 }
@@ -32,7 +32,7 @@ fn topic_line(topic: TopicDescription) -> TopicLine {
 }
 
 fn group_line(group: &GroupDescription, rows: &[groups::GroupProgress]) -> GroupLine {
-    let (lag, lag_ms) = groups::in_all(rows);
+    let (lag, lag_ms) = groups::total_lag(rows);
     GroupLine {
         name: group.group.to_string(),
         state: group.state,

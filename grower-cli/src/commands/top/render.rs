@@ -34,7 +34,7 @@ fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
     let uptime = span_for_people(Duration::from_millis(broker.uptime_ms));
     let fsync = if broker.fsync.count == 0 { "none yet".to_owned() } else { percentiles(&broker.fsync) };
     let (used, budget) = (bytes_for_people(broker.memory_used), bytes_for_people(broker.memory_budget));
-    let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).in_words());
+    let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).describe());
     let full = broker.disk.as_ref().is_some_and(|disk| Capacity::of(disk).is_full());
     let bold = Style::new().bold();
     let alert = if colour { Style::new().fg(Color::Red).bold() } else { bold };

@@ -41,7 +41,7 @@ impl ListTopicsCommand {
             OutputForm::Json => out.json(&rows.iter().map(|row| row.json(capacity)).collect::<Vec<_>>())?,
             OutputForm::Table => {
                 table(&rows).print(&mut out)?;
-                capacity.map_or(Ok(()), |capacity| writeln!(out, "\ndisk: {}", capacity.in_words()))?;
+                capacity.map_or(Ok(()), |capacity| writeln!(out, "\ndisk: {}", capacity.describe()))?;
             }
         }
         Ok(out.flush()?)

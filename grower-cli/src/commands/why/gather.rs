@@ -1,6 +1,6 @@
 //! Fetches the facts from a broker.
 
-use super::group::{GroupFacts, MemberFacts, UntouchedPartition};
+use super::group::{GroupFacts, MemberFacts, UnstartedPartition};
 use super::topic::{ReaderFacts, TopicFacts};
 use crate::capacity::{Capacity, Rate};
 use crate::groups::{self, GroupProgress};
@@ -18,12 +18,12 @@ type TopicNames = BTreeMap<TopicId, TopicName>;
 
 /// The facts about a topic; none if it does not exist.
 pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts>, AdminError> {
-    let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
-    let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
+    let Some(topic) = none_if_unknown(admin.describe_topic(name, false).await)? else { return Ok(None) };
+    let Some(losses) = none_if_unknown(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
     let described = admin.list_groups(usize::MAX).await?;
     let names = TopicNames::from([(topic.id, topic.name.clone())]);
-    let progress = groups::of_groups(admin, &described, &names, broker.now).await?;
+    let progress = groups::fetch_progress(admin, &described, &names, broker.now).await?;
     let readers = described.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
     let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
     Ok(Some(TopicFacts {
@@ -46,7 +46,7 @@ fn reader(group: &GroupDescription, rows: &[GroupProgress]) -> Option<ReaderFact
 
 /// The facts about a group; none if it does not exist.
 pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts>, AdminError> {
-    let Some(group) = found(admin.describe_group(name).await)? else { return Ok(None) };
+    let Some(group) = none_if_unknown(admin.describe_group(name).await)? else { return Ok(None) };
     let BrokerDescription { now, .. } = admin.describe_broker().await?;
     let names = groups::topic_names(admin).await?;
     let commits = admin.list_commits(name).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
         .iter()
         .filter_map(|commit| Some((format!("{}/{}", names.get(&commit.topic)?, commit.partition), commit.at)));
     let described = [group];
-    let mut progress = groups::of_groups(admin, &described, &names, now).await?;
+    let mut progress = groups::fetch_progress(admin, &described, &names, now).await?;
     let partitions = progress.pop().unwrap_or_default();
     let [group] = described;
     let members = members(&group, &names);
@@ -63,20 +63,23 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     let concerned = partitions.iter().map(|row| row.topic.to_string()).chain(subscribed.iter().cloned());
     let mut topics = Vec::new();
     for topic in concerned.chain(committed).collect::<BTreeSet<_>>() {
-        topics.extend(found(admin.describe_topic(&topic, false).await)?);
+        topics.extend(none_if_unknown(admin.describe_topic(&topic, false).await)?);
     }
-    let there: BTreeSet<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
+    let existing: BTreeSet<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
     let offline = offline(admin, &topics).await?;
-    let served = |partition: &UntouchedPartition| !offline.contains_key(&partition.name);
+    let served = |partition: &UnstartedPartition| !offline.contains_key(&partition.name);
     Ok(Some(GroupFacts {
         group: group.group.to_string(),
         now,
         members,
         commits: commits.collect(),
-        untouched: untouched(&topics, &subscribed, &partitions).into_iter().filter(served).collect(),
-        missing_topics: subscribed.difference(&there).cloned().collect(),
+        unstarted: unstarted(&topics, &subscribed, &partitions).into_iter().filter(served).collect(),
+        missing_topics: subscribed.difference(&existing).cloned().collect(),
         damaged: topics.iter().flat_map(damaged).collect(),
-        damaged_commits: found(admin.describe_topic(COMMITS, false).await)?.iter().flat_map(damaged).collect(),
+        damaged_commits: none_if_unknown(admin.describe_topic(COMMITS, false).await)?
+            .iter()
+            .flat_map(damaged)
+            .collect(),
         partitions,
         offline,
     }))
@@ -101,16 +104,16 @@ fn partition_names(of: &TopicPartitions, names: &TopicNames) -> Vec<String> {
     of.partitions.iter().map(|partition| format!("{topic}/{partition}")).collect()
 }
 
-fn untouched(
+fn unstarted(
     topics: &[TopicDescription],
     subscribed: &BTreeSet<String>,
     known: &[GroupProgress],
-) -> Vec<UntouchedPartition> {
+) -> Vec<UnstartedPartition> {
     let subscribed = topics.iter().filter(|topic| subscribed.contains(topic.name.as_str()));
     let all = subscribed.flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.name, p)));
-    let untouched =
+    let unstarted =
         all.filter(|(topic, found)| !known.iter().any(|row| (&row.topic, row.partition) == (topic, found.partition)));
-    let described = untouched.map(|(topic, found)| UntouchedPartition {
+    let described = unstarted.map(|(topic, found)| UnstartedPartition {
         name: format!("{topic}/{}", found.partition),
         records: found.high_watermark.since(found.log_start),
     });
@@ -139,7 +142,7 @@ fn damaged(topic: &TopicDescription) -> impl Iterator<Item = Damaged> {
 }
 
 /// Turns "unknown" and "invalid name" errors into none.
-fn found<T>(result: Result<T, AdminError>) -> Result<Option<T>, AdminError> {
+fn none_if_unknown<T>(result: Result<T, AdminError>) -> Result<Option<T>, AdminError> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(AdminError::Name(_)) => Ok(None),

@@ -2,7 +2,7 @@
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records, since, span};
-use crate::groups::{GroupProgress, HoldingMember};
+use crate::groups::{GroupProgress, PartitionOwner};
 use grower_client::ids::{Offset, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub(crate) struct GroupFacts {
     /// When it last committed, by `topic/partition`.
     pub(crate) commits: BTreeMap<String, Timestamp>,
     /// Subscribed partitions without a committed offset and without an owner.
-    pub(crate) untouched: Vec<UntouchedPartition>,
+    pub(crate) unstarted: Vec<UnstartedPartition>,
     /// Subscribed topics that do not exist.
     pub(crate) missing_topics: BTreeSet<String>,
     /// Partitions of its topics that are not served, by `topic/partition`, and why.
@@ -31,7 +31,7 @@ pub(crate) struct GroupFacts {
 
 /// A subscribed partition that no member has started to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UntouchedPartition {
+pub(crate) struct UnstartedPartition {
     /// `topic/partition`.
     pub(crate) name: String,
     /// The number of records in it.
@@ -62,16 +62,16 @@ impl GroupFacts {
     /// The findings: the group first, then each partition, then unusual members.
     pub(crate) fn findings(&self) -> Vec<WhyFinding> {
         let partitions: Vec<WhyFinding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
-        let untouched = self.untouched.iter().map(|partition| self.untouched(partition));
+        let unstarted = self.unstarted.iter().map(|partition| self.unstarted(partition));
         let members = self.members.iter().filter_map(|member| self.member(member));
-        let mut findings = vec![self.whole()];
+        let mut findings = vec![self.summary()];
         findings.extend(partitions);
         findings.extend(
             self.offline
                 .iter()
                 .map(|(name, why)| WhyFinding::new(FindingStatus::Wrong, &**name, format!("offline: {why}"))),
         );
-        findings.extend(untouched);
+        findings.extend(unstarted);
         findings.extend(self.damaged_commits.iter().map(|(name, damaged)| {
             let says = format!(
                 "committed offsets are damaged on disk ({}): the broker still has them in memory, but its next start refuses \
@@ -92,10 +92,10 @@ impl GroupFacts {
         findings
     }
 
-    fn whole(&self) -> WhyFinding {
-        let (members, partitions) = (self.members.len(), self.partitions.len() + self.untouched.len());
+    fn summary(&self) -> WhyFinding {
+        let (members, partitions) = (self.members.len(), self.partitions.len() + self.unstarted.len());
         let begun = self.partitions.iter().map(|progress| progress.lag);
-        let behind: u64 = begun.chain(self.untouched.iter().map(|partition| partition.records)).sum();
+        let behind: u64 = begun.chain(self.unstarted.iter().map(|partition| partition.records)).sum();
         let oldest = self.partitions.iter().filter_map(|progress| progress.lag_ms).max();
         let mut wrong = Vec::new();
         if self.partitions.iter().any(|progress| progress.lost_from.is_some()) {
@@ -125,7 +125,7 @@ impl GroupFacts {
 
     fn has_damage(&self) -> bool {
         self.partitions.iter().any(|progress| !self.damage_of(progress).is_empty())
-            || self.untouched.iter().any(|partition| self.damaged.contains_key(&partition.name))
+            || self.unstarted.iter().any(|partition| self.damaged.contains_key(&partition.name))
             || !self.damaged_commits.is_empty()
     }
 
@@ -139,8 +139,8 @@ impl GroupFacts {
     fn partition(&self, progress: &GroupProgress) -> WhyFinding {
         let name = format!("{}/{}", progress.topic, progress.partition);
         let (owner_status, owner) = match &progress.owner {
-            Some(owner) => self.held(&name, owner),
-            None => self.not_held(&name, progress.topic.as_str()),
+            Some(owner) => self.owned(&name, owner),
+            None => self.unowned(&name, progress.topic.as_str()),
         };
         let (status, behind) = self.behind(&name, progress);
         let status = if behind.is_empty() { owner_status } else { status.max(owner_status) };
@@ -148,26 +148,26 @@ impl GroupFacts {
         WhyFinding::new(status, name, [owner, behind].join("; "))
     }
 
-    fn held(&self, name: &str, owner: &HoldingMember) -> (FindingStatus, String) {
+    fn owned(&self, name: &str, owner: &PartitionOwner) -> (FindingStatus, String) {
         let member = self.members.iter().find(|member| member.member == owner.member);
-        let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
+        let who = member.map_or_else(|| owner.member.clone(), MemberFacts::name_and_address);
         let since = since(owner.since, self.now);
         if owner.pending_revocation {
             let next = self.members.iter().find(|member| member.awaits.contains(name));
             let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
-            let silent = member.map_or_else(String::new, MemberFacts::silence);
+            let silent = member.map_or_else(String::new, MemberFacts::silence_note);
             let says = format!("held by {who} for {since}, which has not confirmed its release{next}{silent}");
             return (FindingStatus::Waits, says);
         }
         match member.filter(|member| member.is_silent()) {
-            Some(member) => (FindingStatus::Waits, format!("held by {who} for {since}{}", member.silence())),
+            Some(member) => (FindingStatus::Waits, format!("held by {who} for {since}{}", member.silence_note())),
             None => (FindingStatus::Fine, format!("held by {who} for {since}")),
         }
     }
 
-    fn not_held(&self, name: &str, topic: &str) -> (FindingStatus, String) {
+    fn unowned(&self, name: &str, topic: &str) -> (FindingStatus, String) {
         if let Some(next) = self.members.iter().find(|member| member.awaits.contains(name)) {
-            let says = format!("no owner yet: {} gets it with its next heartbeat{}", next.member, next.silence());
+            let says = format!("no owner yet: {} gets it with its next heartbeat{}", next.member, next.silence_note());
             return (FindingStatus::Waits, says);
         }
         if self.members.is_empty() {
@@ -217,13 +217,13 @@ impl GroupFacts {
         let ago = commit.map_or_else(String::new, |age| format!(", last committed {} ago", span(age)));
         match (progress.committed, progress.lag) {
             (_, 0) => format!("nothing to read: committed up to the end, {}{ago}", progress.end),
-            (None, _) => format!("nothing is committed yet, {lag} to read{}", self.alive_but(progress, commit)),
-            (Some(_), _) => format!("{lag} behind{ago}{}", self.alive_but(progress, commit)),
+            (None, _) => format!("nothing is committed yet, {lag} to read{}", self.owner_progress(progress, commit)),
+            (Some(_), _) => format!("{lag} behind{ago}{}", self.owner_progress(progress, commit)),
         }
     }
 
     /// Says whether a live owner makes progress.
-    fn alive_but(&self, progress: &GroupProgress, commit: Option<u64>) -> &'static str {
+    fn owner_progress(&self, progress: &GroupProgress, commit: Option<u64>) -> &'static str {
         if !progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) {
             return "";
         }
@@ -236,15 +236,15 @@ impl GroupFacts {
         }
     }
 
-    fn is_alive(&self, owner: &HoldingMember) -> bool {
+    fn is_alive(&self, owner: &PartitionOwner) -> bool {
         let member = self.members.iter().find(|member| member.member == owner.member);
         !owner.pending_revocation && member.is_some_and(|member| !member.is_silent())
     }
 
-    fn untouched(&self, partition: &UntouchedPartition) -> WhyFinding {
+    fn unstarted(&self, partition: &UnstartedPartition) -> WhyFinding {
         let name = partition.name.as_str();
         let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
-        let (status, says) = self.not_held(name, topic);
+        let (status, says) = self.unowned(name, topic);
         let there = match partition.records {
             0 => String::new(),
             count => format!(", {} to read", records(count)),
@@ -275,7 +275,7 @@ impl GroupFacts {
 
 impl MemberFacts {
     /// `S1 (127.0.0.1:5050, client billing)`.
-    fn introduced(&self) -> String {
+    fn name_and_address(&self) -> String {
         let client = self.client.as_ref().map(|client| format!("client {client}"));
         let known: Vec<String> = self.address.clone().into_iter().chain(client).collect();
         if known.is_empty() { self.member.clone() } else { format!("{} ({})", self.member, known.join(", ")) }
@@ -286,7 +286,7 @@ impl MemberFacts {
     }
 
     /// Reports a long silence.
-    fn silence(&self) -> String {
+    fn silence_note(&self) -> String {
         if !self.is_silent() {
             return String::new();
         }

@@ -6,7 +6,7 @@ use crate::output::bytes_for_people;
 use grower_client::GroupMemory;
 
 /// Reports that a group was refused memory recently. The group need not exist: its first member may wait.
-pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<WhyFinding> {
+pub(crate) fn memory_refusal(group: &str, memory: &GroupMemory) -> Option<WhyFinding> {
     let refused = memory.refused.iter().find(|refused| refused.group.as_str() == group)?;
     let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
     let ago = span(refused.ago_ms);

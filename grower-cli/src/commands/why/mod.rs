@@ -18,7 +18,7 @@ use crate::session::Session;
 use anyhow::bail;
 use clap::Args;
 use finding::{FindingStatus, WhyFinding};
-use memory::refused_growth;
+use memory::memory_refusal;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -48,7 +48,7 @@ impl WhyCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let topic = gather::topic(&admin, &self.name).await?.map(|facts| ("topic", facts.findings()));
-        let refused = group_memory(&admin).await?.and_then(|memory| refused_growth(&self.name, &memory));
+        let refused = group_memory(&admin).await?.and_then(|memory| memory_refusal(&self.name, &memory));
         let group = gather::group(&admin, &self.name).await?.map(|facts| facts.findings());
         let group: Vec<WhyFinding> = group.into_iter().flatten().chain(refused).collect();
         let group = (!group.is_empty()).then_some(("group", group));

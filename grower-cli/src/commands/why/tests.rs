@@ -1,10 +1,10 @@
 //! One test per situation: the facts, and the sentences.
 
 use super::finding::{FindingStatus, WhyFinding};
-use super::group::{GroupFacts, MemberFacts, UntouchedPartition};
+use super::group::{GroupFacts, MemberFacts, UnstartedPartition};
 use super::topic::{ReaderFacts, TopicFacts};
 use crate::capacity::{Capacity, Rate};
-use crate::groups::{GroupProgress, HoldingMember};
+use crate::groups::{GroupProgress, PartitionOwner};
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_client::{DiskDescription, LossDescription, PartitionDescription, TopicDescription};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ fn member(name: &str) -> MemberFacts {
     }
 }
 
-fn owned_by(name: &str) -> Option<HoldingMember> {
-    Some(HoldingMember { member: name.to_owned(), since: ago(200), pending_revocation: false })
+fn owned_by(name: &str) -> Option<PartitionOwner> {
+    Some(PartitionOwner { member: name.to_owned(), since: ago(200), pending_revocation: false })
 }
 
 /// Partition 1 of `rainbow`, 10..2000, committed up to 800.
@@ -53,7 +53,7 @@ fn group(members: Vec<MemberFacts>, progress: GroupProgress) -> GroupFacts {
         members,
         partitions: vec![progress],
         commits: BTreeMap::from([("rainbow/1".to_owned(), ago(3))]),
-        untouched: Vec::new(),
+        unstarted: Vec::new(),
         missing_topics: BTreeSet::new(),
         damaged: BTreeMap::new(),
         damaged_commits: BTreeMap::new(),
@@ -102,7 +102,7 @@ fn a_group_without_lag_is_fine() {
 fn a_moving_partition_names_both_members() {
     let old = MemberFacts { silent_ms: 30_000, ..member("S1") };
     let new = MemberFacts { awaits: BTreeSet::from(["rainbow/1".to_owned()]), ..member("S2") };
-    let owner = Some(HoldingMember { pending_revocation: true, ..owned_by("S1").unwrap() });
+    let owner = Some(PartitionOwner { pending_revocation: true, ..owned_by("S1").unwrap() });
     insta::assert_snapshot!(findings_text(&group(vec![old, new.clone()], GroupProgress { owner, ..progress() }).findings()), @"
     waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed its release to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
@@ -176,13 +176,13 @@ fn damage_before_and_after_the_position_and_of_commits_is_reported() {
     wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago; records before its position are damaged on disk (offsets 1000..2000): restore them from a backup, or give them up with log repair; other readers stop there
     ");
     facts.damaged = damaged("rainbow/0");
-    facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 2_000 }];
+    facts.unstarted = vec![UnstartedPartition { name: "rainbow/0".to_owned(), records: 2_000 }];
     insta::assert_snapshot!(findings_text(&facts.findings()), @"
     wrong | group g | 1 member and 2 partitions: 2,000 records (0 s) behind in all, and records are damaged on disk
     fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
     wrong | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 2,000 records to read; damaged on disk (offsets 1000..2000): readers stop there unless they skip damage
     ");
-    (facts.damaged, facts.untouched) = (BTreeMap::new(), Vec::new());
+    (facts.damaged, facts.unstarted) = (BTreeMap::new(), Vec::new());
     facts.damaged_commits = damaged("__consumer_offsets/3");
     insta::assert_snapshot!(findings_text(&facts.findings()), @"
     wrong | group g | 1 member and 1 partition: records are damaged on disk
@@ -195,7 +195,7 @@ fn damage_before_and_after_the_position_and_of_commits_is_reported() {
 fn idle_and_replaced_members_are_reported() {
     let replaced = MemberFacts { replaced_by: Some("S4".to_owned()), ..member("S3") };
     let mut facts = group(vec![member("S1"), member("S2"), replaced], progress());
-    facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 7 }];
+    facts.unstarted = vec![UnstartedPartition { name: "rainbow/0".to_owned(), records: 7 }];
     insta::assert_snapshot!(findings_text(&facts.findings()), @"
     waits | group g | 3 members and 2 partitions: 1,207 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and progresses

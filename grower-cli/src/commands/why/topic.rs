@@ -32,7 +32,7 @@ pub(crate) struct ReaderFacts {
 impl TopicFacts {
     /// The findings: the topic as a whole, its partitions where there is anything to report, its readers.
     pub(crate) fn findings(&self) -> Vec<WhyFinding> {
-        let mut findings = vec![self.whole()];
+        let mut findings = vec![self.summary()];
         findings.extend(self.disk());
         findings.extend(self.flush());
         findings.extend(self.topic.partitions.iter().flat_map(|partition| self.partition(partition)));
@@ -47,7 +47,7 @@ impl TopicFacts {
         format!("topic {}", self.topic.name)
     }
 
-    fn whole(&self) -> WhyFinding {
+    fn summary(&self) -> WhyFinding {
         let partitions = &self.topic.partitions;
         let held: u64 = partitions.iter().map(|p| p.log_end.since(p.log_start)).sum();
         let ever: u64 = partitions.iter().map(|p| p.log_end.value()).sum();
@@ -67,7 +67,7 @@ impl TopicFacts {
 
     fn disk(&self) -> Option<WhyFinding> {
         let capacity = self.capacity.as_ref()?;
-        capacity.is_full().then(|| WhyFinding::new(FindingStatus::Wrong, "disk", capacity.in_words()))
+        capacity.is_full().then(|| WhyFinding::new(FindingStatus::Wrong, "disk", capacity.describe()))
     }
 
     fn flush(&self) -> Option<WhyFinding> {
