@@ -87,6 +87,7 @@ impl Groups {
         if let Some((end, durable)) = written.end {
             live.written.lock().note(group, end, durable);
         }
+        debug_assert!(written.records.is_empty() || written.end.is_some(), "records without an end were appended");
         shard.appended(written.records);
         written.failure.map_or(Ok(()), Err)
     }

@@ -49,6 +49,15 @@ struct MemoryBudget {
     state: state::StateAccount,
 }
 
+impl MemoryBudget {
+    /// Units in use. The caller holds the lock of the debt: no unit is given back meanwhile.
+    fn used_units(&self, debt: usize) -> usize {
+        let free = self.free.available_permits();
+        assert!(free <= self.total, "{free} units of {} are free", self.total);
+        self.total - free + debt
+    }
+}
+
 /// Part of the budget; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Reserved {
@@ -132,6 +141,7 @@ impl Memory {
 
     fn give_back(&self, units: usize) {
         let mut debt = self.0.debt.lock();
+        debug_assert!(units <= self.0.used_units(*debt), "{units} units are given back, more than are in use");
         let paid = units.min(*debt);
         *debt -= paid;
         self.0.free.add_permits(units - paid);
@@ -156,7 +166,8 @@ impl Memory {
 
     /// Bytes in use.
     pub(crate) fn used(&self) -> usize {
-        (self.0.total + *self.0.debt.lock()).saturating_sub(self.0.free.available_permits()) * UNIT
+        let debt = self.0.debt.lock();
+        self.0.used_units(*debt) * UNIT
     }
 
     /// The whole budget in bytes.
@@ -230,7 +241,8 @@ impl<'a> MemoryWait<'a> {
 
 impl Drop for MemoryWait<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(0 < before, "a wait ends that was not counted");
     }
 }
 

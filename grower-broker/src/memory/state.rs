@@ -92,6 +92,7 @@ impl Memory {
         }
         let _one_at_a_time = state.settling.lock();
         let (due, held) = (state.due(), state.held.load(Ordering::Relaxed));
+        debug_assert!(held.is_multiple_of(STEP / UNIT) && due.is_multiple_of(STEP / UNIT), "{held} to {due} units");
         state.held.store(due, Ordering::Relaxed);
         if held < due {
             self.take_units(due - held).keep();
@@ -108,7 +109,8 @@ impl Remembered {
         if self.bytes < bytes {
             used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else if bytes < self.bytes {
-            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            let before = used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            debug_assert!(self.bytes <= before, "{} of {before} bytes belong to one owner", self.bytes);
         } else {
             return;
         }

@@ -29,8 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Counters that hot paths touch, the registry that prints them, and the clock by which requests are timed. Clones share
-/// them.
+/// Counters that hot paths touch, the registry that prints them, and the clock that times requests. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Metrics(Arc<MetricsState>);
 
@@ -62,7 +61,8 @@ pub(crate) struct Connected(Gauge);
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.dec();
+        let before = self.0.dec();
+        debug_assert!(0 < before, "a connection ends that was not counted");
     }
 }
 
@@ -152,6 +152,7 @@ impl Metrics {
 
     /// Counts a completed compaction pass.
     pub(crate) fn compacted(&self, bytes_before: u64, bytes_after: u64) {
+        debug_assert!(0 < bytes_before || bytes_after == 0, "a compaction made {bytes_after} bytes from none");
         self.0.counters.compactions.inc();
         self.0.counters.compaction_before.inc_by(bytes_before);
         self.0.counters.compaction_after.inc_by(bytes_after);

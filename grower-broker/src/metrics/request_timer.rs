@@ -84,6 +84,7 @@ impl RequestTimer {
 
     /// Moves the request to another class.
     pub(crate) fn reclassify(&mut self, class: RequestClass) {
+        debug_assert_ne!(class, self.class, "a request moves to the class that it has");
         self.metrics.class_latencies().of(class).begin();
         self.metrics.class_latencies().of(self.class).forget();
         self.class = class;

@@ -31,6 +31,7 @@ impl CheckpointPace {
     }
 
     fn is_in_a_rush(&mut self, contended: bool, now: Duration) -> bool {
+        debug_assert!(self.contended_at.is_none_or(|last| last <= now), "the monotonic clock went back to {now:?}");
         if contended {
             self.contended_at = Some(now);
         }

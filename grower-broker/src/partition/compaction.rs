@@ -64,7 +64,10 @@ impl Partition {
         if tail.deleted {
             return Ok(false); // Its directory may have been moved away, and the rest of the pass with it.
         }
-        tail.log.files().expect("a pass was over files").publish(compacted)
+        let span = tail.log.span();
+        let published = tail.log.files().expect("a pass was over files").publish(compacted);
+        assert_eq!(tail.log.span(), span, "a compaction moved the ends of the log");
+        published
     }
 }
 

@@ -28,9 +28,11 @@ struct WaitingFetch {
 impl WaitingFetches {
     /// Wakes the fetches that have seen less than this high watermark.
     pub(super) fn wake_below(&self, high_watermark: Offset) {
-        for (_, woken) in self.0.lock().extract_if(|_, waiting| waiting.seen < high_watermark) {
+        let mut waiting = self.0.lock();
+        for (_, woken) in waiting.extract_if(|_, waiting| waiting.seen < high_watermark) {
             woken.fetch.notify_one();
         }
+        debug_assert!(waiting.values().all(|waiting| high_watermark <= waiting.seen), "a fetch sleeps on");
     }
 
     /// Wakes all: the partition is deleted or its files are gone.

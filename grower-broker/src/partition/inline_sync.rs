@@ -46,6 +46,7 @@ impl InlineSyncSlot {
     }
 
     pub(super) fn release(&self) {
+        debug_assert!(self.taken.load(Ordering::Relaxed), "a slot is released that no request has");
         self.taken.store(false, Ordering::Relaxed);
     }
 

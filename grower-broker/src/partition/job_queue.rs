@@ -65,6 +65,7 @@ impl<P> JobQueue<P> {
         self.push_again(job);
         let needed = self.needs_thread();
         self.threads += usize::from(needed);
+        debug_assert!(self.threads <= THREADS_MAX && (0 < self.threads || self.stopped), "no thread takes the job");
         needed
     }
 
@@ -85,6 +86,7 @@ impl<P> JobQueue<P> {
 
     /// A thread is done with the appends that it took.
     pub(super) fn appends_done(&mut self) {
+        debug_assert!(0 < self.appending, "appends end that have not begun");
         self.appending -= 1;
     }
 
@@ -96,6 +98,7 @@ impl<P> JobQueue<P> {
 
     /// It looks for one again.
     pub(super) fn thread_woke(&mut self) {
+        debug_assert!(0 < self.idle_threads, "a thread wakes that did not wait");
         self.idle_threads -= 1;
     }
 

@@ -173,6 +173,10 @@ impl Partition {
         if appended.rolled {
             effects = effects.then(tail.replica.apply(Event::Synced { durable: tail.log.durable_end() }));
         }
+        // A retry is acknowledged with the offsets that its batch got before: the log must have them.
+        let log_end = tail.replica.marks().log_end;
+        assert!(appended.next_offset <= log_end, "a batch ends at {} in a log of {log_end}", appended.next_offset);
+        debug_assert!(appended.base_offset < appended.next_offset, "a batch without offsets was appended");
         tail.bound_producers(now);
         self.publish_marks(tail);
         effects
@@ -297,6 +301,7 @@ impl Partition {
         drop(tail);
         self.carry_out(effects);
         let start = retained?;
+        debug_assert!(before <= start, "retention lowered the log start from {before} to {start}");
         if before < start {
             tracing::info!(topic = %self.topic_name, partition = %self.partition, %before, log_start = %start, "retention dropped old records");
         }
@@ -312,7 +317,12 @@ impl Partition {
 
     /// Makes everything durable, and a checkpoint of it: at a clean stop.
     pub(crate) fn checkpoint(&self, now: Timestamp) -> Result<(), ChangeError> {
-        self.change_slowly(|tail| tail.log.checkpoint(now))
+        self.change_slowly(|tail| {
+            tail.log.checkpoint(now)?;
+            let (durable, end) = (tail.log.durable_end(), tail.log.span().end);
+            assert_eq!(durable, end, "a checkpoint left records that are not durable");
+            Ok(())
+        })
     }
 
     /// The error of a partition whose files were removed or moved while they were open.

@@ -31,6 +31,7 @@ impl PartitionTail {
         if before < self.producers.bytes() && self.producers.room() == 0 && 1 < producers {
             self.log.forget_producers(now, u64::MAX, producers - (producers / 8).max(1));
             self.count_producers();
+            debug_assert!(self.log.producers() < producers, "memory is full and no producer was forgotten");
         }
     }
 }

@@ -32,6 +32,9 @@ impl PublishedMarks {
 
     pub(super) fn store(&self, replica: &Replica) {
         let ReplicaMarks { log_start, durable, log_end, high_watermark } = replica.marks();
+        // In release builds as well: a reader that saw a record must not lose it, nor an ack its promise.
+        assert!(self.high_watermark() <= high_watermark && self.durable() <= durable, "{self:?} falls to {replica:?}");
+        debug_assert!(self.epoch() <= replica.epoch().unwrap_or_default(), "{self:?} falls to {replica:?}");
         self.epoch.store(replica.epoch().unwrap_or_default().value(), Ordering::Release);
         self.log_end.store(log_end.value(), Ordering::Release);
         self.durable.store(durable.value(), Ordering::Release);

@@ -80,7 +80,7 @@ impl SyncPool {
 
     /// Adds a waiter for records that end before `end`. Call it after the write, and [`SyncPool::sync`] soon after it.
     pub(crate) fn wait(&self, partition: &Partition, end: Offset, waiter: CommitWaiter) {
-        debug_assert!(end <= partition.published.log_end(), "a waiter waits for offsets that nobody wrote");
+        debug_assert!(end <= partition.published.log_end(), "a waiter waits for offsets that were never written");
         self.load.waiter_added();
         partition.commit.lock().wait(waiter.mark(), end, waiter);
     }

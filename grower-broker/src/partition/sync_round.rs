@@ -113,6 +113,7 @@ impl Partition {
             synced => synced,
         };
         let durable = tail.log.flushed(point, synced)?;
+        debug_assert!(point.end <= durable, "a sync to {} that succeeded made the log durable to {durable}", point.end);
         let effects = tail.replica.apply(Event::Synced { durable });
         self.publish_marks(&tail);
         Ok(effects)

@@ -119,6 +119,7 @@ impl PartitionWriter {
     /// Adds an append to the queue. True if the sync pool has to be asked to empty it.
     pub(super) fn queue(&self, append: QueuedAppend) -> bool {
         let mut queue = self.queue.lock();
+        debug_assert!(queue.draining || queue.appends.is_empty(), "appends wait in a queue that no thread empties");
         queue.appends.push_back(append);
         let idle = !std::mem::replace(&mut queue.draining, true);
         if idle {
@@ -130,11 +131,12 @@ impl PartitionWriter {
     /// Takes the oldest queued append. None if the queue is empty: later appends take the lock again.
     pub(super) fn next_queued(&self) -> Option<QueuedAppend> {
         let mut queue = self.queue.lock();
-        debug_assert!(queue.draining, "an append leaves a queue that nobody was asked to empty");
+        debug_assert!(queue.draining, "an append leaves a queue that no thread was asked to empty");
         let next = queue.appends.pop_front();
         if next.is_none() {
             queue.draining = false;
-            self.slow.fetch_sub(1, Ordering::SeqCst);
+            let before = self.slow.fetch_sub(1, Ordering::SeqCst);
+            debug_assert!(0 < before, "a queue ends that did not count as slow work");
         }
         next
     }

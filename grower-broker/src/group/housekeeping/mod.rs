@@ -56,7 +56,10 @@ impl Groups {
                 _ = inactive_ticks.tick() => work.iter_mut().for_each(|work| work.delete_inactive = true),
                 () = changed => work.iter_mut().for_each(|work| work.topics_changed = true),
                 Some(done) = tasks.join_next() => match done {
-                    Ok(number) => work[number].is_running = false,
+                    Ok(number) => {
+                        debug_assert!(work[number].is_running, "a shard's work ended twice");
+                        work[number].is_running = false;
+                    }
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 () = stop.cancelled() => break,
