@@ -48,15 +48,11 @@ impl Groups {
         let _whole = CriticalSection::enter(self.sync_pool.health(), "a change of a group");
         let live = self.live(shard_of(group));
         let image = self.topics.image();
-        let mut decision = {
-            let mut shard = live.shard.lock();
-            shard.set_memory_left(live.remembered.lock().room());
-            make(&mut shard, self.decision_time(), &image)
-        };
+        let mut decision = make(&mut live.lock_for_decision(), self.decision_time(), &image);
         self.refusals.lock().note(group, decision.refusal(), self.now());
         let changed = decision.take_changed_groups();
         let written = self.write(&mut decision, live, Some(group), log).await;
-        live.remembered.lock().set(live.shard.lock().bytes());
+        live.count_memory();
         // Also after a failed append: the change is written with the next decision.
         changed.iter().for_each(|group| self.waiters.wake(group));
         written?;

@@ -1,6 +1,6 @@
 //! A shard that is served, with its locks. Each lock is held for a moment, never during I/O.
 
-use crate::critical::StateMutex;
+use crate::critical::{StateGuard, StateMutex};
 use crate::group::state::{GroupActivity, GroupShard};
 use crate::health::Health;
 use crate::memory::Remembered;
@@ -13,10 +13,11 @@ pub(super) struct ServedShard {
     pub(super) shard: StateMutex<GroupShard>,
     /// The reason why its log could not be read at the start. The shard is empty then, and its groups are unavailable.
     pub(super) unknown: Option<Failure>,
-    /// Activity of its groups. This and the following locks may be taken inside the shard's lock or without it.
+    /// Activity of its groups. This and the following locks may be taken inside the shard's lock or without it, and the
+    /// shard's lock inside none of them.
     pub(super) activity: StateMutex<GroupActivity>,
     /// Its part of the memory budget.
-    pub(super) remembered: StateMutex<Remembered>,
+    remembered: StateMutex<Remembered>,
     pub(super) written: StateMutex<WrittenEnds>,
     /// Held during an append: the only lock here that waits for a disk. Nothing else waits for it.
     pub(super) appending: tokio::sync::Mutex<()>,
@@ -39,6 +40,19 @@ impl ServedShard {
             written: StateMutex::new(health, "a change of the ends of groups' records", WrittenEnds::default()),
             appending: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Locks the shard, and tells it how much memory is left.
+    pub(super) fn lock_for_decision(&self) -> StateGuard<'_, GroupShard> {
+        let mut shard = self.shard.lock();
+        shard.set_memory_left(self.remembered.lock().room());
+        shard
+    }
+
+    /// Counts the memory that the shard takes after a decision.
+    pub(super) fn count_memory(&self) {
+        let shard = self.shard.lock(); // First, as in a decision: two locks in two orders would wait for each other.
+        self.remembered.lock().set(shard.bytes());
     }
 }
 
@@ -83,6 +97,31 @@ impl WrittenEnds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::state::GroupLimits;
+    use crate::memory::{Memory, StateKind};
+    use crate::metrics::Metrics;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    #[test]
+    fn decisions_and_counts_of_memory_never_wait_for_each_other() {
+        let memory = Memory::new(16 << 20).remember(StateKind::Groups);
+        let (shard, activity) = (GroupShard::new(GroupLimits::default()), GroupActivity::default());
+        let health = Health::new(Metrics::for_test());
+        let live = Arc::new(ServedShard::new(shard, activity, memory, None, &health));
+        let (done, ends) = mpsc::channel();
+        let works: [fn(&ServedShard); 2] = [|live| drop(live.lock_for_decision()), ServedShard::count_memory];
+        for work in works {
+            let (live, done) = (live.clone(), done.clone());
+            std::thread::spawn(move || {
+                (0..50_000).for_each(|_| work(&live));
+                done.send(())
+            });
+        }
+        for _ in works {
+            ends.recv_timeout(Duration::from_secs(60)).expect("two locks are taken in one order");
+        }
+    }
 
     #[test]
     fn each_group_waits_for_its_own_records_and_durable_ends_are_dropped() {
