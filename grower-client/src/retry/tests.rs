@@ -4,7 +4,6 @@ use super::*;
 use crate::error::{ConnectError, ConnectionError};
 use ProduceAction::{GiveUp, HoldForNewProducerId, HoldForNewSequence, Resend, Split};
 use grower_protocol::message::Failure;
-use grower_protocol::wire;
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ fn check(error: &RequestError, context: ProduceContext, expected: ProduceAction)
 
 /// Every error code and every other fault, each with its name.
 fn errors() -> Vec<(String, RequestError)> {
-    let codes = (0..).map_while(|number| wire::decode::<ErrorCode>(&[number]).ok());
+    let codes = ErrorCode::ALL.iter().copied().chain([ErrorCode::Unrecognised(300)]);
     let mut errors: Vec<_> = codes.map(|code| (format!("{code:?}"), refusal(code))).collect();
     let missing = ConnectError::MissingFeature { address: "b".into(), version: "1".into(), feature: "f".into() };
     let unreachable = ConnectError::Silent { address: "b".into(), after: Duration::ZERO };
@@ -110,6 +109,7 @@ fn each_call_has_one_action_for_each_error() {
     NotAllowed               GiveUp                Report        Fail            Report     false
     BackupFailed             GiveUp                Report        Fail            Report     false
     MemoryFull               Resend                Retry         Retry           Retry      true
+    Unrecognised(300)        GiveUp                Report        Fail            Report     false
     (not connected)          Resend                Retry         Retry           Retry      true
     (missing feature)        GiveUp                Report        Fail            Report     false
     (not sent)               Resend                Retry         Retry           Retry      true

@@ -52,17 +52,3 @@ pub(super) fn request_rows(requests: &[Request]) -> String {
     }
     rows(requests)
 }
-
-#[test]
-fn error_codes_keep_their_numbers() {
-    let numbers = [
-        ErrorCode::Internal,
-        ErrorCode::UnknownTopic,
-        ErrorCode::DiskFull,
-        ErrorCode::NotAssigned,
-        ErrorCode::TooManyConnections,
-        ErrorCode::NotAllowed,
-        ErrorCode::BackupFailed,
-    ];
-    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32, 33, 36, 37]);
-}
