@@ -8,8 +8,14 @@ use grower_protocol::ids::{Offset, Timestamp};
 /// like the others.
 ///
 /// The oldest is dropped while it is too old, or while the *others* still meet a limit on bytes or messages: a limit
-/// says how much is kept at least. An empty segment has no age or size of its own; it is dropped with those before it.
-pub(crate) fn new_start(segments: &[SegmentStats], now: Timestamp, limits: &RetentionLimits) -> Option<Offset> {
+/// says how much is kept at least. An empty segment has no age or size of its own; it is dropped with those before it. A
+/// segment with records at or after `committed` stays.
+pub(crate) fn new_start(
+    segments: &[SegmentStats],
+    now: Timestamp,
+    limits: &RetentionLimits,
+    committed: Offset,
+) -> Option<Offset> {
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
     let mut start = None;
@@ -21,7 +27,7 @@ pub(crate) fn new_start(segments: &[SegmentStats], now: Timestamp, limits: &Rete
         let expired = limits.ms.zip(latest).is_some_and(|(ms, latest)| ms < now.millis_since(latest));
         let enough_bytes = limits.bytes.is_some_and(|limit| limit <= bytes);
         let enough_records = limits.messages.is_some_and(|limit| limit <= records);
-        if !(expired || enough_bytes || enough_records) {
+        if committed < segment.end || !(expired || enough_bytes || enough_records) {
             break;
         }
         start = Some(segment.end);
@@ -41,7 +47,7 @@ mod tests {
             records: 10,
             max_timestamp: Some(Timestamp::from_millis(n as i64 * 1000)),
         };
-        new_start(&[stats(1), stats(2), stats(3)], Timestamp::from_millis(now), &limits).map(Offset::value)
+        new_start(&[stats(1), stats(2), stats(3)], Timestamp::from_millis(now), &limits, Offset::MAX).map(Offset::value)
     }
 
     const KEEP: RetentionLimits = RetentionLimits { ms: None, bytes: None, messages: None };
@@ -82,16 +88,28 @@ mod tests {
         let known = Some(Timestamp::from_millis(1_000));
         let start = |now| {
             let limits = RetentionLimits { ms: Some(500), ..KEEP };
-            new_start(&[stats(None, 10), stats(known, 20)], Timestamp::from_millis(now), &limits).map(Offset::value)
+            new_start(&[stats(None, 10), stats(known, 20)], Timestamp::from_millis(now), &limits, Offset::MAX)
+                .map(Offset::value)
         };
         assert_eq!(start(1_500), None);
         assert_eq!(start(1_501), Some(20));
     }
 
     #[test]
+    fn a_segment_whose_records_are_not_all_committed_stays() {
+        let stats = |n: u64| SegmentStats { end: Offset::new(n * 10), bytes: 100, records: 10, max_timestamp: None };
+        let limits = RetentionLimits { ms: None, bytes: Some(0), messages: None };
+        let start = |committed| new_start(&[stats(1), stats(2)], Timestamp::MAX, &limits, Offset::new(committed));
+        assert_eq!(
+            [9, 10, 19, 20].map(|committed| start(committed).map(Offset::value)),
+            [None, Some(10), Some(10), Some(20)]
+        );
+    }
+
+    #[test]
     fn an_empty_segment_is_not_dropped_alone() {
         let empty = SegmentStats { end: Offset::ZERO, bytes: 0, records: 0, max_timestamp: None };
         let limits = RetentionLimits { ms: Some(0), bytes: Some(0), messages: Some(0) };
-        assert_eq!(new_start(&[empty], Timestamp::MAX, &limits), None);
+        assert_eq!(new_start(&[empty], Timestamp::MAX, &limits, Offset::MAX), None);
     }
 }

@@ -2,7 +2,7 @@
 
 mod log_kit;
 
-use grower_protocol::ids::{LeaderEpoch, Timestamp};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::MemDisk;
 use grower_storage::log::{DiskLog, Log, LogOptions, MemLog, RetentionLimits};
 use log_kit::{batch_of, options, place};
@@ -42,7 +42,7 @@ fn the_time_of_day_that_retention_looks_at_ages_no_producer() {
     for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
         send(log, 1, 1_000_000, 1_000);
         let limits = RetentionLimits { ms: Some(500), ..RetentionLimits::default() };
-        log.retain(at(1_000_500), &limits).unwrap();
+        log.retain(at(1_000_500), &limits, Offset::MAX).unwrap();
         if let Some(files) = log.files() {
             files.seal(at(1_100)).unwrap();
         }

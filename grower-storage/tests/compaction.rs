@@ -329,7 +329,7 @@ fn retention_counts_records_that_compaction_removed() {
     assert!(left < written, "compaction took something of what remains");
     let mut start = |messages| {
         let limits = RetentionLimits { messages: Some(messages), ..RetentionLimits::default() };
-        world.log.retain(Timestamp::from_millis(world.now), &limits).unwrap().value()
+        world.log.retain(Timestamp::from_millis(world.now), &limits, Offset::MAX).unwrap().value()
     };
     assert_eq!(start(written + 1), 0, "the others do not have that many");
     assert_eq!(start(written), second, "as many were written to them, of which {left} are left");

@@ -4,7 +4,7 @@ mod compaction_kit;
 
 use compaction_kit::{POLICY, World};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::Timestamp;
+use grower_protocol::ids::{Offset, Timestamp};
 use grower_storage::compaction::CompactionPolicy;
 use grower_storage::log::{Log, RetentionLimits};
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ fn happen(world: &mut World, what: &Happening, round: usize) {
         }
         Happening::Retain { messages } => {
             let limits = RetentionLimits { messages: Some(*messages), ..RetentionLimits::default() };
-            world.start = world.log.retain(Timestamp::from_millis(world.now), &limits).unwrap().value();
+            world.start = world.log.retain(Timestamp::from_millis(world.now), &limits, Offset::MAX).unwrap().value();
         }
         Happening::Reopen => world.reopen(),
         Happening::CutPower(torn) => world.cut_power(*torn),

@@ -2,7 +2,7 @@
 
 mod log_kit;
 
-use grower_protocol::ids::{LeaderEpoch, Timestamp};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::{Call, Fault};
 use grower_storage::log::{AppendError, ChangeError, Log, LogFiles, LogOptions, RetentionLimits, TryAppend};
 use log_kit::{World, batch_of, options};
@@ -62,7 +62,7 @@ fn seal(world: &mut World) -> Result<(), ChangeError> {
 
 fn retain(world: &mut World) -> Result<(), ChangeError> {
     let limits = RetentionLimits { messages: Some(8), ..RetentionLimits::default() };
-    let start = world.log.retain(Timestamp::from_millis(world.now), &limits)?;
+    let start = world.log.retain(Timestamp::from_millis(world.now), &limits, Offset::MAX)?;
     world.start = start.value();
     Ok(())
 }

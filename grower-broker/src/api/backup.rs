@@ -39,7 +39,7 @@ impl Api {
         Ok(Response::Done)
     }
 
-    /// Only what holds files has to do with this broker, and it touches nothing but the data directory.
+    /// Only `hold_files` uses this broker's partitions; the rest only reads and writes files.
     async fn make_backup(self: &Arc<Self>, run: &Arc<BackupRun>, full: bool) -> Result<BackedUp, BackupError> {
         let (data_dir, target) = (self.state.backups.data_dir.clone(), self.state.backups.disk(run.dir()));
         let begin = move |run: &BackupRun| UnfinishedBackup::begin(&target, &data_dir, run.dir(), full);

@@ -1,8 +1,8 @@
 //! Appends batches of producers.
 //!
 //! The batches of a request are checked outside every lock, then appended one partition after the other. With acks `all`
-//! the request leaves a waiter with each partition, and the thread that settles the last one answers it. A partition that is
-//! busy with the disk, or has to roll, takes its batch later: the thread that serves the connection waits for neither.
+//! the request leaves a waiter with each partition, and the thread that settles the last one answers it. A partition that
+//! waits for the disk, or has to roll, queues its batch; the network thread does not wait.
 
 use super::burst::{Burst, Reply};
 use super::{Api, RequestContext};
@@ -146,8 +146,8 @@ impl Api {
         )
     }
 
-    /// Rejects ids never allocated: their later owner's first batches would pass for duplicates, and be acknowledged without
-    /// being stored.
+    /// Refuses an id that was never allocated. Otherwise its later owner's first batches would look like duplicates:
+    /// acknowledged, but not stored.
     fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
         let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
         if self.state.topics.image().has_allocated(id) {

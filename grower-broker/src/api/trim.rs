@@ -1,7 +1,7 @@
 //! Drops a topic's oldest records on request.
 //!
-//! Only committed records may be dropped, and they are durable before the command is: a log never ends before a promised
-//! start, so the command cannot meet records that were written after it.
+//! Only committed records are dropped, and they are synced before the command is stored. So after a crash the log never
+//! ends before the new start, and no later record falls below it.
 
 use super::{Answered, Api};
 use crate::background;

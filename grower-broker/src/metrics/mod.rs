@@ -82,7 +82,7 @@ impl Metrics {
             writes_refused: Family::default(),
             requests_failed: Family::default(),
         };
-        counters.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Known before the first time.
+        counters.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Shows 0 before the first refusal.
         counters.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
         let mut registry = Registry::with_prefix("grower");
         counters.register(&mut registry);
@@ -120,12 +120,12 @@ impl Metrics {
         u64::try_from(self.0.counters.connections.get()).unwrap_or(0)
     }
 
-    /// Counts a refused batch. Takes a lock, for which only refused batches wait.
+    /// Counts a refused batch. Takes a lock that no accepted batch takes.
     pub(crate) fn write_refused(&self, code: ErrorCode) {
         self.0.counters.writes_refused.get_or_create_owned(&Reason(code)).inc();
     }
 
-    /// Counts a failed request other than produce and fetch.
+    /// Counts a request refused as a whole; a produce or fetch request only if it names too many partitions.
     pub(crate) fn request_failed(&self, code: ErrorCode) {
         self.0.counters.requests_failed.get_or_create_owned(&Reason(code)).inc();
     }

@@ -296,7 +296,7 @@ impl Partition {
             return Ok(());
         }
         let before = tail.log.span().start;
-        let retained = tail.log.retain(now, &limits);
+        let retained = tail.log.retain(now, &limits, self.high_watermark());
         let effects = self.follow_log(&mut tail);
         drop(tail);
         self.carry_out(effects);

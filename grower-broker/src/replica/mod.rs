@@ -12,8 +12,8 @@
 //! log_start <= durable <= log_end        log_start <= high_watermark <= the mark that the policy commits by
 //! ```
 //!
-//! The high watermark, the durable mark and the epoch never fall. So an in-sync replica that lags when it joins leaves
-//! the high watermark where it is, and a change of the policy:
+//! The high watermark, the durable mark and the epoch never fall. So a lagging replica that joins does not lower the high
+//! watermark. A change of the policy does not either:
 //!
 //! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The
 //!   effect is to sync first; until then the old policy holds.
@@ -22,7 +22,7 @@
 //! Only [`Replica::committed_end`] knows how far other in-sync replicas are: replication makes it the minimum over all
 //! of them. The rest of this module, and all of [`partition`](crate::partition), takes a high watermark that lags
 //! behind the durable mark: a waiter whose records are durable waits on without a sync, and no ack claims more than
-//! both marks cover.
+//! both marks cover. Retention stops at the high watermark; a trim that a restart left unfinished does not yet.
 
 mod commit_queue;
 mod quiet_watch;

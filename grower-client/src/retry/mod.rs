@@ -116,7 +116,7 @@ pub(crate) enum FetchAction {
     LookUpLog,
     /// Report the error to the reader, and fetch again after a pause.
     Report,
-    /// The same, once until the partition is served again.
+    /// Report the first such error to the reader, and stay silent until the partition is served again.
     ReportOnce,
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn leaves_start_to_consumer(error: &RequestError) -> bool {
 pub(crate) enum HeartbeatAction {
     /// Send another one after a backoff.
     Retry,
-    /// The same, after one warning: the wait may be long.
+    /// Warn once, and send another one after a backoff: the wait may be long.
     WarnAndRetry,
     /// Drop all partitions and join again at once.
     Rejoin,

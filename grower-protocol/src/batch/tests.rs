@@ -230,9 +230,11 @@ fn a_decompression_bomb_is_refused() {
 
 #[test]
 fn a_compacted_topic_refuses_a_record_without_a_key() {
-    let batch = built(Codec::None, &[record("keyless")]);
     let limits = BatchLimits { key_required: true, ..LIMITS };
-    assert_eq!(UnplacedBatch::check(batch, &limits).unwrap_err(), ClientBatchError::NoKey);
+    for codec in Codec::ALL {
+        let batch = built(codec, &[record("keyless")]);
+        assert_eq!(UnplacedBatch::check(batch, &limits).unwrap_err(), ClientBatchError::NoKey, "{codec}");
+    }
 }
 
 #[test]

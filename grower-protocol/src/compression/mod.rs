@@ -99,6 +99,7 @@ pub enum DecompressError {
     },
 }
 
+/// Compaction compresses every producer's batches again at this level. `ENCODER_BYTES` depends on it.
 const ZSTD_LEVEL: i32 = 3;
 
 const INFALLIBLE: &str = "writing to memory does not fail";

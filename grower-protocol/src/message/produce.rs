@@ -31,7 +31,7 @@ pub enum Durability {
 pub struct Produce {
     /// The point at which to answer.
     pub acks: Acks,
-    /// The longest time to wait for replicas.
+    /// The longest time to wait for other replicas. Reserved: a broker without followers ignores it.
     pub timeout_ms: u32,
     /// The partitions. The attachment holds their batches in the same order.
     pub partitions: Vec<ProducePartition>,

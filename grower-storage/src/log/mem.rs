@@ -216,9 +216,9 @@ impl Log for MemLog {
         Ok(())
     }
 
-    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
+    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits, committed: Offset) -> Result<Offset, ChangeError> {
         let stats: Vec<SegmentStats> = self.view.read().segments.iter().map(MemSegment::stats).collect();
-        if let Some(start) = retention::new_start(&stats, now, limits) {
+        if let Some(start) = retention::new_start(&stats, now, limits, committed) {
             self.trim(start)?;
         }
         Ok(self.span().start)

@@ -172,9 +172,9 @@ impl PartitionCheck<'_> {
         Ok(())
     }
 
-    /// Reads the index of a segment; each damaged entry is a finding. The file was synced when an entry covered
-    /// `synced` bytes of log. A crash may have lost any later entry, which leaves zeros, for no entry lies in two
-    /// sectors; the next opening completes the index.
+    /// Reads the index of a segment; each damaged entry is a finding. The file was synced up to the entry
+    /// for `synced` bytes of log. Later entries may be zeros after a crash, which is no damage: the next opening
+    /// completes the index.
     fn index(&self, base: Offset, synced: u64, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
         let path = self.dir.join(self.directory.index_name(base));
         let bytes = match self.disk.map(&path) {

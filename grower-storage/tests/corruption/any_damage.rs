@@ -85,7 +85,7 @@ proptest! {
                 prop_assert_eq!(&bytes, &batch.bytes);
             }
         }
-        let _ = log.retain(Default::default(), &Default::default());
+        let _ = log.retain(Default::default(), &Default::default(), span.end);
         let appended = log.append(log_kit::batch_of(9, 1, 5, 0, 0), LeaderEpoch::new(9), Default::default()).unwrap();
         prop_assert_eq!(appended.base_offset, span.end);
         prop_assert!(read_one(&log, span.end.value()).is_some(), "what is appended afterwards is served");

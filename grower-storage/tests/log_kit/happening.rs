@@ -51,7 +51,7 @@ pub(crate) fn happen(world: &mut World, what: &Happening) -> bool {
         Happening::Trim(fraction) => world.trim(within(world, *fraction)).is_ok(),
         Happening::Retain { messages, ms } => {
             let limits = RetentionLimits { messages: *messages, ms: *ms, bytes: None };
-            let start = world.log.retain(Timestamp::from_millis(world.now), &limits);
+            let start = world.log.retain(Timestamp::from_millis(world.now), &limits, Offset::MAX);
             start.map(|start| world.start = start.value()).is_ok()
         }
         Happening::Checkpoint => world.log.checkpoint(Timestamp::from_millis(world.now)).is_ok(),

@@ -150,10 +150,15 @@ impl DiskLog {
     }
 
     /// Applies retention.
-    pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
+    pub(super) fn drop_expired(
+        &mut self,
+        now: Timestamp,
+        limits: &RetentionLimits,
+        committed: Offset,
+    ) -> Result<Offset, ChangeError> {
         self.finish_pending_work()?;
         let stats: Vec<SegmentStats> = self.view.segments().iter().map(|segment| segment.stats()).collect();
-        if let Some(start) = retention::new_start(&stats, now, limits) {
+        if let Some(start) = retention::new_start(&stats, now, limits, committed) {
             self.drop_prefix(start)?;
         }
         Ok(self.span().start)

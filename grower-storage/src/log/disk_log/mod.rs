@@ -292,8 +292,8 @@ impl Log for DiskLog {
         self.drop_prefix(start).map_err(|error| self.judge_change(error))
     }
 
-    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        self.drop_expired(now, limits).map_err(|error| self.judge_change(error))
+    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits, committed: Offset) -> Result<Offset, ChangeError> {
+        self.drop_expired(now, limits, committed).map_err(|error| self.judge_change(error))
     }
 
     fn is_old(&mut self, now: Timestamp) -> bool {
