@@ -151,7 +151,7 @@ impl ConnectionTask {
         let response = wire::decode(&frame.message)
             .map_err(|error| ConnectionError::Message { address: address(), reason: error.to_string() })?;
         let Some(done) = self.pending.take(correlation) else {
-            return Err(ConnectionError::Unasked { address: address(), correlation });
+            return Err(ConnectionError::UnexpectedAnswer { address: address(), correlation });
         };
         self.answered.fetch_add(1, Ordering::Relaxed);
         done(Ok(BrokerAnswer { response, attachment: frame.attachment.freeze() }));

@@ -118,7 +118,7 @@ pub enum ConnectionError {
     },
     /// The broker answered a request that was never sent.
     #[error("{address} answered request {correlation}, which was never sent")]
-    Unasked {
+    UnexpectedAnswer {
         /// The broker's address.
         address: Arc<str>,
         /// The correlation id of the answer.

@@ -3,9 +3,10 @@
 use super::engine::ProducerEngine;
 use super::topic::ProducerTopic;
 use crate::error::{ProduceError, RequestError};
+use crate::retry;
 use crate::single_flight::SingleFlight;
 use grower_protocol::ids::TopicName;
-use grower_protocol::message::{ErrorCode, TopicMetadata};
+use grower_protocol::message::TopicMetadata;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl ProducerEngine {
         match self.cluster.refresh(name, self.settings.create_topics).await {
             Ok(metadata) => Ok(FoundTopic { topic: self.update_topic(&metadata), metadata }),
             Err(error) => {
-                if error.code() == Some(ErrorCode::UnknownTopic) {
+                if retry::is_topic_deleted(&error) {
                     self.fail_topic(name, &error);
                 }
                 Err(error)

@@ -4,6 +4,7 @@ use super::engine::ProducerEngine;
 use super::topic::{ProducerPartition, ProducerTopic};
 use crate::backoff;
 use crate::error::RequestError;
+use crate::retry;
 use grower_protocol::message::{ErrorCode, Failure, TopicMetadata};
 use std::sync::Arc;
 use tokio::time::sleep;
@@ -44,7 +45,7 @@ impl ProducerEngine {
     async fn reconnect_once(self: &Arc<Self>, topic: &Arc<ProducerTopic>) -> Result<(), RequestError> {
         let found = match self.refresh(&topic.name).await {
             // The refresh failed its records.
-            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()),
+            Err(error) if retry::is_topic_deleted(&error) => return Ok(()),
             result => result?,
         };
         if topic.is_closed() {

@@ -8,6 +8,7 @@
 //! | call | rule |
 //! | --- | --- |
 //! | [`after_produce`] | the producer, for one batch |
+//! | [`is_topic_deleted`] | the producer, for the lookup of a topic |
 //! | [`after_fetch`] | the consumer, for one partition of a fetch |
 //! | [`after_start_lookup`] | the consumer, for the start of one partition |
 //! | [`after_heartbeat`], [`has_left`] | the member of a group |
@@ -103,6 +104,11 @@ pub(crate) fn suggests_outdated_metadata(error: &RequestError) -> bool {
     let is_fault = matches!(error, RequestError::Connect(_) | RequestError::NotSent(_) | RequestError::Lost(_));
     let codes = [E::NotLeader, E::FencedLeaderEpoch, E::UnknownLeaderEpoch, E::UnknownTopicId];
     is_fault || error.code().is_some_and(|code| codes.contains(&code))
+}
+
+/// Whether a failed lookup means that the topic is deleted: its records fail. Other failed lookups are repeated.
+pub(crate) fn is_topic_deleted(error: &RequestError) -> bool {
+    error.code() == Some(ErrorCode::UnknownTopic)
 }
 
 /// The next action for a partition after its fetch failed.

@@ -227,7 +227,8 @@ impl Fetcher {
                 partition.log_start = Some(fetched.log_start);
                 let next = checked.next;
                 let damage = partition.accept(fetch.offset, unchecked_bytes, checked, on_damage);
-                if let Some((start, end)) = fetched.damaged.filter(|(_, end)| next < *end) {
+                // An investigation of damaged bytes fetches again, so the broker repeats its report.
+                if let Some((start, end)) = fetched.damaged.filter(|(_, end)| damage.is_none() && next < *end) {
                     partition.damaged(start.max(next)..end, "on the broker's disk".to_owned(), on_damage);
                 }
                 damage.zip(Some(partition.version))

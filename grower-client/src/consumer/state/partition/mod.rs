@@ -288,11 +288,19 @@ impl PartitionFetchState {
             self.buffer.push_back(BufferedItem::Batch(batch));
         }
         self.check_memory();
-        let Some(damage) = checked.damage else {
-            self.check();
-            return None;
-        };
-        self.refetch_from(checked.next, self.fetched_epoch);
+        match checked.damage {
+            Some(damage) => self.find_damage(damage, on_damage),
+            None => {
+                self.check();
+                None
+            }
+        }
+    }
+
+    /// Handles damage behind the checked batches: the first time at an offset it is returned for an investigation, which
+    /// fetches it again; the second time it is reported.
+    fn find_damage(&mut self, damage: FetchDamage, on_damage: OnDamage) -> Option<FetchDamage> {
+        self.refetch_from(self.fetched, self.fetched_epoch);
         if self.investigated_at == Some(damage.offsets.start) {
             self.damaged(damage.offsets, damage.reason, on_damage);
             return None;

@@ -115,6 +115,7 @@ impl SubscriptionState {
 
     /// Removes the partitions for which `stays` returns false.
     pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut PartitionFetchState) -> bool) {
+        self.check_memory();
         self.partitions.retain(stays);
         self.open_bytes = self.partitions.values().map(PartitionFetchState::open_bytes).sum();
     }
