@@ -1,13 +1,11 @@
 //! Compresses bytes a piece at a time, so that not all of them are in memory at once.
 
+use super::levels::{self, ENCODER_BYTES};
 use super::{Codec, INFALLIBLE, compress, snappy};
 use std::io::Write;
 
 /// Up to this length, bytes are compressed at once: a streaming encoder takes more memory than they do.
 const AT_ONCE_MAX: usize = 256 << 10;
-
-/// The most memory in bytes that a streaming encoder takes: a window and tables.
-const ENCODER_BYTES: usize = 5 << 20;
 
 /// Holds bytes up to [`AT_ONCE_MAX`] uncompressed, and uses a streaming encoder for more.
 pub(crate) struct Compressor {
@@ -66,12 +64,10 @@ impl StreamCompressor {
         let packed = Vec::new();
         match codec {
             Codec::None => None,
-            Codec::Gzip => {
-                Some(Self::Gzip(Box::new(flate2::write::GzEncoder::new(packed, flate2::Compression::default()))))
-            }
+            Codec::Gzip => Some(Self::Gzip(Box::new(levels::gzip_encoder()))),
             Codec::Snappy => Some(Self::Snappy(Box::default())),
             Codec::Lz4 => Some(Self::Lz4(Box::new(lz4_flex::frame::FrameEncoder::new(packed)))),
-            Codec::Zstd => Some(Self::Zstd(zstd::Encoder::new(packed, super::ZSTD_LEVEL).expect(INFALLIBLE))),
+            Codec::Zstd => Some(Self::Zstd(zstd::Encoder::new(packed, levels::ZSTD).expect(INFALLIBLE))),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod compressor;
 mod decompressor;
+mod levels;
 mod snappy;
 
 pub(crate) use compressor::Compressor;
@@ -23,7 +24,7 @@ pub enum Codec {
     Snappy,
     /// LZ4: the frame format with independent blocks.
     Lz4,
-    /// Zstandard, RFC 8878, level 3.
+    /// Zstandard, RFC 8878.
     Zstd,
 }
 
@@ -99,9 +100,6 @@ pub enum DecompressError {
     },
 }
 
-/// Compaction compresses every producer's batches again at this level. `ENCODER_BYTES` depends on it.
-const ZSTD_LEVEL: i32 = 3;
-
 const INFALLIBLE: &str = "writing to memory does not fail";
 
 /// Compresses `plain` into one stream.
@@ -109,7 +107,7 @@ pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
     match codec {
         Codec::None => plain.to_vec(),
         Codec::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let mut encoder = levels::gzip_encoder();
             encoder.write_all(plain).expect(INFALLIBLE);
             encoder.finish().expect(INFALLIBLE)
         }
@@ -119,7 +117,7 @@ pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
             encoder.write_all(plain).expect(INFALLIBLE);
             encoder.finish().expect(INFALLIBLE)
         }
-        Codec::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).expect(INFALLIBLE),
+        Codec::Zstd => zstd::bulk::compress(plain, levels::ZSTD).expect(INFALLIBLE),
     }
 }
 
