@@ -126,3 +126,14 @@ pub enum ChangeError {
     #[error(transparent)]
     Failed(#[from] LogFailed),
 }
+
+impl From<ChangeError> for AppendError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Disk(error) => Self::Disk(error),
+            ChangeError::Failed(failed) => Self::Failed(failed),
+            ChangeError::StaleEpoch { found, current } => Self::StaleEpoch { found, current },
+            ChangeError::OffsetOutOfRange { log_end, .. } => Self::NoOffsetsLeft { end: log_end },
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub struct MemLog {
     now: Timestamp,
     producers: ProducerStates,
     durable_end: Offset,
+    /// How often it was truncated: an older flush point does not cover the records appended since.
+    truncations: u64,
     failed: Option<LogFailed>,
     view: Arc<RwLock<MemLogState>>,
 }
@@ -35,6 +37,25 @@ struct MemLogState {
     end: Offset,
     segments: VecDeque<MemSegment>,
     epochs: EpochHistory,
+}
+
+impl MemLogState {
+    fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
+        if let Some(epochs) = rules::begin_epoch(&self.epochs, epoch, self.end)? {
+            self.epochs = epochs;
+        }
+        Ok(())
+    }
+
+    /// Checks what holds between any two changes.
+    fn check(&self, durable_end: Offset) {
+        rules::check_ends(&(self.start..self.end), durable_end);
+        debug_assert!(self.segments.back().is_none_or(|last| last.end() == self.end), "the last segment ends the log");
+        debug_assert!(
+            self.segments.iter().zip(self.segments.iter().skip(1)).all(|(a, b)| a.end() == b.base),
+            "segments follow each other without a gap"
+        );
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +110,7 @@ impl MemLog {
             now: Timestamp::default(),
             producers: ProducerStates::default(),
             durable_end: Offset::ZERO,
+            truncations: 0,
             failed: None,
             view: Arc::default(),
         }
@@ -126,12 +148,9 @@ impl Log for MemLog {
         }
         let mut view = self.view.write();
         let view = &mut *view;
-        rules::check_epoch(&view.epochs, epoch).map_err(|current| AppendError::StaleEpoch { found: epoch, current })?;
         let base_offset = view.end;
         let next_offset = rules::next_offset(base_offset, batch.header())?;
-        if view.epochs.latest() != Some(epoch) {
-            view.epochs.begin(epoch, base_offset);
-        }
+        view.begin_epoch(epoch)?;
         let rolled = self.roll_if_full(view, &batch, now);
         let batch = batch.place(base_offset, epoch);
         self.producers.note(batch.header(), now);
@@ -142,8 +161,8 @@ impl Log for MemLog {
         }
         last.batches.push(batch);
         last.appended = now;
-        debug_assert!(view.start <= view.end && self.durable_end <= view.end, "the ends of a log are in order");
         view.end = next_offset;
+        view.check(self.durable_end);
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
 
@@ -158,17 +177,11 @@ impl Log for MemLog {
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.alive()?;
-        let mut view = self.view.write();
-        rules::check_epoch(&view.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
-        if view.epochs.latest() != Some(epoch) {
-            let end = view.end;
-            view.epochs.begin(epoch, end);
-        }
-        Ok(())
+        self.view.write().begin_epoch(epoch)
     }
 
     fn flush_point(&self) -> FlushPoint {
-        FlushPoint::durable(self.view.read().end, 0)
+        FlushPoint::durable(self.view.read().end, self.truncations)
     }
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
@@ -176,7 +189,10 @@ impl Log for MemLog {
             self.failed.get_or_insert(LogFailed { why: error.to_string().into(), files_gone: false });
         }
         self.alive()?;
-        self.durable_end = self.durable_end.max(point.end.min(self.view.read().end));
+        if point.truncations == self.truncations {
+            self.durable_end = self.durable_end.max(point.end);
+            self.view.read().check(self.durable_end);
+        }
         Ok(self.durable_end)
     }
 
@@ -194,6 +210,8 @@ impl Log for MemLog {
         let end = view.end;
         view.epochs.truncate(end);
         self.durable_end = end;
+        self.truncations += 1;
+        view.check(end);
         self.producers = ProducerStates::default();
         for batch in view.segments.iter().flat_map(|segment| &segment.batches) {
             self.producers.note(batch.header(), self.now);
@@ -205,14 +223,14 @@ impl Log for MemLog {
         self.alive()?;
         let mut view = self.view.write();
         let view = &mut *view;
-        if start <= view.start {
+        if !rules::moves_start(start, view.start..view.end)? {
             return Ok(());
         }
-        rules::check_in_span(start, view.start..view.end)?;
         view.start = start;
         self.durable_end = self.durable_end.max(start); // Written is durable.
         view.segments.retain(|segment| start < segment.end());
         view.epochs.trim(start);
+        view.check(self.durable_end);
         Ok(())
     }
 

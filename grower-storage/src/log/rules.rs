@@ -26,11 +26,22 @@ pub(crate) fn check_duplicate(check: SequenceCheck, header: &BatchHeader) -> Res
     }
 }
 
-/// Checks that an epoch does not fall. The error is the present one.
-pub(crate) fn check_epoch(epochs: &EpochHistory, found: LeaderEpoch) -> Result<(), LeaderEpoch> {
+/// Begins an epoch at the log end and returns the new history; none if it has begun already. An older epoch than the
+/// latest is refused.
+pub(crate) fn begin_epoch(
+    epochs: &EpochHistory,
+    epoch: LeaderEpoch,
+    end: Offset,
+) -> Result<Option<EpochHistory>, ChangeError> {
     match epochs.latest() {
-        Some(current) if found < current => Err(current),
-        _ => Ok(()),
+        Some(current) if epoch < current => Err(ChangeError::StaleEpoch { found: epoch, current }),
+        Some(current) if epoch == current => Ok(None),
+        _ => {
+            let mut begun = epochs.clone();
+            begun.begin(epoch, end);
+            debug_assert_eq!(begun.latest(), Some(epoch), "the epoch that began is the latest");
+            Ok(Some(begun))
+        }
     }
 }
 
@@ -39,20 +50,32 @@ pub(crate) fn next_offset(end: Offset, batch: &BatchHeader) -> Result<Offset, Ap
     end.checked_add(u64::from(batch.last_offset_delta) + 1).ok_or(AppendError::NoOffsetsLeft { end })
 }
 
+/// Whether a trim to `start` moves the log start. Beyond the log end it is refused.
+pub(crate) fn moves_start(start: Offset, span: Range<Offset>) -> Result<bool, ChangeError> {
+    if start <= span.start {
+        return Ok(false);
+    }
+    check_in_span(start, span).map(|()| true)
+}
+
 /// For truncating and trimming: both ends of the log are allowed.
 pub(crate) fn check_in_span(requested: Offset, span: Range<Offset>) -> Result<(), ChangeError> {
     let (log_start, log_end) = (span.start, span.end);
-    if requested < log_start || log_end < requested {
-        return Err(ChangeError::OffsetOutOfRange { requested, log_start, log_end });
-    }
-    Ok(())
+    is_within(requested, &span).then_some(()).ok_or(ChangeError::OffsetOutOfRange { requested, log_start, log_end })
 }
 
 /// For reading: the log end is allowed, there is just nothing yet.
 pub(crate) fn check_readable(requested: Offset, span: Range<Offset>) -> Result<(), ReadError> {
     let (log_start, log_end) = (span.start, span.end);
-    if requested < log_start || log_end < requested {
-        return Err(ReadError::OffsetOutOfRange { requested, log_start, log_end });
-    }
-    Ok(())
+    is_within(requested, &span).then_some(()).ok_or(ReadError::OffsetOutOfRange { requested, log_start, log_end })
+}
+
+fn is_within(offset: Offset, span: &Range<Offset>) -> bool {
+    (span.start..=span.end).contains(&offset)
+}
+
+/// Checks what holds in every log between two changes.
+pub(crate) fn check_ends(span: &Range<Offset>, durable_end: Offset) {
+    debug_assert!(span.start <= durable_end, "{span:?} starts above the durable end {durable_end}");
+    debug_assert!(durable_end <= span.end, "{durable_end} is durable in {span:?}");
 }

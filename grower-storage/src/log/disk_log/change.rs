@@ -126,10 +126,9 @@ impl DiskLog {
     pub(super) fn drop_prefix(&mut self, start: Offset) -> Result<(), ChangeError> {
         self.finish_pending_work()?;
         let span = self.span();
-        if start <= span.start {
+        if !rules::moves_start(start, span.clone())? {
             return Ok(());
         }
-        rules::check_in_span(start, span.clone())?;
         self.make_durable_up_to(start)?;
         let last_has_records = self.active.as_ref().is_none_or(|active| 0 < active.position());
         if start == span.end && last_has_records {

@@ -125,10 +125,8 @@ impl DiskLog {
             return;
         }
         let span = self.span();
-        debug_assert!(span.start <= span.end, "the log start of {span:?} is past its end");
-        debug_assert!(self.durable.end <= span.end, "{} is durable in {span:?}", self.durable.end);
+        rules::check_ends(&span, self.durable.end);
         debug_assert!(self.cleaned_end <= span.end, "{} is compacted in {span:?}", self.cleaned_end);
-        debug_assert!(span.start <= self.durable.end, "{span:?} starts above the durable end {}", self.durable.end);
         match &self.active {
             Some(active) => {
                 let end = active.segment.end_position().offset;
@@ -243,13 +241,7 @@ impl Log for DiskLog {
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.finish_pending_work()?;
-        rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
-        if self.epochs.latest() == Some(epoch) {
-            return Ok(());
-        }
-        let mut epochs = self.epochs.clone();
-        epochs.begin(epoch, self.span().end);
-        debug_assert_eq!(epochs.latest(), Some(epoch), "the epoch that began is the latest");
+        let Some(epochs) = rules::begin_epoch(&self.epochs, epoch, self.span().end)? else { return Ok(()) };
         if self.exists() {
             self.store(&epochs)?;
         } // Else the first append writes it, with the directory.
