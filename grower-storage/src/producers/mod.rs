@@ -54,6 +54,15 @@ pub(crate) enum SequenceCheck {
     Fenced { current: ProducerEpoch },
 }
 
+impl ProducerState {
+    /// Whether it is remembered by a few batches in the order of the log, all of them before `end`.
+    fn is_before(&self, end: Offset) -> bool {
+        let in_order = self.batches.iter().is_sorted_by(|a, b| a.next_offset <= b.base_offset);
+        let whole = self.batches.iter().all(|batch| batch.base_offset < batch.next_offset && batch.next_offset <= end);
+        self.batches.len() <= BATCHES_REMEMBERED && in_order && whole
+    }
+}
+
 impl ProducerStates {
     /// Checks a batch. A producer without state may begin with any sequence: its state expired, or it is new here.
     pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
@@ -92,13 +101,15 @@ impl ProducerStates {
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
         }
-        debug_assert!(producer.batches.len() < BATCHES_REMEMBERED, "a producer is remembered by a few batches");
+        let latest = producer.batches.back().map_or(Offset::ZERO, |batch| batch.next_offset);
+        debug_assert!(latest <= header.base_offset, "batches are noted in the order of the log");
         producer.batches.push_back(RememberedBatch {
             base_sequence,
             last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
             base_offset: header.base_offset,
             next_offset: header.next_offset(),
         });
+        debug_assert!(producer.is_before(header.next_offset()), "a snapshot of it is taken for damaged");
     }
 
     /// Moves times of another process's clock to this one's.

@@ -7,6 +7,7 @@
 use super::{ProducerState, ProducerStates, RememberedBatch};
 use crate::state_file::{FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use std::collections::VecDeque;
 
 /// The producers of all batches before `offset`.
 ///
@@ -46,8 +47,9 @@ impl StateFile for ProducerSnapshot {
             let id = ProducerId::new(fields.u64()?);
             let epoch = ProducerEpoch::new(fields.u16()?);
             let seen = Timestamp::from_millis(fields.i64()?);
-            let batches = fields.list(read_batch)?.into();
-            Some((id, ProducerState { epoch, seen, batches }))
+            let batches: VecDeque<RememberedBatch> = fields.list(read_batch)?.into();
+            let producer = ProducerState { epoch, seen, batches };
+            producer.is_before(offset).then_some((id, producer))
         })?;
         Some(Self { offset, states: ProducerStates(producers.into_iter().collect()) })
     }

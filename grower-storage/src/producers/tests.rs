@@ -99,3 +99,26 @@ fn a_snapshot_round_trips_and_its_bytes_never_change() {
     let hex = bytes.chunks(4).map(|word| word.iter().map(|b| format!("{b:02x}")).collect());
     insta::assert_snapshot!(hex.collect::<Vec<String>>().join(" "), @"47577073 00010000 0000003a 00000000 0000000d 00000001 00000000 00000001 00020000 00000000 00000000 00010000 00050000 00070000 00000000 000a0000 00000000 000d78d8 4678");
 }
+
+#[test]
+fn a_snapshot_whose_batches_make_no_sense_is_damaged() {
+    let five = states(&[0, 1, 2, 3, 4].map(|n| header(1, 0, n, 1, 10 + n as u64)));
+    let is_sound = |offset: u64, states: &ProducerStates| {
+        let snapshot = ProducerSnapshot { offset: Offset::new(offset), states: states.clone() };
+        state_file::decode::<ProducerSnapshot>(Path::new("snapshot"), &state_file::encode(&snapshot)).is_ok()
+    };
+    assert!(is_sound(15, &five));
+    assert!(!is_sound(14, &five), "one is not before the snapshot");
+    let change = |change: fn(&mut VecDeque<RememberedBatch>)| {
+        let mut changed = five.clone();
+        change(&mut changed.0.get_mut(&ProducerId::new(1)).unwrap().batches);
+        changed
+    };
+    assert!(!is_sound(15, &change(|batches| batches.swap(0, 1))), "they are out of order");
+    assert!(!is_sound(15, &change(|batches| batches[4].next_offset = Offset::new(14))), "one has no records");
+    let six = |batches: &mut VecDeque<RememberedBatch>| {
+        let (base_offset, next_offset) = (Offset::new(1), Offset::new(2));
+        batches.push_front(RememberedBatch { base_offset, next_offset, ..batches[0] });
+    };
+    assert!(!is_sound(15, &change(six)), "they are more than a log remembers");
+}
