@@ -10,10 +10,11 @@ use grower_storage::log::{DiskLog, IndexFactory, Log, LogFiles, LogOptions, LogR
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Reads from the start again and again; the first record of each batch says its own number.
+/// Reads from the start again and again, and once more when the writer is done; the first record of each batch says its own number.
 fn read_until(done: &AtomicBool, reader: &LogReader) -> u64 {
-    let mut batches = 0;
-    while !done.load(Ordering::SeqCst) {
+    let (mut batches, mut last) = (0, false);
+    while !last {
+        last = done.load(Ordering::SeqCst); // A reader that starts late still reads once.
         let mut at = reader.span().start;
         while let Some(next) = read_once(reader, at, &mut batches) {
             at = next;
