@@ -54,6 +54,7 @@ impl Levels {
         }
         tail.shrink_to(2 * *run_length); // More were held while the file could not be written.
         debug_assert!(run_firsts.is_empty() || *run_length <= tail.len(), "the last run stays in memory");
+        debug_assert!(run_firsts.len() * *run_length <= *stored, "an entry that is in no file stays in memory");
     }
 
     /// Bytes of memory.

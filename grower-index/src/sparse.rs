@@ -90,6 +90,7 @@ impl GrowingIndex for SparseIndex {
     }
 
     fn restore(&mut self, entry: IndexEntry) {
+        debug_assert_eq!(self.last_position(), self.pending.end, "entries come back before any batch is added");
         self.pending.end = entry.into();
         self.pending.max_timestamp = self.pending.max_timestamp.max(entry.max_timestamp);
         self.entries.push(entry);

@@ -48,6 +48,7 @@ impl EntryRun {
     /// The entries of this run and the next one, from the bytes that were read. Missing bytes count as damaged: a
     /// search then still finds the first entry of the run.
     pub fn read(&self, mut bytes: Vec<u8>) -> StoredIndex<Vec<u8>> {
+        debug_assert!(self.first.position <= self.next.position, "entries rise");
         bytes.resize(self.length * ENTRY_LENGTH, 0);
         bytes.extend_from_slice(&self.next.encode());
         if let Some(first) = bytes.first_chunk_mut() {

@@ -58,6 +58,8 @@ impl EpochHistory {
         if let Some(latest) = latest.filter(|latest| Some(latest.epoch) != self.latest()) {
             self.begin(latest.epoch, end);
         }
+        debug_assert_eq!(self.latest(), latest.map(|latest| latest.epoch), "a leader never falls back");
+        debug_assert!(self.0.iter().all(|entry| entry.start <= end), "no epoch begins past the log end {end}");
     }
 
     /// Drops epochs that ended at or before the log start.

@@ -18,6 +18,7 @@ pub(crate) fn new_start(
 ) -> Option<Offset> {
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
+    debug_assert!(segments.is_sorted_by_key(|segment| segment.end), "segments are oldest first");
     let mut start = None;
     for (at, segment) in segments.iter().enumerate().take_while(|(_, segment)| 0 < segment.records) {
         bytes -= segment.bytes;

@@ -45,6 +45,8 @@ impl FileStream {
 /// A segment being written.
 pub(super) struct NewSegment {
     base: Offset,
+    /// The offset after the last record.
+    end: Offset,
     log: FileStream,
     index: FileStream,
     growing: Box<dyn GrowingIndex>,
@@ -70,12 +72,13 @@ impl NewSegment {
         let (log, index) = segment::compacted_names(base);
         let log = FileStream::create(disk, &dir.join(log))?;
         let index = FileStream::create(disk, &dir.join(index))?;
-        Ok(Self { base, log, index, growing: factory.make(seed), delete_horizon: None })
+        Ok(Self { base, end: base, log, index, growing: factory.make(seed), delete_horizon: None })
     }
 
     pub(super) fn put(&mut self, batch: &Batch) -> Result<(), CompactionError> {
         let too_large = |_| CompactionError::TooLarge { base: self.base };
         let header = batch.header();
+        assert_eq!(header.base_offset, self.end, "compacted batches follow each other without a gap");
         let end = u32::try_from(self.log.length() + batch.bytes().len() as u64).map_err(too_large)?;
         let next_relative_offset = u32::try_from(header.next_offset().since(self.base)).map_err(too_large)?;
         let prefix = batch.bytes().first_chunk().expect("a checked batch has a header");
@@ -85,11 +88,13 @@ impl NewSegment {
         self.growing.stored(self.growing.entry_count()); // It is searched once it is mapped.
         self.delete_horizon = segment::earlier(self.delete_horizon, segment::of_batch(header));
         self.log.put(batch.bytes())?;
+        self.end = header.next_offset();
         entry.map_or(Ok(()), |entry| self.index.put(&entry.encode())).map_err(CompactionError::from)
     }
 
-    /// Makes both files durable, their names included.
-    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<WrittenSegment, DiskError> {
+    /// Makes both files durable, their names included. The segment spans the offsets up to `end`.
+    pub(super) fn finish(mut self, end: Offset, disk: &dyn Disk, dir: &Path) -> Result<WrittenSegment, DiskError> {
+        assert_eq!(self.end, end, "a compacted segment spans the offsets of those that it replaces");
         let bytes = self.log.length();
         let last = self.growing.finish(u32::try_from(bytes).expect("each batch was checked to fit"));
         last.map_or(Ok(()), |entry| self.index.put(&entry.encode()))?;

@@ -43,7 +43,10 @@ impl KeyMap {
             debug_assert!(before <= Some(offset), "the records of a key come in order");
             return Ok(());
         }
-        self.latest.get_mut(&digest).map(|latest| *latest = offset).ok_or(Full)
+        let latest = self.latest.get_mut(&digest).ok_or(Full)?;
+        debug_assert!(*latest <= offset, "the records of a key come in order");
+        *latest = offset;
+        Ok(())
     }
 
     /// The last offset that was noted for a key.

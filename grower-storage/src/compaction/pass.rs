@@ -199,7 +199,8 @@ impl CompactionPass {
             })?;
         }
         filter.finish().map_or(Ok(()), |batch| new.put(&batch))?;
-        Ok(if filter.changed { Some(new.finish(disk, dir)?) } else { None })
+        let end = old.last().map_or(first.base, |last| last.end_position().offset);
+        Ok(if filter.changed { Some(new.finish(end, disk, dir)?) } else { None })
     }
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn due(
 /// Which neighbours are written into one segment: as many as fit `bytes_max`, for all that begin before `end`.
 pub(crate) fn groups(candidates: &[CompactionCandidate], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
+    debug_assert!(candidates.is_sorted_by(|a, b| a.end <= b.base), "candidates are in order");
     let (mut base, mut bytes) = (Offset::ZERO, 0);
     for (at, candidate) in candidates.iter().enumerate().take_while(|(_, candidate)| candidate.base < end) {
         let fits = bytes + candidate.bytes <= bytes_max && candidate.end.since(base) <= OFFSETS_MAX;

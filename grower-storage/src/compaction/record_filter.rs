@@ -38,6 +38,9 @@ impl RecordFilter<'_> {
     /// Takes the next batch. Returns the previous one once it is complete.
     pub(super) fn push(&mut self, batch: Batch) -> Result<Option<Batch>, RecordsError> {
         let next_offset = batch.header().next_offset();
+        if let Some(waiting) = &self.waiting {
+            assert_eq!(waiting.end, batch.header().base_offset, "batches follow each other without a gap");
+        }
         let left = self.left_of(batch)?;
         if left.header().record_count == 0 && self.absorb(&left) {
             self.changed = true;

@@ -86,6 +86,7 @@ impl Directory {
     /// Drops the logs wholly before the log start from the listing, as if they had been removed, and returns them.
     pub(crate) fn forget_dropped(&mut self, checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
         let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
+        debug_assert!(self.logs.is_sorted_by(|a, b| a < b), "a segment has one log file");
         let gone = self.logs.partition_point(|base| *base <= log_start).saturating_sub(1);
         self.logs.drain(..gone).collect()
     }

@@ -28,6 +28,7 @@ pub(crate) fn open(
     lost: &mut Vec<Damage>,
     report: &mut RecoveryReport,
 ) -> Result<Segment, DiskError> {
+    debug_assert!(base < next, "segments are in order");
     let file = context.disk.open(&context.location.dir.join(segment::log_name(base)))?;
     let end_position = LogPosition { bytes: file.len()?, offset: next };
     let index_path = context.location.dir.join(segment::index_name(base));

@@ -38,6 +38,7 @@ pub(super) fn open(
         return keep_as_it_is(context, base, scan, lost);
     }
     if scan.action == RecoveryAction::CutTornTail {
+        assert!(scan.durable <= scan.end.bytes, "nothing durable is cut off");
         report.cut = cut::cut(context, &scan.file, scan.end, scan.length)?;
     }
     take_over(context, base, &scan)
@@ -67,6 +68,7 @@ fn keep_as_it_is(
 fn take_over(context: &RecoveryContext<'_>, base: Offset, scan: &TailScan) -> Result<RecoveredTail, DiskError> {
     let RecoveryContext { disk, location, options, seed, now, .. } = *context;
     let (file, end) = (&scan.file, scan.end);
+    debug_assert_eq!(scan.log_end, end.offset, "a sound log ends with its bytes");
     let old = Segment::growing(base, file.clone(), options.index.make(seed));
     old.set_end_position(end);
     let rebuilt = reindex_cut(disk, &location.dir, &old, end, options, seed)?;

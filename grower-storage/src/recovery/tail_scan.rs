@@ -62,6 +62,9 @@ pub(crate) fn scan_tail(
     let log_end = log_end(&file, end, &known, &mut damage);
     let end = LogPosition { offset: end.offset.min(log_end), ..end };
     let durable = known.durable;
+    debug_assert!(end.bytes <= length, "a scan stays within the file");
+    debug_assert!(!damage.is_empty() || durable <= end.bytes, "durable records are found, or reported as damaged");
+    debug_assert!(damage.iter().all(|lost| lost.offsets.start <= lost.offsets.end), "damage has an end");
     Ok(TailScan { file, length, durable, end, log_end, action, damage, loaded, index_broken })
 }
 

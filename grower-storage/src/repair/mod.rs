@@ -92,6 +92,7 @@ pub fn accept_loss(
     }
     let losses = repair.copy_damaged(cut_dir, acceptance)?;
     let exchange = repair.prepare(acceptance.at)?;
+    debug_assert!(losses.iter().all(|loss| !loss.offsets.is_empty()), "an accepted loss names its records");
     let mut record = repair.record;
     record.losses.extend(losses.iter().cloned());
     record.exchange = Some(exchange);
@@ -191,6 +192,7 @@ impl<'a> PartitionRepair<'a> {
                 now,
             };
             let Rewritten { durable } = rewrite.run()?;
+            debug_assert!(durable.is_none() || exchange.durable.is_none(), "one segment is the last");
             exchange.segments.push(base);
             exchange.durable = exchange.durable.or(durable);
         }

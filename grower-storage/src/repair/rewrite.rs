@@ -49,6 +49,7 @@ impl Rewrite<'_> {
             new.copy_sound(&self.old()?)?;
         }
         new.fill(end, self.now)?;
+        assert_eq!(new.at, end, "the new file spans the offsets of the old one");
         let position = new.position;
         self.disk.sync_many(std::slice::from_ref(&file))?;
         index(self.disk, self.dir, self.base, file, LogPosition { bytes: position, offset: end }, self.seed)?;
@@ -107,6 +108,7 @@ impl NewLog<'_> {
                 continue;
             }
             self.fill(header.base_offset, header.max_timestamp)?;
+            assert_eq!(self.at, header.base_offset, "sound batches keep their offsets");
             self.file.write_all_at(scanner.content(&found)?, self.position)?;
             self.position += found.bytes.end - found.bytes.start;
             self.at = header.next_offset();

@@ -1,7 +1,7 @@
 //! The active segment: its two files, and the state that only the writer has.
 
 use super::preallocation::{Preallocation, ZEROS};
-use super::{Segment, SegmentFill};
+use super::{LogPosition, Segment, SegmentFill};
 use crate::disk::{DiskError, ErrorClass, SharedFile};
 use crate::options::LogOptions;
 use crate::state_file::DurableEnd;
@@ -97,6 +97,7 @@ impl ActiveSegment {
     /// Returns the files to sync, the log first, and what the sync makes durable.
     pub(crate) fn flush(&self, options: &LogOptions) -> (Vec<SharedFile>, SegmentFlush) {
         let position = self.position();
+        debug_assert!(self.indexed <= position, "no synced entry covers bytes past the end");
         let with_index = u64::from(options.index_flush_bytes) <= position - self.indexed;
         let mut files = vec![self.log.clone()];
         if with_index {
@@ -117,7 +118,8 @@ impl ActiveSegment {
 
     /// Writes the batch, or leaves the file as it was.
     pub(crate) fn write(&mut self, batch: &Batch, options: &LogOptions) -> Result<(), WriteError> {
-        let position = self.position();
+        let LogPosition { bytes: position, offset } = self.segment.end_position();
+        assert_eq!(batch.header().base_offset, offset, "batches follow each other without a gap");
         if self.uncut {
             self.cut_at(position).map_err(WriteError::Undone)?;
         }
@@ -164,7 +166,7 @@ impl ActiveSegment {
         let header = batch.header();
         let base = self.segment.base;
         let durable_end = if durable.segment == base { durable.position } else { 0 };
-        assert_eq!(header.base_offset, self.segment.end_position().offset, "batches follow each other without a gap");
+        debug_assert!(durable_end <= self.position(), "an entry vouches for bytes that are written and synced");
         let prefix = batch.bytes().first_chunk().expect("a checked batch has a header");
         let indexed_batch = IndexedBatch {
             prefix,
@@ -181,7 +183,6 @@ impl ActiveSegment {
     fn write_index(&mut self, entry: Option<IndexEntry>) {
         let Some(entry) = entry else { return };
         self.index_waiting.extend_from_slice(&entry.encode());
-        debug_assert!(self.index_length.is_multiple_of(ENTRY_LENGTH as u64), "the index file has whole entries");
         match self.index.write_all_at(&self.index_waiting, self.index_length) {
             Ok(()) => {
                 self.index_length += self.index_waiting.len() as u64;

@@ -146,6 +146,7 @@ impl Segment {
 
     /// The first `bytes` bytes of its index are in the file.
     pub(crate) fn index_stored(&self, bytes: u64) {
+        debug_assert!(bytes.is_multiple_of(ENTRY_LENGTH as u64), "an index file has whole entries");
         if let Index::Growing(index, _) = &mut self.state.write().index {
             index.stored(usize::try_from(bytes).unwrap_or(0) / ENTRY_LENGTH);
         }

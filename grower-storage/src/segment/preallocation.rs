@@ -42,14 +42,14 @@ impl Preallocation {
 
     /// The file was cut there: so are the room and the zeros.
     pub(super) fn cut(&mut self, position: u64) {
-        self.allocate(position);
         self.zeroed = self.zeroed.min(position);
-        self.check();
+        self.allocate(position);
     }
 
     /// There is room up to there.
     pub(super) fn allocate(&mut self, end: u64) {
         self.allocated = end;
+        self.check();
     }
 
     fn check(&self) {

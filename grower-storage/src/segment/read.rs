@@ -52,7 +52,9 @@ pub(crate) fn read(
     if upto < first.header.next_offset() {
         return Ok(SegmentRead::Nothing);
     }
+    debug_assert!(first.header.base_offset <= from, "a read of {from} begins at {}", first.header.base_offset);
     let end = last_within(segment, &mut lookup, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
+    debug_assert!(first.bytes.end <= end.bytes && end.offset <= upto, "a read has a whole batch, and none past {upto}");
     let offsets = first.header.base_offset..end.offset;
     Ok(SegmentRead::Slice(Slice::file(segment.file.get()?, first.bytes.start..end.bytes, offsets)))
 }

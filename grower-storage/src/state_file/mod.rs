@@ -81,7 +81,9 @@ pub(crate) fn store<T: StateFile>(disk: &dyn Disk, dir: &Path, content: &T) -> R
         _ => {}
     }
     let file = disk.create(&temporary)?;
-    file.write_all_at(&encode(content), 0)?;
+    let bytes = encode(content);
+    debug_assert!(decode::<T>(&temporary, &bytes).is_ok(), "{} is not readable as it is written", T::NAME);
+    file.write_all_at(&bytes, 0)?;
     disk.sync_many(&[file])?;
     disk.replace(&temporary, &dir.join(T::NAME))
 }
@@ -105,6 +107,7 @@ pub(crate) fn encode<T: StateFile>(content: &T) -> Vec<u8> {
     let mut body = FieldWriter::default();
     content.write(&mut body);
     let body = body.into_bytes();
+    assert!(body.len() <= BODY_LENGTH_MAX, "{} has {} bytes, a reader takes it for damaged", T::NAME, body.len());
     let mut bytes = Vec::with_capacity(FRAME_LENGTH + body.len());
     bytes.extend_from_slice(&T::KIND);
     bytes.extend_from_slice(&T::VERSION.to_be_bytes());

@@ -35,7 +35,6 @@ impl DiskLog {
             // Nothing above the cut counts as durable any more.
             self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
         }
-        debug_assert!(self.durable.end <= end, "nothing durable is left above the cut at {end}");
         self.store_checkpoint(start, Some(end))?;
         self.truncations += 1;
         // From here on an error is final: the next opening finishes the truncation by the checkpoint.
@@ -67,6 +66,8 @@ impl DiskLog {
             }
             _ => self.roll()?,
         }
+        debug_assert_eq!(self.span(), start..log_end, "a truncation leaves what comes before the cut");
+        debug_assert_eq!(self.durable.end, log_end, "a truncated log is durable");
         self.check();
         self.store_checkpoint(start, None)
     }
@@ -78,6 +79,7 @@ impl DiskLog {
         end_position: LogPosition,
         mut remaining: Segments,
     ) -> Result<(), ChangeError> {
+        assert!(end_position.bytes <= last.end_position().bytes, "a cut makes no segment longer");
         last.file.get()?.set_len(end_position.bytes)?;
         let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, end_position, &self.options, self.seed())?;
         let (segment, log, index) = (Arc::new(rebuilt.segment), rebuilt.log, rebuilt.index);
@@ -177,6 +179,10 @@ impl DiskLog {
 
     fn store_checkpoint(&mut self, log_start: Offset, truncating: Option<Offset>) -> Result<(), ChangeError> {
         debug_assert!(log_start <= self.span().end, "a checkpoint starts at {log_start}, past {:?}", self.span());
+        match truncating {
+            Some(end) => debug_assert!(self.durable.end <= end, "what a truncation to {end} drops is not durable"),
+            None => debug_assert!(log_start <= self.durable.end, "what a trim to {log_start} keeps is durable"),
+        }
         let checkpoint = Checkpoint { log_start, durable: self.durable, truncating };
         if self.stored != Some(checkpoint) {
             self.store(&checkpoint)?;
@@ -191,6 +197,7 @@ impl DiskLog {
             return Ok(());
         }
         for segment in segments {
+            assert!(!self.view.holds(&segment), "files are removed after readers lost sight of them");
             segment.file.retire();
             for name in [segment::log_name(segment.base), segment::index_name(segment.base)] {
                 match self.disk.remove_file(&self.dir.join(name)) {
@@ -216,5 +223,6 @@ fn cut_at(segment: &Segment, end: Offset) -> Result<LogPosition, ChangeError> {
             _ => break,
         }
     }
+    debug_assert!(cut.offset <= end, "no record at or after {end} stays");
     Ok(cut)
 }

@@ -41,7 +41,10 @@ impl DiskLog {
         self.finish_pending_work()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
-            PassResult::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
+            PassResult::Clean { end } if same => {
+                debug_assert!(self.cleaned_end <= end, "a pass never knows less than the passes before");
+                self.store_cleaned_end(end).map(|()| true)
+            }
             // The pass may not have seen the records that are there now.
             PassResult::Clean { .. } => Ok(false),
             PassResult::Replacement(replacement) => match self.place_of(&replacement).filter(|_| same) {
@@ -76,6 +79,8 @@ impl DiskLog {
         let mut segments = self.view.segments();
         assert_eq!(segments[at].base, new.base, "the new segment begins where the old ones do");
         assert!(at + replacement.old.len() < segments.len(), "the active segment is never replaced");
+        let end = segments[at + replacement.old.len() - 1].end_position().offset;
+        assert_eq!(end, new.end_position().offset, "the new segment ends where the old ones do");
         segments.splice(at..at + replacement.old.len(), [new.clone()]);
         self.view.replace(self.span(), segments); // Before names change: readers then have the new segment.
         replacement.old.iter().for_each(|old| old.file.retire());

@@ -96,10 +96,15 @@ impl DiskLog {
         self.finish_replacing()?;
         self.remove_manifest()?;
         match (self.roll_begun, self.unsynced_names) {
-            (true, _) => self.roll(),
-            (false, true) => self.sync_dir(),
-            (false, false) => Ok(()),
+            (true, _) => self.roll()?,
+            (false, true) => self.sync_dir()?,
+            (false, false) => {}
         }
+        debug_assert!(
+            !self.roll_begun && !self.unsynced_names && self.replacing.is_none(),
+            "nothing is left to finish"
+        );
+        Ok(())
     }
 
     /// Refuses every further change.

@@ -108,6 +108,7 @@ impl DiskLog {
             self.finish_dropping(truncating).map_err(open_error)?;
         }
         self.write_again(has_identity, has_epochs, report);
+        self.check();
         Ok(())
     }
 

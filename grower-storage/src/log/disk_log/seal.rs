@@ -4,6 +4,7 @@ use super::DiskLog;
 use crate::backup_files::{BackupFile, sealed_files, state_files};
 use crate::log::ChangeError;
 use crate::recovery::Directory;
+use crate::segment::ActiveSegment;
 use grower_protocol::ids::{Offset, Timestamp};
 
 impl DiskLog {
@@ -17,6 +18,8 @@ impl DiskLog {
             self.roll()?;
         }
         self.write_down(now)?;
+        let written = self.active.as_ref().map_or(0, ActiveSegment::position);
+        assert_eq!(written, 0, "a backup by second names takes no file that is written again");
         let Some(directory) = Directory::list(&*self.disk, &self.dir)? else { return Ok(Vec::new()) };
         // Without an active segment the last one is damaged, and never written to again either.
         let active = self.active.as_ref().map_or(Offset::MAX, |active| active.segment.base);

@@ -108,6 +108,12 @@ impl DiskLog {
             self.snapshots.previous = None;
         }
         debug_assert!(self.snapshots.previous <= Some(snapshot.offset), "the previous snapshot is no later");
+        // A truncation makes all of the log durable before it lowers the durable end.
+        let truncating = self.stored.is_some_and(|checkpoint| checkpoint.truncating.is_some());
+        debug_assert!(
+            truncating || snapshot.offset <= self.durable.end,
+            "a snapshot knows no record that a crash takes"
+        );
         self.store(&snapshot)?;
         self.snapshots.newest = Some(snapshot.offset);
         Ok(())

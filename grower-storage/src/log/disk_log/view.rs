@@ -82,6 +82,7 @@ impl PublishedLog {
     pub(super) fn push(&self, segment: Arc<Segment>) {
         let mut state = self.0.write();
         assert!(state.segments.last().is_none_or(|last| last.base < segment.base), "segments are in order");
+        assert_eq!(segment.base, state.end, "a segment begins at the log end");
         state.segments.push(segment);
     }
 
@@ -89,6 +90,8 @@ impl PublishedLog {
     pub(super) fn replace(&self, span: Range<Offset>, segments: Segments) {
         debug_assert!(span.start <= span.end, "the log would start past its end: {span:?}");
         debug_assert!(segments.is_sorted_by(|a, b| a.base < b.base), "segments are in order");
+        let last_end = segments.last().map_or(span.start, |last| last.end_position().offset);
+        debug_assert!(last_end <= span.end, "the last segment ends at {last_end}, past {span:?}");
         let mut state = self.0.write();
         (state.start, state.end) = (span.start, span.end);
         state.segments = segments;
@@ -112,7 +115,7 @@ impl PublishedLog {
     }
 
     /// Whether a segment still belongs to the log.
-    fn holds(&self, segment: &Arc<Segment>) -> bool {
+    pub(super) fn holds(&self, segment: &Arc<Segment>) -> bool {
         self.0.read().segments.iter().any(|current| Arc::ptr_eq(current, segment))
     }
 
