@@ -51,6 +51,7 @@ impl StateFile for Checkpoint {
             (1, end) => Some(end),
             _ => return None,
         };
-        Some(Self { log_start, durable, truncating })
+        let makes_sense = durable.segment <= durable.end && truncating.is_none_or(|end| log_start <= end);
+        makes_sense.then_some(Self { log_start, durable, truncating })
     }
 }

@@ -57,6 +57,19 @@ fn epochs_that_do_not_rise_are_damage() {
 }
 
 #[test]
+fn a_checkpoint_that_contradicts_itself_is_damaged() {
+    let at = Offset::new;
+    let is_sound = |end, segment, truncating| {
+        let durable = DurableEnd { end: at(end), segment: at(segment), position: 0 };
+        let checkpoint = Checkpoint { log_start: at(10), durable, truncating };
+        decode::<Checkpoint>(Path::new("checkpoint"), &encode(&checkpoint)).is_ok()
+    };
+    assert!(is_sound(20, 20, Some(at(10))));
+    assert!(!is_sound(20, 21, None), "the durable segment begins past the durable end");
+    assert!(!is_sound(20, 20, Some(at(9))), "a truncation drops the log start");
+}
+
+#[test]
 fn a_later_version_is_named() {
     let mut later = encode(&CHECKPOINT);
     later[5] = 2;

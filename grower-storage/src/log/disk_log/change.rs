@@ -31,9 +31,10 @@ impl DiskLog {
     /// truncation.
     pub(super) fn finish_dropping(&mut self, end: Offset) -> Result<(), ChangeError> {
         let start = self.span().start;
+        assert!(start <= end, "a truncation to {end} keeps what a trim to {start} left");
         if end < self.durable.end {
             // Nothing above the cut counts as durable any more.
-            self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
+            self.durable = DurableEnd { end: start, segment: start, position: 0 };
         }
         self.store_checkpoint(start, Some(end))?;
         self.truncations += 1;
