@@ -16,6 +16,11 @@ impl DenseIndex {
     pub fn new(seed: u32) -> Self {
         Self { seed, entries: Vec::new() }
     }
+
+    fn push(&mut self, entry: IndexEntry) {
+        debug_assert!(self.entries.last().is_none_or(|last| last.precedes(&entry)), "no field of an entry falls");
+        self.entries.push(entry);
+    }
 }
 
 impl SegmentIndex for DenseIndex {
@@ -47,7 +52,7 @@ impl GrowingIndex for DenseIndex {
             checksummed: batch.checksummed,
             uniform: Uniform::default(),
         };
-        self.entries.push(entry);
+        self.push(entry);
         Some(entry)
     }
 
@@ -59,12 +64,12 @@ impl GrowingIndex for DenseIndex {
             checksummed: true,
             ..last
         };
-        self.entries.push(entry);
+        self.push(entry);
         Some(entry)
     }
 
     fn restore(&mut self, entry: IndexEntry) {
-        self.entries.push(entry);
+        self.push(entry);
     }
 
     fn stored(&mut self, _count: usize) {}

@@ -16,6 +16,7 @@ pub(super) fn cut(
     length: u64,
 ) -> Result<Option<CutTail>, DiskError> {
     let written = end_of_content(file, end.bytes..length)?;
+    debug_assert!((end.bytes..=length).contains(&written), "what is cut off lies between the new end and the old one");
     let kept = keep(context, file, end, written)?;
     file.set_len(end.bytes)?;
     context.disk.sync_many(std::slice::from_ref(file))?;

@@ -27,7 +27,7 @@ pub(super) struct IndexPrefix {
 
 impl AsRef<[u8]> for IndexPrefix {
     fn as_ref(&self) -> &[u8] {
-        self.map.as_ref().get(..self.length).unwrap_or_default()
+        &self.map.as_ref()[..self.length]
     }
 }
 
@@ -93,7 +93,9 @@ impl LoadedIndex {
     /// The unbroken entries up to a position.
     pub(super) fn front(&self, until: u64) -> IndexPrefix {
         let entries = self.sound().take(self.unbroken).take_while(|entry| u64::from(entry.position) <= until);
-        IndexPrefix { map: self.map.clone(), length: entries.count() * ENTRY_LENGTH }
+        let length = entries.count() * ENTRY_LENGTH;
+        assert!(length <= self.map.as_ref().len(), "entries lie within the file");
+        IndexPrefix { map: self.map.clone(), length }
     }
 }
 
@@ -124,6 +126,7 @@ pub(crate) fn reindex_cut(
     let segment = Segment::growing(old.base, log.clone(), options.index.make(seed)).with_index_file(&index);
     let held = StoredIndex::new(held);
     (0..held.entry_count()).filter_map(|at| held.entry(at)).for_each(|entry| segment.restore(entry));
+    debug_assert!(segment.end_position().bytes <= end.bytes, "the entries that stay lie within the log");
     let mut scanner = Scanner::new(&segment, ScanMode::Headers, segment.end_position(), end);
     while let Some(ScanItem::Batch(batch)) = scanner.next_item()? {
         if let Some(entry) = segment.note(&batch.indexed_batch(old.base), 0) {

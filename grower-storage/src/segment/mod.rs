@@ -57,6 +57,17 @@ enum Index {
     Sealed(Box<dyn SegmentIndex>),
 }
 
+const NOT_GROWING: &str = "a sealed segment is not written to";
+
+impl SegmentState {
+    fn growing(&mut self) -> &mut dyn GrowingIndex {
+        match &mut self.index {
+            Index::Growing(index, _) => &mut **index,
+            Index::Sealed(_) => panic!("{NOT_GROWING}"),
+        }
+    }
+}
+
 impl Segment {
     /// The active segment, or one that is being rebuilt.
     pub(crate) fn growing(base: Offset, file: SharedFile, index: Box<dyn GrowingIndex>) -> Self {
@@ -66,8 +77,9 @@ impl Segment {
 
     /// Names the file that holds its index entries, in order.
     pub(crate) fn with_index_file(self, file: &SharedFile) -> Self {
-        if let Index::Growing(_, of_index) = &mut self.state.write().index {
-            *of_index = Some(file.clone());
+        match &mut self.state.write().index {
+            Index::Growing(_, of_index) => *of_index = Some(file.clone()),
+            Index::Sealed(_) => panic!("{NOT_GROWING}"),
         }
         self
     }
@@ -139,17 +151,13 @@ impl Segment {
         debug_assert!(state.end_position.bytes <= entry.position.into(), "restored entries rise");
         state.end_position = self.log_position(entry.into());
         state.max_timestamp = state.max_timestamp.max(Some(Timestamp::from_millis(entry.max_timestamp)));
-        if let Index::Growing(index, _) = &mut state.index {
-            index.restore(entry);
-        }
+        state.growing().restore(entry);
     }
 
     /// The first `bytes` bytes of its index are in the file.
     pub(crate) fn index_stored(&self, bytes: u64) {
         debug_assert!(bytes.is_multiple_of(ENTRY_LENGTH as u64), "an index file has whole entries");
-        if let Index::Growing(index, _) = &mut self.state.write().index {
-            index.stored(usize::try_from(bytes).unwrap_or(0) / ENTRY_LENGTH);
-        }
+        self.state.write().growing().stored(usize::try_from(bytes).unwrap_or(0) / ENTRY_LENGTH);
     }
 
     /// Sets how far recovery may scan.
@@ -170,23 +178,19 @@ impl Segment {
             offset: self.base.saturating_add(batch.next_relative_offset.into()),
         };
         state.max_timestamp = state.max_timestamp.max(Some(Timestamp::from_millis(batch.max_timestamp)));
-        match &mut state.index {
-            Index::Growing(index, _) => index.note(batch, durable_end),
-            Index::Sealed(_) => None,
-        }
+        state.growing().note(batch, durable_end)
     }
 
     /// Returns the closing entry of the index; none if it would say nothing new.
     pub(crate) fn finish_index(&self, durable_end: u32) -> Option<IndexEntry> {
-        match &mut self.state.write().index {
-            Index::Growing(index, _) => index.finish(durable_end),
-            Index::Sealed(_) => None,
-        }
+        self.state.write().growing().finish(durable_end)
     }
 
     /// Replaces the growing index with a read-only one.
     pub(crate) fn seal(&self, index: Box<dyn SegmentIndex>) {
-        self.state.write().index = Index::Sealed(index);
+        let mut state = self.state.write();
+        debug_assert!(matches!(state.index, Index::Growing(..)), "a segment is sealed once");
+        state.index = Index::Sealed(index);
     }
 
     pub(crate) fn stats(&self) -> SegmentStats {

@@ -61,7 +61,15 @@ impl Contents {
             self.seen[start..start + length].copy_from_slice(&bytes[..length]);
             self.mark(start..start + length);
         }
+        self.check();
         reached
+    }
+
+    /// Checks what holds between any two changes.
+    fn check(&self) {
+        debug_assert!(self.changed || self.unsynced.is_empty(), "a file that did not change has nothing to sync");
+        let within = |range: &Range<usize>| range.start < range.end && range.end <= self.seen.len();
+        debug_assert!(self.unsynced.iter().all(within), "only bytes of the file wait for a sync");
     }
 
     pub(super) fn set_len(&mut self, len: u64) -> io::Result<()> {
@@ -76,6 +84,7 @@ impl Contents {
             range.start < range.end
         });
         self.changed = true;
+        self.check();
         Ok(())
     }
 
@@ -91,7 +100,9 @@ impl Contents {
         };
         let granted = self.room.lock().take(wanted);
         self.seen.resize(before + granted, 0);
-        self.mark(before..before + granted);
+        if 0 < granted {
+            self.mark(before..before + granted);
+        }
         if granted < wanted { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -112,6 +123,7 @@ impl Contents {
             self.durable[range.clone()].copy_from_slice(&self.seen[range]);
         }
         self.changed = false;
+        self.check();
     }
 
     /// A sync that failed: its bytes count as clean and will not reach the disk.

@@ -282,6 +282,9 @@ impl NameTree {
             at += 1;
             !settles
         });
+        debug_assert!(settled.is_empty(), "every change that is due settles");
+        let all_durable = || self.seen.keys().eq(self.durable.keys());
+        debug_assert!(!self.pending.is_empty() || all_durable(), "with nothing pending all names are durable");
     }
 }
 

@@ -22,6 +22,7 @@ impl DescriptorReserve {
         fill(&mut held, most);
         self.size.store(held.len(), Ordering::Relaxed);
         self.missing.store(0, Ordering::Relaxed);
+        self.check(&held);
     }
 
     /// Gives one away; false if none is left.
@@ -29,7 +30,14 @@ impl DescriptorReserve {
         let mut held = self.held.lock();
         let given = held.pop().is_some();
         self.missing.fetch_add(usize::from(given), Ordering::Relaxed);
+        self.check(&held);
         given
+    }
+
+    /// Checks that each descriptor is held or missing. The lock of `held` guards both counts.
+    fn check(&self, held: &[File]) {
+        let missing = self.missing.load(Ordering::Relaxed);
+        debug_assert_eq!(held.len() + missing, self.size.load(Ordering::Relaxed), "each descriptor is held or missing");
     }
 
     /// Takes back what was given away, as far as that goes; how many are missing then, of how many.
@@ -42,6 +50,7 @@ impl DescriptorReserve {
         fill(&mut held, size);
         let missing = size - held.len();
         self.missing.store(missing, Ordering::Relaxed);
+        self.check(&held);
         (missing, size)
     }
 }
