@@ -30,7 +30,8 @@ pub(crate) struct Reply {
     timer: RequestTimer,
 }
 
-/// The destination of an answer. If a panic drops it unanswered, it closes the connection: the client would wait for ever.
+/// The destination of an answer. If a panic drops it unanswered, it closes the connection: the client would wait for
+/// ever.
 struct AnswerDue(Option<Arc<dyn Outbox>>);
 
 impl AnswerDue {
@@ -154,7 +155,8 @@ impl Reply {
         self.outbox.met().send(Answer { head, slices, permits: vec![self.permit] });
     }
 
-    /// Gathers the answer with others of its connection. Returns the one to send them with, unless another caller has it.
+    /// Gathers the answer with others of its connection. Returns the one to send them with, unless another caller has
+    /// it.
     pub(crate) fn gather(self, response: &Response) -> Option<Arc<dyn SendGathered>> {
         let frame = encode_frame(self.correlation, &encoded(response), 0);
         let outbox = self.outbox.met();

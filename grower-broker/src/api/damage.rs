@@ -1,9 +1,9 @@
 //! Checks of records that arrived damaged at a client.
 //!
-//! A report of 60 bytes may name a whole log, so its work is bounded: a check reads no more than a client can have received
-//! at once, one check runs at a time in the whole broker, and after a check the disk rests for nine times its length.
-//! Reports of one partition wait for each other, so that no partition crowds out the others. A report needs no check of
-//! its own if a check that began after its arrival covers it.
+//! A report of 60 bytes may name a whole log, so its work is bounded: a check reads no more than a client can have
+//! received at once, one check runs at a time in the whole broker, and after a check the disk rests for nine times its
+//! length. Reports of one partition wait for each other, so that no partition crowds out the others. A report needs no
+//! check of its own if a check that began after its arrival covers it.
 
 use super::fetch::read_failure;
 use super::{Api, Burst, RequestContext};

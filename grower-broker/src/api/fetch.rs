@@ -1,5 +1,6 @@
-//! Fetches. A fetch below `min_bytes` waits until a high watermark of its partitions moves. If it holds memory while it waits
-//! and another request waits for memory, it is answered as it is: its client asks again, and queues behind the others.
+//! Fetches. A fetch below `min_bytes` waits until a high watermark of its partitions moves. If it holds memory while it
+//! waits and another request waits for memory, it is answered as it is: its client asks again, and queues behind the
+//! others.
 
 use super::burst::Burst;
 use super::{Api, RequestContext};
@@ -116,8 +117,8 @@ impl Api {
         partitions
     }
 
-    /// Reads the partitions in the order of the request, within its limits. The first one with records gives at least one
-    /// batch, however large.
+    /// Reads the partitions in the order of the request, within its limits. The first one with records gives at least
+    /// one batch, however large.
     fn gather(&self, request: &Fetch) -> Gathered {
         let mut left = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };

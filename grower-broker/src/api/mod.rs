@@ -1,5 +1,5 @@
-//! Handles requests, over whichever wire they come. The API knows no sockets: an answer goes to an [`Outbox`], at once or
-//! when the wait of the request ends.
+//! Handles requests, over whichever wire they come. The API knows no sockets: an answer goes to an [`Outbox`], at once
+//! or when the wait of the request ends.
 
 mod answer;
 mod backup;
@@ -63,15 +63,17 @@ impl Api {
         &self.state
     }
 
-    /// Handles one request. A row names the metric that its time counts towards, and its handler. Handlers of the first block
-    /// answer by themselves, with the burst or later. All others run as tasks: they touch metadata, groups or the disk.
+    /// Handles one request. A row names the metric that its time counts towards, and its handler. Handlers of the first
+    /// block answer by themselves, with the burst or later. All others run as tasks: they touch metadata, groups or the
+    /// disk.
     pub(crate) fn handle(self: &Arc<Self>, request: Request, call: RequestContext, burst: &mut Burst) {
         if let Err(failure) = request.check_parts() {
             self.state.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
         use RequestClass as Class;
-        let timer = |class| RequestTimer::start(self.state.health.metrics(), class); // Ends when dropped: here, or with the reply.
+        // A timer ends when it is dropped: here, or with the reply.
+        let timer = |class| RequestTimer::start(self.state.health.metrics(), class);
         let api = || self.clone();
         // Requests of one connection change a group in the order in which they were sent.
         let turn = |group: &GroupId| self.state.groups.enter(group);

@@ -40,7 +40,8 @@ const PREPAID: usize = 32;
 /// Up to this size a message is small.
 const SMALL_MESSAGE: usize = 128;
 
-/// Requests of one connection that only wait, in addition to those in flight: the members of a large group in one process.
+/// Requests of one connection that only wait, in addition to those in flight: the members of a large group in one
+/// process.
 const WAITING_MAX: usize = 1_000;
 
 /// A message's decoded form and its answer are at most this many times its size.
@@ -127,8 +128,8 @@ impl Permit {
         self.memory.is_some()
     }
 
-    /// Gives back memory that a decoded request does not take: batches are appended and slices are found without copies,
-    /// and a fetch may wait for minutes.
+    /// Gives back memory that a decoded request does not take: batches are appended and slices are found without
+    /// copies, and a fetch may wait for minutes.
     pub(crate) fn fit(&mut self, kind: &RequestKind, message_length: usize) {
         if kind.memory == MemoryUse::Records
             && let Some(memory) = &mut self.memory

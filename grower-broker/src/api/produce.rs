@@ -1,8 +1,8 @@
 //! Appends batches of producers.
 //!
-//! The batches of a request are checked outside every lock, then appended one partition after the other. With acks `all`
-//! the request leaves a waiter with each partition, and the thread that settles the last one answers it. A partition that
-//! waits for the disk, or has to roll, queues its batch; the network thread does not wait.
+//! The batches of a request are checked outside every lock, then appended one partition after the other. With acks
+//! `all` the request leaves a waiter with each partition, and the thread that settles the last one answers it. A
+//! partition that waits for the disk, or has to roll, queues its batch; the network thread does not wait.
 
 use super::burst::{Burst, Reply};
 use super::{Api, RequestContext};
@@ -259,8 +259,8 @@ impl PendingCommit for PendingProduce {
 }
 
 impl PendingProduce {
-    /// Adds a waiter if the batch has to be committed and is not; a batch that is not durable is synced soon. True if the
-    /// caller has to ask for a sync.
+    /// Adds a waiter if the batch has to be committed and is not; a batch that is not durable is synced soon. True if
+    /// the caller has to ask for a sync.
     fn must_wait(self: &Arc<Self>, index: usize, written: &Written, pool: &SyncPool) -> bool {
         let Written { partition, produced, end, .. } = written;
         if self.acks != Acks::All || partition.is_committed(*end) {

@@ -26,8 +26,8 @@ impl Listener {
     }
 }
 
-/// Accepts until `stop`. Each connection runs as a task of its own once the budget has its share; until then further ones
-/// wait to be accepted. Connections beyond the limit are told so.
+/// Accepts until `stop`. Each connection runs as a task of its own once the budget has its share; until then further
+/// ones wait to be accepted. Connections beyond the limit are told so.
 pub(crate) async fn serve(
     listener: Listener,
     api: Arc<Api>,

@@ -1,9 +1,9 @@
 //! One native connection: prefaces, then frames until either side closes it.
 //!
-//! The task that reads a request also handles it; waits (for a sync, for records, for a member) happen elsewhere. A request
-//! is admitted before it is decoded, a large one before it is received: it takes a slot among the connection's requests in
-//! flight, and the memory for itself and its answer. Until it has both, no more bytes are read. The task yields after each
-//! 256 KiB, so that two busy connections cannot starve the rest.
+//! The task that reads a request also handles it; waits (for a sync, for records, for a member) happen elsewhere. A
+//! request is admitted before it is decoded, a large one before it is received: it takes a slot among the connection's
+//! requests in flight, and the memory for itself and its answer. Until it has both, no more bytes are read. The task
+//! yields after each 256 KiB, so that two busy connections cannot starve the rest.
 
 use super::intake::{Intake, ReceiveOutcome};
 use super::outbox::{ConnectionOutbox, ConnectionShare};
@@ -70,8 +70,8 @@ pub(super) enum ConnectionEnd {
     Panicked,
 }
 
-/// Serves one connection to its end. Its share stays taken as long as an answer may be under way; requests that only wait,
-/// as a fetch does for records, end with the connection.
+/// Serves one connection to its end. Its share stays taken as long as an answer may be under way; requests that only
+/// wait, as a fetch does for records, end with the connection.
 pub(crate) async fn run(
     stream: Stream,
     share: ConnectionShare,
@@ -236,8 +236,8 @@ impl ServedConnection {
         Ok(())
     }
 
-    /// Waits for a slot among the requests in flight, and for the memory of the request. Before it waits, the connection
-    /// gives back memory that it can do without: no task waits for memory while it holds some.
+    /// Waits for a slot among the requests in flight, and for the memory of the request. Before it waits, the
+    /// connection gives back memory that it can do without: no task waits for memory while it holds some.
     async fn admit(&mut self, head: &FrameHead, burst: &mut Burst) -> Result<Permit, ConnectionEnd> {
         let limit = self.limits.memory.message_bytes_max();
         if limit < head.message {

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// A deadline that is moved far more often than it is reached. Setting it later costs no timer: the timer of the earlier
-/// deadline is moved when it fires.
+/// A deadline that is moved far more often than it is reached. Setting it later costs no timer: the timer of the
+/// earlier deadline is moved when it fires.
 pub(super) struct DeadlineTimer {
     sleep: Pin<Box<Sleep>>,
     due: Instant,

@@ -1,8 +1,8 @@
 //! Connections beyond the limit: their first request is answered with the reason, then they are closed.
 //!
-//! A client whose connection is just closed cannot tell a full broker from a broken one. Only a few connections are answered
-//! at a time, for a second each. A client asks within a round trip, so a connection that has long been silent is no client:
-//! the oldest is closed for the next one.
+//! A client whose connection is just closed cannot tell a full broker from a broken one. Only a few connections are
+//! answered at a time, for a second each. A client asks within a round trip, so a connection that has long been silent
+//! is no client: the oldest is closed for the next one.
 
 use super::ConnectionLimits;
 use crate::background::Tasks;

@@ -166,8 +166,8 @@ impl BatchHeader {
         self.base_offset.saturating_add(self.last_offset_delta.into())
     }
 
-    /// The offset after the last record, at which the next batch begins. The record count does not matter: compaction drops
-    /// records.
+    /// The offset after the last record, at which the next batch begins. The record count does not matter: compaction
+    /// drops records.
     pub fn next_offset(&self) -> Offset {
         self.last_offset().saturating_add(1)
     }

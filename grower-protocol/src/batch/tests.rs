@@ -188,8 +188,8 @@ fn a_wrong_record_count_is_refused() {
 
 #[test]
 fn overlapping_offset_deltas_are_refused() {
-    // Position of the second record's delta: the header, the first record (length 1, attributes 1, time 1, delta 1, key 1,
-    // value 4, headers 1), then three bytes of the second.
+    // Position of the second record's delta: the header, the first record (length 1, attributes 1, time 1, delta 1, key
+    // 1, value 4, headers 1), then three bytes of the second.
     insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"offset delta 0 of record 1 is out of order or out of range");
     insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"offset delta -2 of record 1 is out of order or out of range");
 }

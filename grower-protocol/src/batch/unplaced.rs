@@ -22,8 +22,8 @@ pub struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// The largest decompressed length of a batch, as a multiple of its topic's `max.message.bytes`. Producers apply the
-    /// same limit.
+    /// The largest decompressed length of a batch, as a multiple of its topic's `max.message.bytes`. Producers apply
+    /// the same limit.
     pub const INFLATION_MAX: usize = 16;
 }
 

@@ -34,8 +34,8 @@ impl<'a> Decompressor<'a> {
         Ok(Self { codec, limit, left: limit, reader })
     }
 
-    /// The most memory in bytes that reading `packed` takes, with an output of up to `limit` bytes: the codec's window or
-    /// blocks. Callers reserve it before they start.
+    /// The most memory in bytes that reading `packed` takes, with an output of up to `limit` bytes: the codec's window
+    /// or blocks. Callers reserve it before they start.
     pub fn memory(codec: Codec, packed: &[u8], limit: usize) -> usize {
         match codec {
             Codec::None => 0,
@@ -110,7 +110,8 @@ fn zstd_window(packed: &[u8]) -> Option<usize> {
     Some(largest)
 }
 
-/// The window of one frame, read from its descriptor. A frame with a single segment has a window as long as its content.
+/// The window of one frame, read from its descriptor. A frame with a single segment has a window as long as its
+/// content.
 fn zstd_frame_window(frame: &[u8]) -> Option<usize> {
     let descriptor = *frame.first()?;
     if descriptor & 0x20 == 0 {

@@ -1,5 +1,5 @@
-//! The four codecs of record batches. The caller bounds the decompressed size, so a decompression bomb costs no more than
-//! that limit.
+//! The four codecs of record batches. The caller bounds the decompressed size, so a decompression bomb costs no more
+//! than that limit.
 
 mod compressor;
 mod decompressor;

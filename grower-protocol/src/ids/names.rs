@@ -24,8 +24,8 @@ pub struct GroupId(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct MemberId(Arc<str>);
 
-/// A client that commits offsets for a group without membership: 1 to 249 bytes without control characters, chosen by the
-/// client at random.
+/// A client that commits offsets for a group without membership: 1 to 249 bytes without control characters, chosen by
+/// the client at random.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitterId(Arc<str>);

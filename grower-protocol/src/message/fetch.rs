@@ -25,7 +25,8 @@ pub struct FetchPartition {
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The first offset to read. The answer begins with the batch that contains it; the client skips earlier records of it.
+    /// The first offset to read. The answer begins with the batch that contains it; the client skips earlier records of
+    /// it.
     pub offset: Offset,
     /// The most bytes of batches from this partition.
     pub max_bytes: u32,
@@ -118,7 +119,8 @@ pub enum OffsetSpec {
     AtOrAfter(Timestamp),
     /// The record with the largest timestamp.
     Latest,
-    /// The first committed record with this offset or a later one. The timestamp in the answer is the largest of its batch.
+    /// The first committed record with this offset or a later one. The timestamp in the answer is the largest of its
+    /// batch.
     FirstFrom(Offset),
 }
 

@@ -1,8 +1,8 @@
 //! Consumer groups. The broker assigns partitions; members receive and release them by heartbeats.
 //!
-//! The protocol follows KIP-848. A heartbeat carries the member's epoch and the partitions that it owns; the answer carries
-//! its assignment. A partition gets a new owner only after a heartbeat of the old one no longer lists it, or after the
-//! old one has expired.
+//! The protocol follows KIP-848. A heartbeat carries the member's epoch and the partitions that it owns; the answer
+//! carries its assignment. A partition gets a new owner only after a heartbeat of the old one no longer lists it, or
+//! after the old one has expired.
 
 use crate::ids::{
     CommitterId, GroupId, LeaderEpoch, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName,
@@ -38,11 +38,11 @@ pub struct Heartbeat {
     pub rebalance_timeout_ms: u32,
     /// The name of an assignor; `range` if none. The choice of the first member counts.
     pub assignor: Option<String>,
-    /// A name that survives a restart of the member (static membership): see [`instance_lease`]. While another member has
-    /// the name, joining only claims it and the next heartbeat takes it, so a delayed old request cannot take it.
+    /// A name that survives a restart of the member (static membership): see [`instance_lease`]. While another member
+    /// has the name, joining only claims it and the next heartbeat takes it, so a delayed old request cannot take it.
     pub instance: Option<String>,
-    /// The longest time that the answer waits for a change of the assignment, at most [`heartbeat_interval`]. The broker
-    /// answers at once if the member does not know its assignment yet.
+    /// The longest time that the answer waits for a change of the assignment, at most [`heartbeat_interval`]. The
+    /// broker answers at once if the member does not know its assignment yet.
     pub max_wait_ms: u32,
 }
 
@@ -76,17 +76,17 @@ pub struct HeartbeatAnswer {
     pub assignment: Vec<TopicPartitions>,
 }
 
-/// Commits offsets of a group. Members and clients with an identity number their commits, so that a delayed commit cannot
-/// undo a later one.
+/// Commits offsets of a group. Members and clients with an identity number their commits, so that a delayed commit
+/// cannot undo a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetCommit {
     /// The group.
     pub group: GroupId,
     /// The client that commits.
     pub committer: CommitterIdentity,
-    /// Numbers the commits of this committer to this group, from 1. The committer sends one at a time and retries it under
-    /// the same number. The broker refuses a number lower than the highest that it has received: such a commit was
-    /// delayed, and a newer one has overtaken it.
+    /// Numbers the commits of this committer to this group, from 1. The committer sends one at a time and retries it
+    /// under the same number. The broker refuses a number lower than the highest that it has received: such a commit
+    /// was delayed, and a newer one has overtaken it.
     pub sequence: u64,
     /// The offsets.
     pub offsets: Vec<OffsetToCommit>,
@@ -118,8 +118,8 @@ pub struct OffsetToCommit {
     pub metadata: String,
 }
 
-/// Decides for good where a group begins to read. In a topic without any committed offset of the group, these offsets hold.
-/// In a topic with some those hold, and a partition without one is newer and begins at its first record.
+/// Decides for good where a group begins to read. In a topic without any committed offset of the group, these offsets
+/// hold. In a topic with some those hold, and a partition without one is newer and begins at its first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartOffsets {
     /// The group.
@@ -143,7 +143,8 @@ pub struct CommittedOffset {
     pub leader_epoch: Option<LeaderEpoch>,
     /// The text committed with the offset.
     pub metadata: String,
-    /// The offset from which the log has lost the records that the group read. Other records may have taken the offsets.
+    /// The offset from which the log has lost the records that the group read. Other records may have taken the
+    /// offsets.
     pub lost_from: Option<Offset>,
 }
 

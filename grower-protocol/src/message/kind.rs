@@ -1,4 +1,5 @@
-//! The table of request kinds: `requests!` turns its rows into [`Request`](super::Request) and one [`RequestKind`] a row.
+//! The table of request kinds: `requests!` turns its rows into [`Request`](super::Request) and one [`RequestKind`] a
+//! row.
 
 use super::{ErrorCode, Failure};
 

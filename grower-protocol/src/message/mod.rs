@@ -1,7 +1,7 @@
 //! The native messages between clients and brokers. They are plain data; [`crate::wire`] encodes and frames them.
 //!
-//! The answer to a [`Request`] is the [`Response`] with its name, or [`Response::Failed`]. The encoding is positional: a
-//! released variant or field never changes, a change is a new variant at the end.
+//! The answer to a [`Request`] is the [`Response`] with its name, or [`Response::Failed`]. The encoding is positional:
+//! a released variant or field never changes, a change is a new variant at the end.
 
 mod admin;
 mod backup;
@@ -171,8 +171,8 @@ requests! {
         /// The partition and the offset of the first segment; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
     }, memory: List;
-    /// Decides where a group begins to read. The answer is [`Response::FetchOffsets`], with the group's offsets in these
-    /// partitions.
+    /// Decides where a group begins to read. The answer is [`Response::FetchOffsets`], with the group's offsets in
+    /// these partitions.
     30 => StartOffsets(StartOffsets), parts: (start) => Partitions(start.starts.len());
     /// Describes the memory use of the broker's groups, and recent refusals.
     31 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
@@ -199,8 +199,8 @@ pub enum Response {
     Heartbeat(HeartbeatAnswer),
     /// Answers [`Request::CommitOffsets`], in its order.
     CommitOffsets(Vec<Part<()>>),
-    /// Answers [`Request::FetchOffsets`] and [`Request::StartOffsets`], sorted by topic and partition, without partitions
-    /// that have no committed offset.
+    /// Answers [`Request::FetchOffsets`] and [`Request::StartOffsets`], sorted by topic and partition, without
+    /// partitions that have no committed offset.
     FetchOffsets(Vec<CommittedOffset>),
     /// Answers [`Request::ListGroups`].
     ListGroups {
@@ -216,14 +216,15 @@ pub enum Response {
     CreateTopics(Vec<Part<TopicId>>),
     /// Answers [`Request::DescribeTopics`], in its order, or sorted by name for all topics.
     DescribeTopics(Vec<Part<TopicDescription>>),
-    /// Confirms that a request without a result is complete and durable: one that leaves a group, deletes, grows, alters or
-    /// trims, a report of damage, or [`Request::CancelBackup`].
+    /// Confirms that a request without a result is complete and durable: one that leaves a group, deletes, grows,
+    /// alters or trims, a report of damage, or [`Request::CancelBackup`].
     Done,
     /// Answers [`Request::DescribeBroker`].
     DescribeBroker(BrokerDescription),
     /// Answers [`Request::DescribeSettings`], in the order of the config file.
     DescribeSettings(Vec<SettingEntry>),
-    /// Answers [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none without a backup since the broker's start.
+    /// Answers [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none without a backup since the broker's
+    /// start.
     DescribeBackup(Option<BackupDescription>),
     /// Answers [`Request::ListLosses`], sorted by partition, then by age, oldest first.
     ListLosses(Vec<LossDescription>),

@@ -1,7 +1,7 @@
 //! Encodes and decodes messages, metadata commands and snapshots. No other module names bincode.
 //!
-//! bincode 2 is unmaintained; this module makes it replaceable. The format is positional: a released type never changes,
-//! a change is a new enum variant at the end.
+//! bincode 2 is unmaintained; this module makes it replaceable. The format is positional: a released type never
+//! changes, a change is a new enum variant at the end.
 
 use ::bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use ::bincode::enc::write::SizeWriter;
@@ -58,8 +58,9 @@ pub fn read_length<T: Serialize>(message: &T) -> usize {
 
 /// Decodes exactly one message.
 ///
-/// The decoder's limit counts a number by its full width, up to eight times its encoded length, and a text by the length
-/// that it claims. The limit therefore grows with the length of the message: a short message cannot claim a long text.
+/// The decoder's limit counts a number by its full width, up to eight times its encoded length, and a text by the
+/// length that it claims. The limit therefore grows with the length of the message: a short message cannot claim a long
+/// text.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bytes.len() {
         0..SMALL => decode_within::<T, { 16 * SMALL }>(bytes),

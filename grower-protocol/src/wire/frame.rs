@@ -1,8 +1,8 @@
 //! Frames: each holds one message and the record batches that belong to it.
 //!
 //! ```text
-//! 0 length u32 of the bytes after it | 4 crc32 of byte 8 to the message's end | 8 correlation u32 | 12 message length u32
-//! 16 message | attachment: record batches, which carry their own CRC
+//! 0 length u32 of the bytes after it | 4 crc32 of byte 8 to the message's end | 8 correlation u32
+//! 12 message length u32 | 16 message | attachment: record batches, which carry their own CRC
 //! ```
 //! Numbers are big-endian. The attachment is the rest of the frame after the message; this module never decodes it.
 
@@ -97,7 +97,8 @@ impl FrameDecoder {
         let Some((prefix, rest)) = unread.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*prefix) as usize;
         if self.limit < length {
-            return Err(FrameError::TooLong { length, limit: self.limit }); // Before the bytes arrive: they must not be buffered.
+            // Before the bytes arrive: they must not be buffered.
+            return Err(FrameError::TooLong { length, limit: self.limit });
         }
         if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
             return Err(FrameError::TooShort { length }); // Before the rest of the head arrives.
@@ -134,7 +135,8 @@ impl FrameDecoder {
     }
 }
 
-/// Encodes the head and the message of a frame. The caller sends `attachment_length` bytes of record batches after them.
+/// Encodes the head and the message of a frame. The caller sends `attachment_length` bytes of record batches after
+/// them.
 ///
 /// # Panics
 /// If the frame is 4 GiB or longer.

@@ -1,7 +1,7 @@
 //! The native protocol below its messages: preface, frames and the encoding of messages.
 //!
-//! Each side opens a connection with 8 bytes ([`Preface`]), then sends frames ([`FrameDecoder`], [`encode_frame`]). A frame
-//! carries one message, and record batches as their raw bytes.
+//! Each side opens a connection with 8 bytes ([`Preface`]), then sends frames ([`FrameDecoder`], [`encode_frame`]). A
+//! frame carries one message, and record batches as their raw bytes.
 
 mod bincode;
 mod frame;

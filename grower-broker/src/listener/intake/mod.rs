@@ -1,8 +1,8 @@
 //! The receiving side of a connection: bytes become frames, within memory that was reserved for them.
 //!
-//! Frames up to [`BUFFER`] bytes are received within the connection's share of the budget. For a longer frame the buffer
-//! grows once its bytes are reserved. The large buffer and its reservation stay for the next large frame, but neither through
-//! silence nor while another connection waits for memory. A silent connection has no buffer at all.
+//! Frames up to [`BUFFER`] bytes are received within the connection's share of the budget. For a longer frame the
+//! buffer grows once its bytes are reserved. The large buffer and its reservation stay for the next large frame, but
+//! neither through silence nor while another connection waits for memory. A silent connection has no buffer at all.
 
 use super::connection::{ConnectionEnd, ConnectionLimits};
 use super::deadline_timer::DeadlineTimer;
@@ -146,8 +146,8 @@ impl Intake {
         paid && (length <= self.unread.capacity() || self.unread.try_reclaim(more))
     }
 
-    /// Waits for bytes, as long as what is waited for may take. The time between two calls does not count: the peer cannot
-    /// send while we do not read.
+    /// Waits for bytes, as long as what is waited for may take. The time between two calls does not count: the peer
+    /// cannot send while we do not read.
     pub(super) async fn receive(&mut self) -> Result<ReceiveOutcome, ConnectionEnd> {
         self.deadline_timer.resume();
         let received = self.receive_in_time().await;
@@ -172,8 +172,8 @@ impl Intake {
         }
     }
 
-    /// Makes room for more bytes and returns for how many: to the end of a long frame, so that the bytes after it never have
-    /// to be moved, or up to [`BUFFER`].
+    /// Makes room for more bytes and returns for how many: to the end of a long frame, so that the bytes after it never
+    /// have to be moved, or up to [`BUFFER`].
     fn make_room(&mut self) -> Result<usize, FrameError> {
         if let Some(head) = self.decoder.head(&self.unread)?.filter(|_| self.receives_long) {
             return Ok(head.total - self.unread.len());

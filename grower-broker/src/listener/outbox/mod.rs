@@ -1,10 +1,10 @@
 //! The answers of one connection on their way to its socket.
 //!
-//! The thread that finishes a request sends its answer: that of the connection, one of the sync pool, or a task that waited for
-//! records. With an empty queue the bytes go straight to the socket, and no task is woken; the bytes that the socket does
-//! not take wait for the writer task. Every answer holds a [`Permit`] until it is sent. A peer that never reads its answers
-//! uses up the permits, is no longer read from, and is closed after the write timeout, as is a peer that reads more
-//! slowly than [`ReadPace`] asks.
+//! The thread that finishes a request sends its answer: that of the connection, one of the sync pool, or a task that
+//! waited for records. With an empty queue the bytes go straight to the socket, and no task is woken; the bytes that
+//! the socket does not take wait for the writer task. Every answer holds a [`Permit`] until it is sent. A peer that
+//! never reads its answers uses up the permits, is no longer read from, and is closed after the write timeout, as is a
+//! peer that reads more slowly than [`ReadPace`] asks.
 //!
 //! Records wait in their files, never in memory: a piece is read when the socket can take it, and bytes that the socket
 //! refuses are read again later.

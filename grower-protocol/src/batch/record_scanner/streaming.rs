@@ -1,5 +1,5 @@
-//! Scans records during decompression. Every check of [`RecordScanner`] applies, but the whole batch is never in memory.
-//! The broker checks producers' batches in this way, and compaction reads keys.
+//! Scans records during decompression. Every check of [`RecordScanner`] applies, but the whole batch is never in
+//! memory. The broker checks producers' batches in this way, and compaction reads keys.
 
 use super::{Cursor, RawRecord, RecordScanner, RecordsError, varint};
 use crate::compression::Decompressor;

@@ -1,7 +1,7 @@
 //! Rewrites a batch without some of its records, for compaction.
 //!
-//! Offsets, timestamps and headers of the remaining records never change. A batch that loses its last record still spans
-//! its old offsets, so batches follow each other without a gap.
+//! Offsets, timestamps and headers of the remaining records never change. A batch that loses its last record still
+//! spans its old offsets, so batches follow each other without a gap.
 
 use super::header::{CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
 use super::placed::codec;
@@ -48,8 +48,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Returns the batch with only the records that `keep` chooses, compressed with the same codec. A delete horizon sets
-    /// the time after which its tombstones may be dropped; none removes the horizon of the batch.
+    /// Returns the batch with only the records that `keep` chooses, compressed with the same codec. A delete horizon
+    /// sets the time after which its tombstones may be dropped; none removes the horizon of the batch.
     pub fn keep_keyed_records(
         &self,
         limits: RewriteLimits<'_>,
@@ -214,8 +214,8 @@ impl Batch {
         encode(&changed, &[])
     }
 
-    /// Returns a batch with the same records that spans all offsets up to `next_offset`; none if a batch cannot span them.
-    /// It has no producer, because its sequence numbers would differ from those that the producer sent.
+    /// Returns a batch with the same records that spans all offsets up to `next_offset`; none if a batch cannot span
+    /// them. It has no producer, because its sequence numbers would differ from those that the producer sent.
     pub fn extended_to(&self, next_offset: Offset) -> Option<Self> {
         let header = self.header();
         let last = next_offset.since(header.base_offset).checked_sub(1)?;
