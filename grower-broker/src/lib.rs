@@ -84,6 +84,7 @@ mod topic;
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};
 pub use config::BrokerConfig;
+pub use config::topic::topic_config_help;
 pub use logs::{DeletedLogs, IsLive, Logs, MemLogs, PartitionIdentity};
 pub use placement::Misplaced;
 pub use topic::IndexKind;

@@ -1,4 +1,4 @@
-//! The table of keys, sorted: accepted values and parsers.
+//! The table of keys, sorted: meaning, accepted values and parsers.
 
 use super::{CleanupPolicy, FlushPolicy, TopicConfig};
 use crate::config::text::{
@@ -14,6 +14,8 @@ const MIB: u64 = 1 << 20;
 
 pub(super) struct TopicConfigKey {
     pub(super) name: &'static str,
+    /// The effect of the value, for help texts.
+    pub(super) about: &'static str,
     /// Completes "it takes ..".
     pub(super) accepts: &'static str,
     /// `None` refuses the value.
@@ -24,6 +26,7 @@ pub(super) struct TopicConfigKey {
 pub(super) const KEYS: [TopicConfigKey; 14] = [
     TopicConfigKey {
         name: "cleanup.policy",
+        about: "delete, compact (keeps each key's last record), or compact,delete",
         accepts: "delete, compact, or compact,delete for both",
         set: |config, text| {
             config.cleanup_policy = match text {
@@ -42,6 +45,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "delete.retention.ms",
+        about: "a tombstone stays this long, so that readers see it",
         accepts: "a duration up to 100 years, such as 1d",
         set: |config, text| {
             config.delete_retention_ms = millis(text, 0..=MILLIS_MAX)?;
@@ -51,6 +55,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "flush",
+        about: "durability of an ack: fsync, on disk; os, in the system's memory",
         accepts: "fsync, or os to let acks run ahead of the disk",
         set: |config, text| {
             config.flush = match text {
@@ -67,6 +72,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "index.interval.bytes",
+        about: "bytes of log per index entry; 0: an entry for every batch",
         accepts: "a size up to 64MiB, such as 4KiB; 0 for an entry per batch",
         set: |config, text| {
             config.index_interval_bytes = u32::try_from(bytes(text, 0..=64 * MIB)?).ok()?;
@@ -76,6 +82,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "max.message.bytes",
+        about: "the largest batch that is accepted",
         accepts: "a size from 1B to 64MiB, such as 1MiB",
         set: |config, text| {
             config.max_message_bytes = u32::try_from(bytes(text, 1..=64 * MIB)?).ok()?;
@@ -85,6 +92,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "message.timestamp.after.max.ms",
+        about: "how far a record's time may be ahead of the broker's clock",
         accepts: "a duration up to 100 years, such as 1h",
         set: |config, text| {
             config.message_timestamp_after_max_ms = millis(text, 0..=MILLIS_MAX)?;
@@ -94,6 +102,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "min.cleanable.dirty.ratio",
+        about: "compaction starts when this share of the log is not compacted yet",
         accepts: "a number from 0 to 1, such as 0.5",
         set: |config, text| {
             config.min_cleanable_dirty_permille = permille(text)?;
@@ -103,6 +112,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "min.compaction.lag.ms",
+        about: "records younger than this are not compacted",
         accepts: "a duration up to 100 years, such as 1h",
         set: |config, text| {
             config.min_compaction_lag_ms = millis(text, 0..=MILLIS_MAX)?;
@@ -112,6 +122,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "retention.bytes",
+        about: "the oldest segment is dropped once the others hold this many bytes",
         accepts: "a size from 1B to 2^60, such as 10GiB; -1 for no limit",
         set: |config, text| {
             config.retention_bytes = unlimited(text, |text| bytes(text, 1..=LARGE))?;
@@ -121,6 +132,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "retention.messages",
+        about: "the oldest segment is dropped once the others cover this many offsets",
         accepts: "a number of records from 1 to 2^60; -1 for no limit",
         set: |config, text| {
             config.retention_messages = unlimited(text, |text| count(text, 1..=LARGE))?;
@@ -130,6 +142,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "retention.ms",
+        about: "the oldest segment is dropped at this age",
         accepts: "a duration from 1ms to 100 years, such as 5d; -1 for no limit",
         set: |config, text| {
             config.retention_ms = unlimited(text, |text| millis(text, 1..=MILLIS_MAX))?;
@@ -139,6 +152,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "segment.bytes",
+        about: "a segment rolls before it exceeds this size",
         accepts: "a size from 1B to 2GiB, such as 64MiB",
         set: |config, text| {
             config.segment_bytes = bytes(text, 1..=2 * GIB)?;
@@ -148,6 +162,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "segment.messages",
+        about: "a segment rolls before it exceeds this number of records",
         accepts: "a number of records from 1 to 2147483647; -1 for no limit",
         set: |config, text| {
             config.segment_messages = unlimited(text, |text| count(text, 1..=i32::MAX as u64))?;
@@ -157,6 +172,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "segment.ms",
+        about: "a segment rolls at this age, also without new records",
         accepts: "a duration from 1ms to 100 years, such as 1d; -1 for no limit",
         set: |config, text| {
             config.segment_ms = unlimited(text, |text| millis(text, 1..=MILLIS_MAX))?;

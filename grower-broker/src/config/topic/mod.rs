@@ -153,6 +153,16 @@ impl TopicConfig {
     }
 }
 
+/// Lists every topic config key with its default and its effect, one line each, for help texts.
+pub fn topic_config_help() -> String {
+    let defaults = TopicConfig::default();
+    let line = |key: &keys::TopicConfigKey| match (key.show)(&defaults).as_str() {
+        "-1" => format!("  {:<30} {} (not set)", key.name, key.about),
+        default => format!("  {:<30} {}", format!("{} {default}", key.name), key.about),
+    };
+    KEYS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn known(key: &str) -> Result<&'static keys::TopicConfigKey, ConfigError> {
     let found = KEYS.iter().find(|known| known.name == key);
     found.ok_or_else(|| ConfigError::unknown(key, KEYS.iter().map(|known| known.name)))

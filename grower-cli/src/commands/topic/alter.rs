@@ -1,6 +1,6 @@
 //! `topic alter NAME --config K=V...`.
 
-use super::CONFIG_HELP;
+use super::config_help;
 use crate::options::{OutputForm, key_value};
 use crate::output::StdoutWriter;
 use crate::session::Session;
@@ -11,13 +11,13 @@ use std::io::Write;
 ///
 /// All changes are made, or none. They apply from the next append or cleanup.
 #[derive(Debug, Args)]
-#[command(after_long_help = format!("{CONFIG_HELP}
+#[command(after_long_help = format!("{}
 
 JSON: {{\"topic\",\"configs\":{{key: value, or null for the default}}}}
 
 Examples:
   grower-cli topic alter events --config retention.ms=12h
-  grower-cli topic alter events --config retention.ms=     # back to the default"))]
+  grower-cli topic alter events --config retention.ms=     # back to the default", config_help()))]
 pub struct AlterTopicCommand {
     /// The topic
     name: String,

@@ -1,6 +1,6 @@
 //! `topic create NAME[:PARTITIONS]...`.
 
-use super::CONFIG_HELP;
+use super::config_help;
 use crate::options::{OutputForm, key_value};
 use crate::output::{StdoutWriter, message_of, stderr_line};
 use crate::session::Session;
@@ -15,13 +15,13 @@ use std::str::FromStr;
 ///
 /// Topics are created one by one. A created topic is durable.
 #[derive(Debug, Args)]
-#[command(after_long_help = format!("{CONFIG_HELP}
+#[command(after_long_help = format!("{}
 
 JSON: {{\"topic\",\"id\",\"created\"}} for each topic; id is null and created false for a topic that existed already.
 
 Examples:
   grower-cli topic create events:3 audit
-  grower-cli topic create metrics:8 --config retention.ms=1d --config segment.bytes=64MiB"))]
+  grower-cli topic create metrics:8 --config retention.ms=1d --config segment.bytes=64MiB", config_help()))]
 pub struct CreateTopicCommand {
     /// Names, each with its number of partitions [default: 1]
     #[arg(required = true, value_name = "NAME[:PARTITIONS]")]
