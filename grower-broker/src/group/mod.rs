@@ -90,8 +90,8 @@ impl Groups {
             let unknown = log
                 .err()
                 .inspect(|failure| tracing::error!(shard = %number, %failure, "the groups of a shard are unavailable"));
-            let remembered = groups.memory.remember(StateKind::Groups);
-            groups.shards.push(ServedShard::new(shard, activity, remembered, unknown, groups.sync_pool.health()));
+            let reservation = groups.memory.state_reservation(StateKind::Groups);
+            groups.shards.push(ServedShard::new(shard, activity, reservation, unknown, groups.sync_pool.health()));
         }
         Ok(groups)
     }
@@ -194,7 +194,7 @@ impl Groups {
     /// The memory of groups, and recent refusals for lack of it.
     pub(crate) fn describe_memory(&self) -> GroupMemory {
         GroupMemory {
-            used: self.memory.remembered(StateKind::Groups) as u64,
+            used: self.memory.state_bytes(StateKind::Groups) as u64,
             max: self.memory.state_bytes_max() as u64,
             refused: self.refusals.lock().recent(self.now()),
         }

@@ -3,7 +3,7 @@
 use crate::critical::{StateGuard, StateMutex};
 use crate::group::state::{GroupActivity, GroupShard};
 use crate::health::Health;
-use crate::memory::Remembered;
+use crate::memory::StateReservation;
 use grower_protocol::ids::{GroupId, Offset};
 use grower_protocol::message::Failure;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ pub(super) struct ServedShard {
     /// shard's lock inside none of them.
     pub(super) activity: StateMutex<GroupActivity>,
     /// Its part of the memory budget.
-    remembered: StateMutex<Remembered>,
+    reservation: StateMutex<StateReservation>,
     pub(super) written: StateMutex<WrittenEnds>,
     /// Held during an append: the only lock here that waits for a disk. Nothing else waits for it.
     pub(super) appending: tokio::sync::Mutex<()>,
@@ -27,16 +27,16 @@ impl ServedShard {
     pub(super) fn new(
         shard: GroupShard,
         activity: GroupActivity,
-        mut remembered: Remembered,
+        mut reservation: StateReservation,
         unknown: Option<Failure>,
         health: &Health,
     ) -> Self {
-        remembered.set(shard.bytes());
+        reservation.set(shard.bytes());
         Self {
             shard: StateMutex::new(health, "a change of groups", shard),
             unknown,
             activity: StateMutex::new(health, "a change of groups' activity", activity),
-            remembered: StateMutex::new(health, "a change of groups' memory", remembered),
+            reservation: StateMutex::new(health, "a change of groups' memory", reservation),
             written: StateMutex::new(health, "a change of the ends of groups' records", WrittenEnds::default()),
             appending: tokio::sync::Mutex::default(),
         }
@@ -45,14 +45,14 @@ impl ServedShard {
     /// Locks the shard, and tells it how much memory is left.
     pub(super) fn lock_for_decision(&self) -> StateGuard<'_, GroupShard> {
         let mut shard = self.shard.lock();
-        shard.set_memory_left(self.remembered.lock().room());
+        shard.set_memory_left(self.reservation.lock().room());
         shard
     }
 
     /// Counts the memory that the shard takes after a decision.
     pub(super) fn count_memory(&self) {
         let shard = self.shard.lock(); // First, as in a decision: two locks in two orders would wait for each other.
-        self.remembered.lock().set(shard.bytes());
+        self.reservation.lock().set(shard.bytes());
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn decisions_and_counts_of_memory_never_wait_for_each_other() {
-        let memory = Memory::new(16 << 20).remember(StateKind::Groups);
+        let memory = Memory::new(16 << 20).state_reservation(StateKind::Groups);
         let (shard, activity) = (GroupShard::new(GroupLimits::default()), GroupActivity::default());
         let health = Health::new(Metrics::for_test());
         let live = Arc::new(ServedShard::new(shard, activity, memory, None, &health));

@@ -5,7 +5,7 @@
 //! requests in flight, and the memory for itself and its answer. Until it has both, no more bytes are read. The task
 //! yields after each 256 KiB, so that two busy connections cannot starve the rest.
 
-use super::intake::{Intake, ReceiveOutcome};
+use super::frame_receiver::{FrameReceiver, ReceiveOutcome};
 use super::outbox::{ConnectionOutbox, ConnectionShare};
 use super::stream::Stream;
 use crate::api::{Answer, Api, Burst, InFlightLimit, Outbox, Peer, Permit, RequestContext, decoded};
@@ -87,7 +87,7 @@ pub(crate) async fn run(
     let (source, sink) = stream.split();
     let outbox = Arc::new(ConnectionOutbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
     let mut connection = ServedConnection {
-        intake: Intake::new(source, &limits),
+        receiver: FrameReceiver::new(source, &limits),
         peer,
         outbox: outbox.clone(),
         api,
@@ -129,7 +129,7 @@ pub(crate) async fn run(
 }
 
 struct ServedConnection {
-    intake: Intake,
+    receiver: FrameReceiver,
     peer: Arc<Peer>,
     outbox: Arc<ConnectionOutbox>,
     api: Arc<Api>,
@@ -159,27 +159,27 @@ impl ServedConnection {
 
     /// Exchanges prefaces; `false` if the peer left without one.
     async fn open(&mut self) -> Result<bool, ConnectionEnd> {
-        while self.intake.unread.len() < PREFACE_LENGTH {
-            if !matches!(self.intake.receive().await?, ReceiveOutcome::Received(1..)) {
+        while self.receiver.unread.len() < PREFACE_LENGTH {
+            if !matches!(self.receiver.receive().await?, ReceiveOutcome::Received(1..)) {
                 return Ok(false);
             }
-            let unread = &self.intake.unread;
+            let unread = &self.receiver.unread;
             if !b"GROW".starts_with(&unread[..unread.len().min(4)]) {
                 self.explain_to_browsers();
                 return Err(PrefaceError::NotGrower.into());
             }
         }
-        let theirs = self.intake.unread.split_to(PREFACE_LENGTH);
+        let theirs = self.receiver.unread.split_to(PREFACE_LENGTH);
         let theirs = Preface::decode(theirs.as_ref().try_into().unwrap_or_default())?;
         self.send_raw(&Preface::OURS.encode());
         Preface::OURS.agree(theirs)?;
-        self.intake.frame_done();
+        self.receiver.frame_done();
         Ok(true)
     }
 
     /// Tells browsers and curl which port serves HTTP.
     fn explain_to_browsers(&self) {
-        let unread = &self.intake.unread;
+        let unread = &self.receiver.unread;
         if unread.starts_with(b"GET ") || unread.starts_with(b"HEAD") || unread.starts_with(b"POST") {
             self.send_raw(
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
@@ -195,7 +195,7 @@ impl ServedConnection {
     /// Receives bytes; `false` if the peer closed its side.
     async fn receive(&mut self) -> Result<bool, ConnectionEnd> {
         loop {
-            match self.intake.receive().await? {
+            match self.receiver.receive().await? {
                 ReceiveOutcome::Received(bytes) => return Ok(0 < bytes),
                 ReceiveOutcome::Silent => {}
                 // A consumer that waits for records is not idle.
@@ -209,7 +209,7 @@ impl ServedConnection {
     async fn handle_received(&mut self) -> Result<(), ConnectionEnd> {
         let mut burst = Burst::new(self.outbox.clone());
         let handled = AssertUnwindSafe(self.handle_frames(&mut burst)).catch_unwind().await;
-        burst.last = self.intake.unread.is_empty();
+        burst.last = self.receiver.unread.is_empty();
         burst.send(&self.api); // Also after an error: batches appended before it must be synced.
         handled.unwrap_or_else(|panic| {
             contained(&self.api.state().health, "a request", &*panic);
@@ -219,18 +219,18 @@ impl ServedConnection {
     }
 
     async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), ConnectionEnd> {
-        while let Some(head) = self.intake.next_head()? {
+        while let Some(head) = self.receiver.next_head()? {
             if self.admitted.is_none() {
                 self.admitted = Some(self.admit(&head, burst).await?);
             }
-            let Some(frame) = self.intake.next_frame()? else { break };
+            let Some(frame) = self.receiver.next_frame()? else { break };
             let Some(mut permit) = self.admitted.take() else { break };
             let request: Request = grower_protocol::wire::decode(&frame.message)?;
             permit.fit(request.kind(), head.message);
             let peer = self.peer.clone();
             let call = RequestContext { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
-            self.intake.frame_done();
+            self.receiver.frame_done();
             self.since_yield += head.total;
         }
         Ok(())
@@ -247,16 +247,16 @@ impl ServedConnection {
             Some(slot) => slot,
             None => {
                 burst.send(&self.api); // A slot may be waiting for its answers.
-                self.intake.unload();
+                self.receiver.unload();
                 self.requests.take().await
             }
         };
         let handling_bytes = decoded(head.message) + self.listing() + self.requests.cost();
-        let memory = match self.intake.try_reserve(head, handling_bytes) {
+        let memory = match self.receiver.try_reserve(head, handling_bytes) {
             Some(reserved) => reserved,
             None => {
                 burst.send(&self.api);
-                self.intake.reserve(head, handling_bytes).await
+                self.receiver.reserve(head, handling_bytes).await
             }
         };
         Ok(Permit::new(slot, memory))
@@ -264,7 +264,7 @@ impl ServedConnection {
 
     /// Memory for the answer to the first request, if that is a list of all there is.
     fn listing(&self) -> usize {
-        let message = self.intake.unread.get(FRAME_HEAD_LENGTH..).unwrap_or_default();
+        let message = self.receiver.unread.get(FRAME_HEAD_LENGTH..).unwrap_or_default();
         let lists = RequestKind::of_encoded(message).is_some_and(|kind| kind.memory == MemoryUse::List);
         if lists { self.limits.memory.listing_bytes() } else { 0 }
     }

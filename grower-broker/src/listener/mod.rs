@@ -4,7 +4,7 @@
 mod accept;
 mod connection;
 mod deadline_timer;
-mod intake;
+mod frame_receiver;
 mod outbox;
 mod read_pace;
 mod refusal;

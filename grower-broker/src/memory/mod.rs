@@ -15,7 +15,7 @@
 
 mod state;
 
-pub(crate) use state::{Remembered, StateKind};
+pub(crate) use state::{StateKind, StateReservation};
 
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -28,9 +28,9 @@ pub(super) struct StateAccount {
     settling: Mutex<()>,
 }
 
-/// The state of one owner; given back with it.
+/// The part of the budget that the state of one owner takes; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Remembered {
+pub(crate) struct StateReservation {
     memory: Memory,
     kind: StateKind,
     bytes: usize,
@@ -65,13 +65,13 @@ impl StateAccount {
 }
 
 impl Memory {
-    /// Begins to count the state of an owner, 0 bytes so far.
-    pub(crate) fn remember(&self, kind: StateKind) -> Remembered {
-        Remembered { memory: self.clone(), kind, bytes: 0 }
+    /// Begins to count the state of an owner, with 0 bytes.
+    pub(crate) fn state_reservation(&self, kind: StateKind) -> StateReservation {
+        StateReservation { memory: self.clone(), kind, bytes: 0 }
     }
 
-    /// Bytes that all of a kind takes.
-    pub(crate) fn remembered(&self, kind: StateKind) -> usize {
+    /// Bytes that all state of a kind takes.
+    pub(crate) fn state_bytes(&self, kind: StateKind) -> usize {
         self.0.state.of(kind).load(Ordering::Relaxed)
     }
 
@@ -82,7 +82,7 @@ impl Memory {
 
     /// Bytes that a kind may still take.
     pub(crate) fn state_room(&self, kind: StateKind) -> usize {
-        self.state_bytes_max().saturating_sub(self.remembered(kind))
+        self.state_bytes_max().saturating_sub(self.state_bytes(kind))
     }
 
     fn settle_state(&self) {
@@ -102,8 +102,8 @@ impl Memory {
     }
 }
 
-impl Remembered {
-    /// Sets the bytes that it takes from now on.
+impl StateReservation {
+    /// Sets the bytes that the state takes from now on.
     pub(crate) fn set(&mut self, bytes: usize) {
         let used = self.memory.0.state.of(self.kind);
         if self.bytes < bytes {
@@ -128,7 +128,7 @@ impl Remembered {
     }
 }
 
-impl Drop for Remembered {
+impl Drop for StateReservation {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -141,23 +141,24 @@ mod tests {
     #[test]
     fn state_counts_until_it_is_dropped() {
         let memory = Memory::new(16 << 20);
-        let (mut group, mut producers) = (memory.remember(StateKind::Groups), memory.remember(StateKind::Producers));
+        let (mut group, mut producers) =
+            (memory.state_reservation(StateKind::Groups), memory.state_reservation(StateKind::Producers));
         group.set(100);
         assert_eq!((memory.used(), group.room()), (STEP, (1 << 20) - 100));
         producers.set(STEP);
         assert_eq!((memory.used(), producers.room()), (2 * STEP, (1 << 20) - STEP));
         group.set(3 * STEP);
-        assert_eq!((memory.used(), memory.remembered(StateKind::Groups)), (4 * STEP, 3 * STEP));
+        assert_eq!((memory.used(), memory.state_bytes(StateKind::Groups)), (4 * STEP, 3 * STEP));
         group.set(0);
         drop(producers);
-        assert_eq!((memory.used(), memory.remembered(StateKind::Producers)), (0, 0));
+        assert_eq!((memory.used(), memory.state_bytes(StateKind::Producers)), (0, 0));
     }
 
     #[tokio::test]
     async fn state_beyond_the_budget_is_a_debt() {
         let memory = Memory::new(16 << 20);
         let all = memory.reserve(16 << 20).await;
-        let mut group = memory.remember(StateKind::Groups);
+        let mut group = memory.state_reservation(StateKind::Groups);
         group.set(5 << 20);
         assert_eq!((memory.used(), group.room()), (21 << 20, 0));
         drop(all);

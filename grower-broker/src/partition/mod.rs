@@ -42,7 +42,7 @@ use crate::config::topic::TopicConfig;
 use crate::critical::{CriticalSection, StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
-use crate::memory::Remembered;
+use crate::memory::StateReservation;
 use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks};
 use crate::reserve_file::KeepReserve;
 use arc_swap::ArcSwap;
@@ -97,7 +97,7 @@ impl Partition {
         log: Box<dyn Log>,
         epoch: LeaderEpoch,
         config: TopicConfig,
-        producers: Remembered,
+        producers: StateReservation,
     ) -> Self {
         debug_assert_eq!(log.durable_end(), log.span().end, "recovery left bytes that are not durable");
         let mut replica = Replica::recovered(log.span(), config.flush);

@@ -8,7 +8,7 @@
 use super::{Partition, SyncPool};
 use crate::critical::{StateGuard, StateMutex};
 use crate::health::Health;
-use crate::memory::{Remembered, Reserved};
+use crate::memory::{Reserved, StateReservation};
 use crate::replica::Replica;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Timestamp};
@@ -45,7 +45,7 @@ pub(super) struct PartitionTail {
     pub(super) replica: Replica,
     pub(super) deleted: bool,
     /// Memory of its idempotent producers.
-    pub(super) producers: Remembered,
+    pub(super) producers: StateReservation,
 }
 
 impl PartitionTail {

@@ -151,7 +151,7 @@ impl Topics {
             return ServedPartition::Offline(why.into());
         }
         let whose = (topic.id, topic.name.clone(), number);
-        let producers = self.memory.remember(StateKind::Producers);
+        let producers = self.memory.state_reservation(StateKind::Producers);
         ServedPartition::Online(Arc::new(Partition::lead(
             whose,
             &self.health,

@@ -267,16 +267,16 @@ async fn groups_are_refused_while_their_memory_is_used_up() {
         }
     };
     assert_eq!(refused.code, ErrorCode::MemoryFull);
-    let used = world.memory.remembered(StateKind::Groups);
+    let used = world.memory.state_bytes(StateKind::Groups);
     assert!(most / 10 * 9 < used && used <= most, "{groups} groups take {used}");
     assert!(used <= world.memory.used());
     world.reload();
-    assert_eq!(world.memory.remembered(StateKind::Groups), used, "as much as before the restart");
+    assert_eq!(world.memory.state_bytes(StateKind::Groups), used, "as much as before the restart");
     world.commit("g0", "shorter").await;
     world.commit("another", &text).await;
     world.wait(8 * DAY_MS);
     world.delete_inactive(Duration::from_secs(7 * 86_400)).await;
-    assert_eq!(world.memory.remembered(StateKind::Groups), 0);
+    assert_eq!(world.memory.state_bytes(StateKind::Groups), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

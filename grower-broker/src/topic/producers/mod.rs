@@ -49,11 +49,11 @@ impl Topics {
     /// Above seven eighths of the memory for states, drops the longest silent ones until a quarter is free.
     fn bound_producers(&self, now: Timestamp) {
         let most = self.memory.state_bytes_max();
-        if self.memory.remembered(StateKind::Producers) < most / 8 * 7 {
+        if self.memory.state_bytes(StateKind::Producers) < most / 8 * 7 {
             return;
         }
         let mut silent_ms = EXPIRY_MS;
-        while ACTIVE_MS < silent_ms && most / 4 * 3 < self.memory.remembered(StateKind::Producers) {
+        while ACTIVE_MS < silent_ms && most / 4 * 3 < self.memory.state_bytes(StateKind::Producers) {
             self.forget_producers(now, silent_ms);
             silent_ms /= 2;
         }

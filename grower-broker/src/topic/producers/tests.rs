@@ -62,7 +62,7 @@ impl World {
     }
 
     fn remembered(&self) -> usize {
-        self.memory.remembered(StateKind::Producers)
+        self.memory.state_bytes(StateKind::Producers)
     }
 }
 

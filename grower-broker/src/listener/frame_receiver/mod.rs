@@ -42,7 +42,8 @@ enum AwaitedInput {
     RestOfFrame,
 }
 
-pub(super) struct Intake {
+/// Receives the bytes of a connection and cuts them into frames.
+pub(super) struct FrameReceiver {
     source: Source,
     /// Received and not handled. At most [`BUFFER`] bytes, except while a longer frame is received.
     pub(super) unread: BytesMut,
@@ -57,7 +58,7 @@ pub(super) struct Intake {
     idle_timeout: Duration,
 }
 
-impl Intake {
+impl FrameReceiver {
     pub(super) fn new(source: Source, limits: &ConnectionLimits) -> Self {
         let mut deadline_timer = DeadlineTimer::after(limits.handshake_timeout);
         deadline_timer.pause();
