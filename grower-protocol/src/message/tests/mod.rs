@@ -52,3 +52,19 @@ pub(super) fn request_rows(requests: &[Request]) -> String {
     }
     rows(requests)
 }
+
+#[test]
+fn the_bytes_of_every_kind_of_request_are_pinned() {
+    let pinned = [
+        include_str!("../admin.rs"),
+        include_str!("../backup.rs"),
+        include_str!("../broker.rs"),
+        include_str!("requests.rs"),
+    ];
+    let is_pinned = |kind: &RequestKind| {
+        let row = format!("{} {:02x}", kind.name, kind.number);
+        pinned.iter().flat_map(|file| file.lines()).any(|line| line.trim().starts_with(&row))
+    };
+    let missing: Vec<_> = RequestKind::ALL.iter().filter(|kind| !is_pinned(kind)).map(|kind| kind.name).collect();
+    assert!(missing.is_empty(), "no snapshot has the bytes of {missing:?}");
+}
