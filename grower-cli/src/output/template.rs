@@ -125,7 +125,7 @@ fn headers(record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
 /// Formats a timestamp as `2026-11-21T08:30:00.125Z`, or as milliseconds outside the calendar.
 pub(crate) fn rfc3339(timestamp: Timestamp) -> String {
     let millis = jiff::SignedDuration::from_millis(timestamp.as_millis());
-    // Not an instant: instants end a day before the year 9999 does, to leave room for time zones.
+    // `jiff::Timestamp` ends one day before year 10000. A civil time reaches the last day.
     match jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(millis) {
         Ok(time) => format!("{time:.3}Z"),
         Err(_) => timestamp.to_string(),
