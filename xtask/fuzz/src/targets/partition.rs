@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn every_seed_opens_and_accepts_an_append() {
-        let checks: [(Target, fn(&[u8]) -> bool); 4] = [
+        type Check = fn(&[u8]) -> bool;
+        let checks: [(Target, Check); 4] = [
             (SMALL_FILE, small_file),
             (SEGMENT, segment),
             (ACCEPTED_LOSSES, accepted_losses),
