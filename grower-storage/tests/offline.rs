@@ -24,7 +24,7 @@ fn lines(world: &World, limit: usize) -> Vec<String> {
     dump(&world.memory, &first_log(), |dumped| {
         lines.push(match dumped {
             Dumped::Batch { position, batch } => format!("{position}: {}", batch.header().base_offset),
-            Dumped::Damaged { bytes, what } => format!("{}..{}: {what}", bytes.start, bytes.end),
+            Dumped::Damaged { bytes, reason } => format!("{}..{}: {reason}", bytes.start, bytes.end),
             Dumped::Room { bytes } => format!("{}..{}: room", bytes.start, bytes.end),
         });
         if lines.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -29,6 +29,6 @@ impl Api {
 }
 
 fn described(partition: PartitionId, loss: AcceptedLoss) -> LossDescription {
-    let AcceptedLoss { offsets, at, by, what, kept, bytes, crc: _ } = loss;
-    LossDescription { partition, start: offsets.start, end: offsets.end, at, by, what, kept, bytes }
+    let AcceptedLoss { offsets, at, by, reason, kept, bytes, crc: _ } = loss;
+    LossDescription { partition, start: offsets.start, end: offsets.end, at, by, reason, kept, bytes }
 }

@@ -50,10 +50,10 @@ pub struct FileSum {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// The manifest is damaged.
-    #[error("the manifest is damaged: {what}")]
+    #[error("the manifest is damaged: {reason}")]
     Damaged {
         /// The damage.
-        what: &'static str,
+        reason: &'static str,
     },
     /// A newer version wrote it.
     #[error("the backup has format {found}, this program knows up to {FORMAT}: use a newer Grower")]
@@ -88,7 +88,7 @@ impl BackupManifest {
 
     /// Parses a manifest after checking its crc.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let damaged = |what| ManifestError::Damaged { what };
+        let damaged = |reason| ManifestError::Damaged { reason };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
         let signed = text.rfind("crc32 = ").and_then(|at| text.get(..at)).ok_or(damaged("no crc"))?;
         if text.strip_prefix(signed) != Some(crc_line(signed).as_str()) {
@@ -181,7 +181,7 @@ mod tests {
         let plain = manifest().to_text();
         let plain = &plain[..plain.rfind("crc32").unwrap()];
         for path in ["../meta", "/meta", "a/../../b"] {
-            let damaged = ManifestError::Damaged { what: "a malformed line" };
+            let damaged = ManifestError::Damaged { reason: "a malformed line" };
             assert_eq!(BackupManifest::parse(&signed(format!("{plain}00000000 1 {path}\n"))), Err(damaged), "{path}");
         }
         let later = plain.replace("format = 1", "format = 2");

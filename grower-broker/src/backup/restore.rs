@@ -70,12 +70,12 @@ pub enum RestoreError {
         source: ManifestError,
     },
     /// A file is damaged.
-    #[error("{path}: {what}; restore an earlier backup", path = path.display())]
+    #[error("{path}: {reason}; restore an earlier backup", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The damage.
-        what: String,
+        reason: String,
     },
     /// The identity is unusable.
     #[error(transparent)]
@@ -179,9 +179,9 @@ fn copy_all(
     match manifest.files.get(metadata::META) {
         Some(expected) if found == *expected => Ok(NodeIdentity::parse(&meta, &bytes)?),
         expected => {
-            let what =
+            let reason =
                 expected.map_or_else(|| "the manifest does not list it".to_owned(), |sum| difference(found, *sum));
-            Err(RestoreError::Damaged { path: meta, what })
+            Err(RestoreError::Damaged { path: meta, reason })
         }
     }
 }
@@ -192,10 +192,10 @@ fn copy((source, from): (&dyn Disk, &Path), disk: &dyn Disk, to: &Path, expected
         if !error.is_not_found() || error.path != from {
             return RestoreError::Disk(error);
         }
-        RestoreError::Damaged { path: from.to_owned(), what: "it is missing".into() }
+        RestoreError::Damaged { path: from.to_owned(), reason: "it is missing".into() }
     })?;
     if found != expected {
-        return Err(RestoreError::Damaged { path: from.to_owned(), what: difference(found, expected) });
+        return Err(RestoreError::Damaged { path: from.to_owned(), reason: difference(found, expected) });
     }
     Ok(disk.sync_many(&[file])?)
 }

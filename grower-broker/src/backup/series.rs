@@ -89,7 +89,7 @@ pub(crate) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskE
 
 /// Reads a manifest, never through a memory map: an error of a network file system would end the process.
 fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<BackupManifest, ManifestError>, DiskError> {
-    let damaged = |what| Ok(Err(ManifestError::Damaged { what }));
+    let damaged = |reason| Ok(Err(ManifestError::Damaged { reason }));
     let file = match disk.open(&backup.join(MANIFEST)) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => return damaged("it is missing"),

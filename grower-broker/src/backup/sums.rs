@@ -17,8 +17,8 @@ pub(crate) fn compare_all(
     let (mut findings, mut read) = (Vec::new(), 0);
     for (name, sum) in &manifest.files {
         let file = path.join(name);
-        let what = compare(disk, &file, *sum)?;
-        findings.extend(what.map(|what| Finding { path: file, bytes: None, offsets: None, what }));
+        let reason = compare(disk, &file, *sum)?;
+        findings.extend(reason.map(|reason| Finding { path: file, bytes: None, offsets: None, reason }));
         read += sum.bytes;
         progress(read);
     }

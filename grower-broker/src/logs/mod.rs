@@ -138,7 +138,7 @@ fn log_recovery(report: &RecoveryReport) {
     }
     for damaged in &report.damaged {
         let (start, end) = (damaged.offsets.start, damaged.offsets.end);
-        tracing::error!(path = %damaged.path.display(), %start, %end, what = damaged.what, "records are damaged on disk");
+        tracing::error!(path = %damaged.path.display(), %start, %end, what = damaged.reason, "records are damaged on disk");
     }
     for index in &report.reindexed {
         tracing::info!(path = %index.display(), "rebuilt an index from its log");

@@ -21,6 +21,6 @@ pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, D
     Ok(findings)
 }
 
-fn finding(path: &Path, what: &dyn std::fmt::Display) -> Finding {
-    Finding { path: PathBuf::from(path), bytes: None, offsets: None, what: what.to_string() }
+fn finding(path: &Path, reason: &dyn std::fmt::Display) -> Finding {
+    Finding { path: PathBuf::from(path), bytes: None, offsets: None, reason: reason.to_string() }
 }

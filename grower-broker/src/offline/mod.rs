@@ -103,8 +103,8 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifiedDirec
 }
 
 fn lost_finding(lost: &LostPartition) -> Finding {
-    let what = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
-    Finding { path: lost.dir.clone(), bytes: None, offsets: None, what }
+    let reason = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
+    Finding { path: lost.dir.clone(), bytes: None, offsets: None, reason }
 }
 
 /// Files in place of directories of topics and partitions: no partition can be opened there.
@@ -119,16 +119,16 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
         // A dangling link is not a file: its partition's files are gone.
         let is_file = |path: &PathBuf| disk.list(path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
         found.extend(paths.filter(is_file).map(|path| {
-            let what = format!("a file in the place of a {what}'s directory: restore the directory from a backup");
-            Finding { path, bytes: None, offsets: None, what }
+            let reason = format!("a file in the place of a {what}'s directory: restore the directory from a backup");
+            Finding { path, bytes: None, offsets: None, reason }
         }));
     }
     Ok(found)
 }
 
 fn begun_finding(dir: &Path, bytes: Range<u64>) -> Finding {
-    let what = "a damaged line; the next start of a broker rebuilds it from the partition's files".to_owned();
-    Finding { path: dir.join(begun::FILE), bytes: Some(bytes), offsets: None, what }
+    let reason = "a damaged line; the next start of a broker rebuilds it from the partition's files".to_owned();
+    Finding { path: dir.join(begun::FILE), bytes: Some(bytes), offsets: None, reason }
 }
 
 fn disk_of(path: &Path) -> FileDisk {

@@ -114,7 +114,7 @@ pub struct LossDescription {
     /// The author of that decision.
     pub by: String,
     /// The damage that was found.
-    pub what: String,
+    pub reason: String,
     /// The file with their bytes, under `cut/` in the broker's data directory; empty if there were none.
     pub kept: String,
     /// The length of that file in bytes.
@@ -173,7 +173,7 @@ mod tests {
                 end: Offset::new(300),
                 at: Timestamp::from_millis(1),
                 by: "b".to_owned(),
-                what: "w".to_owned(),
+                reason: "w".to_owned(),
                 kept: "k".to_owned(),
                 bytes: 4,
             }]),

@@ -49,14 +49,14 @@ pub struct CompactionPolicy {
 #[derive(Debug, thiserror::Error)]
 pub enum CompactionError {
     /// A file is damaged: nothing that was read there may replace records.
-    #[error("offsets {}..{} of {} are damaged: {what}", offsets.start, offsets.end, path.display())]
+    #[error("offsets {}..{} of {} are damaged: {reason}", offsets.start, offsets.end, path.display())]
     Damaged {
         /// The segment file.
         path: PathBuf,
         /// The damaged range.
         offsets: Range<Offset>,
         /// The reason.
-        what: String,
+        reason: String,
     },
     /// The caller stopped it.
     #[error("compaction was told to stop")]

@@ -244,12 +244,12 @@ fn unreadable(segment: &Segment, batch: &Batch, error: &RecordsError) -> Compact
     damaged(segment, offsets, error.to_string())
 }
 
-fn damaged(segment: &Segment, offsets: Range<Offset>, what: String) -> CompactionError {
-    CompactionError::Damaged { path: segment.file.path().to_owned(), offsets, what }
+fn damaged(segment: &Segment, offsets: Range<Offset>, reason: String) -> CompactionError {
+    CompactionError::Damaged { path: segment.file.path().to_owned(), offsets, reason }
 }
 
 impl From<Damage> for CompactionError {
     fn from(damage: Damage) -> Self {
-        Self::Damaged { path: damage.path, offsets: damage.offsets, what: damage.what }
+        Self::Damaged { path: damage.path, offsets: damage.offsets, reason: damage.reason }
     }
 }

@@ -78,14 +78,14 @@ pub enum ReadError {
         log_end: Offset,
     },
     /// These offsets are damaged; all others can be read.
-    #[error("offsets {}..{} of {} are damaged: {what}", offsets.start, offsets.end, path.display())]
+    #[error("offsets {}..{} of {} are damaged: {reason}", offsets.start, offsets.end, path.display())]
     Corrupt {
         /// Exactly the damaged range.
         offsets: Range<Offset>,
         /// The segment file.
         path: PathBuf,
         /// The reason.
-        what: Arc<str>,
+        reason: Arc<str>,
     },
     /// The disk refused.
     #[error(transparent)]

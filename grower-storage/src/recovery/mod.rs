@@ -178,9 +178,9 @@ impl Recovered {
         debug_assert_eq!(self.durable.end, self.end, "recovery makes everything durable that it takes over");
     }
 
-    fn lose(&mut self, path: PathBuf, offsets: std::ops::Range<Offset>, what: &str) {
+    fn lose(&mut self, path: PathBuf, offsets: std::ops::Range<Offset>, reason: &str) {
         if offsets.start < offsets.end {
-            self.lost.push(Damage { path, bytes: 0..0, offsets, what: what.into() });
+            self.lost.push(Damage { path, bytes: 0..0, offsets, reason: reason.into() });
         }
     }
 }

@@ -128,9 +128,9 @@ fn survey(
 /// The damage if the file is shorter than its durable end.
 fn ends_early(file: &SharedFile, end: LogPosition, length: u64, known: &KnownBefore<'_>) -> Damage {
     debug_assert_eq!(decide(TAIL, RegionContent::EndsEarly), RecoveryAction::KeepAndRefuse);
-    let what = format!("the file has {length} bytes, {} were durable", known.durable);
+    let reason = format!("the file has {length} bytes, {} were durable", known.durable);
     let (bytes, offsets) = (end.bytes..known.durable, end.offset..known.durable_offset.max(end.offset));
-    Damage { path: file.path().to_owned(), bytes, offsets, what }
+    Damage { path: file.path().to_owned(), bytes, offsets, reason }
 }
 
 /// The log end if damage reaches the end of the file. Offsets that were given out are never given out again.
@@ -146,9 +146,9 @@ fn log_end(file: &SharedFile, end: LogPosition, known: &KnownBefore<'_>, damage:
     }
     let reported = damage.iter().any(|damage| damage.offsets.end == log_end);
     if sound_end < log_end && !reported {
-        let what = "they were durable, and the file does not hold them".into();
+        let reason = "they were durable, and the file does not hold them".into();
         let (path, bytes) = (file.path().to_owned(), end.bytes..end.bytes);
-        damage.push(Damage { path, bytes, offsets: sound_end..log_end, what });
+        damage.push(Damage { path, bytes, offsets: sound_end..log_end, reason });
     }
     log_end
 }

@@ -75,14 +75,14 @@ mod tests {
             path: path.into(),
             bytes: 0..1,
             offsets: range(start, end),
-            what: String::new(),
+            reason: String::new(),
         };
         let damaged = [damage("a", 3, 5), damage("a", 8, 9), damage("b", 20, 30)];
         let before = AcceptedLoss {
             offsets: range(40, 50),
             at: Timestamp::default(),
             by: String::new(),
-            what: String::new(),
+            reason: String::new(),
             kept: String::new(),
             bytes: 0,
             crc: 0,

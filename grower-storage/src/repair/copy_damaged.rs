@@ -18,7 +18,7 @@ pub(super) fn copy_damaged(
         offsets: damage.offsets.clone(),
         at: acceptance.at,
         by: acceptance.by.clone(),
-        what: damage.what.clone(),
+        reason: damage.reason.clone(),
         kept: String::new(),
         bytes: 0,
         crc: 0,

@@ -70,7 +70,7 @@ pub fn lost_records(findings: &[Finding]) -> Vec<Damage> {
     let lost = findings.iter().filter_map(|finding| {
         let offsets = finding.offsets.clone()?;
         let bytes = finding.bytes.clone().unwrap_or(0..0);
-        Some(Damage { path: finding.path.clone(), bytes, offsets, what: finding.what.clone() })
+        Some(Damage { path: finding.path.clone(), bytes, offsets, reason: finding.reason.clone() })
     });
     lost.collect()
 }

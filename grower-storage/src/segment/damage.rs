@@ -14,5 +14,5 @@ pub struct Damage {
     /// The offsets of the lost records.
     pub offsets: Range<Offset>,
     /// The reason.
-    pub what: String,
+    pub reason: String,
 }

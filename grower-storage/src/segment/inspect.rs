@@ -79,8 +79,8 @@ impl<'a> IntervalCheck<'a> {
         let epoch = self.expected.epochs.at(header.base_offset);
         if epoch.is_some() && header.leader_epoch != epoch {
             let named = |epoch: Option<LeaderEpoch>| epoch.map_or("none".to_owned(), |epoch| epoch.value().to_string());
-            let what = format!("leader epoch {} in place of {}", named(header.leader_epoch), named(epoch));
-            self.report(bytes, header.base_offset..header.next_offset(), what);
+            let reason = format!("leader epoch {} in place of {}", named(header.leader_epoch), named(epoch));
+            self.report(bytes, header.base_offset..header.next_offset(), reason);
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> IntervalCheck<'a> {
         self.damage
     }
 
-    fn report(&mut self, bytes: Range<u64>, offsets: Range<Offset>, what: String) {
-        self.damage.push(Damage { path: self.segment.file.path().to_owned(), bytes, offsets, what });
+    fn report(&mut self, bytes: Range<u64>, offsets: Range<Offset>, reason: String) {
+        self.damage.push(Damage { path: self.segment.file.path().to_owned(), bytes, offsets, reason });
     }
 }

@@ -14,7 +14,7 @@ pub struct AcceptedLoss {
     /// The user, as the system names them.
     pub by: String,
     /// The damage.
-    pub what: String,
+    pub reason: String,
     /// The file under `cut/` that keeps the damaged bytes; empty if there were none.
     pub kept: String,
     /// The number of those bytes.
@@ -54,7 +54,7 @@ impl StateFile for AcceptedLosses {
             into.u64(loss.offsets.start.value());
             into.u64(loss.offsets.end.value());
             into.i64(loss.at.as_millis());
-            [&loss.by, &loss.what, &loss.kept].into_iter().for_each(|text| write_text(into, text));
+            [&loss.by, &loss.reason, &loss.kept].into_iter().for_each(|text| write_text(into, text));
             into.u64(loss.bytes);
             into.u32(loss.crc);
         });
@@ -83,7 +83,7 @@ fn read_loss(fields: &mut FieldReader<'_>) -> Option<AcceptedLoss> {
         offsets: read_offset(fields)?..read_offset(fields)?,
         at: Timestamp::from_millis(fields.i64()?),
         by: read_text(fields)?,
-        what: read_text(fields)?,
+        reason: read_text(fields)?,
         kept: read_text(fields)?,
         bytes: fields.u64()?,
         crc: fields.u32()?,

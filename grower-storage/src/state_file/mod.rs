@@ -51,12 +51,12 @@ pub(crate) enum StateFileError {
     #[error("{} is not there", .0.display())]
     Missing(PathBuf),
     /// Its bytes are wrong.
-    #[error("{} is damaged: {what}", path.display())]
+    #[error("{} is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The reason.
-        what: &'static str,
+        reason: &'static str,
     },
     /// Written by a later version.
     #[error("{} has format {found}, this program knows {known}", path.display())]
@@ -120,7 +120,7 @@ pub(crate) fn encode<T: StateFile>(content: &T) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: StateFile>(path: &Path, bytes: &[u8]) -> Result<T, StateFileError> {
-    let damaged = |what| StateFileError::Damaged { path: path.to_owned(), what };
+    let damaged = |reason| StateFileError::Damaged { path: path.to_owned(), reason };
     let mut frame = FieldReader::new(bytes);
     let kind: [u8; 4] = frame.array().ok_or_else(|| damaged("too short"))?;
     let version = frame.u16().ok_or_else(|| damaged("too short"))?;

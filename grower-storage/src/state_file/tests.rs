@@ -98,7 +98,7 @@ fn the_bytes_of_an_audit_record_never_change() {
         offsets: Offset::new(4)..Offset::new(9),
         at: Timestamp::from_millis(1_000),
         by: "ada".into(),
-        what: "rot".into(),
+        reason: "rot".into(),
         kept: "x.lost".into(),
         bytes: 61,
         crc: 0xdead_beef,

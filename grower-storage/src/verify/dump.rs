@@ -24,7 +24,7 @@ pub enum Dumped {
         /// Where they lie.
         bytes: Range<u64>,
         /// The reason.
-        what: String,
+        reason: String,
     },
     /// Zeros at the end: allocated room.
     Room {
@@ -53,11 +53,13 @@ pub fn dump(disk: &dyn Disk, path: &Path, mut each: impl FnMut(Dumped) -> Contro
                 let content = Bytes::copy_from_slice(scanner.content(&found)?);
                 match Batch::check(content) {
                     Ok(batch) => Dumped::Batch { position: found.bytes.start, batch },
-                    Err(error) => Dumped::Damaged { bytes: found.bytes, what: error.to_string() },
+                    Err(error) => Dumped::Damaged { bytes: found.bytes, reason: error.to_string() },
                 }
             }
             ScanItem::Damaged { damage, zeros: true } => Dumped::Room { bytes: damage.bytes },
-            ScanItem::Damaged { damage, zeros: false } => Dumped::Damaged { bytes: damage.bytes, what: damage.what },
+            ScanItem::Damaged { damage, zeros: false } => {
+                Dumped::Damaged { bytes: damage.bytes, reason: damage.reason }
+            }
         };
         if each(dumped).is_break() {
             break;

@@ -30,7 +30,7 @@ pub struct Finding {
     /// The offsets of the records that are lost; none if no record is.
     pub offsets: Option<Range<Offset>>,
     /// The reason.
-    pub what: String,
+    pub reason: String,
 }
 
 impl fmt::Display for Finding {
@@ -42,13 +42,13 @@ impl fmt::Display for Finding {
         if !place.is_empty() {
             write!(f, "{}: ", place.join(" "))?;
         }
-        write!(f, "{}", self.what)
+        write!(f, "{}", self.reason)
     }
 }
 
 impl Finding {
-    fn file(path: PathBuf, what: impl Into<String>) -> Self {
-        Self { path, bytes: None, offsets: None, what: what.into() }
+    fn file(path: PathBuf, reason: impl Into<String>) -> Self {
+        Self { path, bytes: None, offsets: None, reason: reason.into() }
     }
 
     /// Whether it matters after the truncation to `end` that the next opening finishes. Files above the cut may be
@@ -67,7 +67,7 @@ impl Finding {
 impl From<Damage> for Finding {
     fn from(damage: Damage) -> Self {
         let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
-        Self { path: damage.path, bytes: Some(damage.bytes), offsets, what: damage.what }
+        Self { path: damage.path, bytes: Some(damage.bytes), offsets, reason: damage.reason }
     }
 }
 
@@ -138,8 +138,8 @@ impl PartitionCheck<'_> {
         self.inspect(&segment, end_position, verified)?;
         let covered = last.map_or(0, |last| last.position.into());
         if covered != end_position.bytes {
-            let what = format!("it covers {covered} bytes of log, there are {}", end_position.bytes);
-            verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), what));
+            let reason = format!("it covers {covered} bytes of log, there are {}", end_position.bytes);
+            verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), reason));
         }
         Ok(next)
     }
@@ -196,7 +196,7 @@ impl PartitionCheck<'_> {
         for at in (0..count).filter(is_damaged) {
             let start = (at * ENTRY_LENGTH) as u64;
             let bytes = Some(start..start + ENTRY_LENGTH as u64);
-            findings.push(Finding { path: path.clone(), bytes, offsets: None, what: "a damaged entry".into() });
+            findings.push(Finding { path: path.clone(), bytes, offsets: None, reason: "a damaged entry".into() });
         }
         if 0 < synced && last_synced.is_none() && index.trailing_bytes() != 0 {
             findings.push(Finding::file(path, format!("{} bytes after the last entry", index.trailing_bytes())));
@@ -220,11 +220,11 @@ impl StateFiles {
         let log_start = self.checkpoint.map(|checkpoint| checkpoint.log_start);
         let found = offsets.unwrap_or(log_start.unwrap_or_default()..log_start.unwrap_or_default());
         let path = dir.join(<Checkpoint as crate::state_file::StateFile>::NAME);
-        let lost = |offsets: Range<Offset>, what: &str| Finding {
+        let lost = |offsets: Range<Offset>, reason: &str| Finding {
             path: path.clone(),
             bytes: None,
             offsets: Some(offsets),
-            what: what.into(),
+            reason: reason.into(),
         };
         if let Some(log_start) = log_start.filter(|log_start| *log_start < found.start) {
             findings.push(lost(log_start..found.start, "the segment files that held them are missing"));

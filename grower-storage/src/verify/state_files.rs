@@ -42,8 +42,8 @@ impl StateFiles {
         let seed = identity.map(|identity| identity.checksum_seed());
         let losses: AcceptedLosses = read(disk, dir, false, findings)?.unwrap_or_default();
         if losses.exchange.is_some() {
-            let what = "a repair was cut short: repair again, or start the broker, which finishes it";
-            findings.push(Finding::file(dir.join(AcceptedLosses::NAME), what));
+            let reason = "a repair was cut short: repair again, or start the broker, which finishes it";
+            findings.push(Finding::file(dir.join(AcceptedLosses::NAME), reason));
         }
         Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), replacing, seed, losses })
     }
@@ -73,14 +73,14 @@ fn sound<T>(
         Err(StateFileError::Missing(path)) if required => {
             findings.push(Finding::file(path, format!("it is not there{WRITTEN_AGAIN}")));
         }
-        Err(StateFileError::Damaged { path, what }) if required => {
-            findings.push(Finding::file(path, format!("{what}{WRITTEN_AGAIN}")));
+        Err(StateFileError::Damaged { path, reason }) if required => {
+            findings.push(Finding::file(path, format!("{reason}{WRITTEN_AGAIN}")));
         }
         Err(StateFileError::Missing(_)) => {}
-        Err(StateFileError::Damaged { path, what }) => findings.push(Finding::file(path, what)),
+        Err(StateFileError::Damaged { path, reason }) => findings.push(Finding::file(path, reason)),
         Err(StateFileError::Newer { path, found, known }) => {
-            let what = format!("it has format {found}, this program knows {known}: use a newer Grower");
-            findings.push(Finding::file(path, what));
+            let reason = format!("it has format {found}, this program knows {known}: use a newer Grower");
+            findings.push(Finding::file(path, reason));
         }
     }
     Ok(None)

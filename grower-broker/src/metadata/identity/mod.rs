@@ -69,12 +69,12 @@ pub enum IdentityError {
         found: u32,
     },
     /// The file is damaged.
-    #[error("{path} is damaged ({what}): restore it from a copy of this directory", path = path.display())]
+    #[error("{path} is damaged ({reason}): restore it from a copy of this directory", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The damage.
-        what: String,
+        reason: String,
     },
     /// The directory has data, and no identity.
     #[error("{path} is missing, and the directory is not new: restore it from a copy of this directory", path = path.display())]
@@ -198,7 +198,7 @@ impl NodeIdentity {
     }
 
     fn read(path: &Path, bytes: &[u8], newest: u32) -> Result<(Self, u32), IdentityError> {
-        let damaged = |what: &str| IdentityError::Damaged { path: path.to_owned(), what: what.to_owned() };
+        let damaged = |reason: &str| IdentityError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
         let crc_at = text.rfind("crc32 = ").ok_or_else(|| damaged("no crc"))?;
         let (signed, crc) = text.split_at_checked(crc_at).ok_or_else(|| damaged("no crc"))?;

@@ -35,7 +35,7 @@ impl VerifyBackupCommand {
             OutputForm::Json => {
                 let findings: Vec<_> = findings
                     .iter()
-                    .map(|finding| json!({"file": finding.path.display().to_string(), "what": finding.what}))
+                    .map(|finding| json!({"file": finding.path.display().to_string(), "what": finding.reason}))
                     .collect();
                 let (files, bytes) = (manifest.files.len(), manifest.bytes());
                 out.json(&json!({"path": path, "files": files, "bytes": bytes, "findings": findings}))?;

@@ -40,12 +40,12 @@ impl DumpSegmentCommand {
     }
 
     fn print(&self, dumped: Dumped, output: OutputForm, out: &mut StdoutWriter, damage: &mut u32) -> io::Result<()> {
-        let (bytes, what) = match dumped {
+        let (bytes, reason) = match dumped {
             Dumped::Batch { position, batch } => match offline::records(&batch) {
                 Ok(records) => return print(&DumpedBatch { position, batch, records }, output, out),
                 Err(error) => (position..position + batch.header().total_length as u64, error.to_string()),
             },
-            Dumped::Damaged { bytes, what } => (bytes, what),
+            Dumped::Damaged { bytes, reason } => (bytes, reason),
             Dumped::Room { bytes } if output == OutputForm::Table => {
                 return writeln!(out, "bytes {}..{}: preallocated", bytes.start, bytes.end);
             }
@@ -53,7 +53,7 @@ impl DumpSegmentCommand {
         };
         *damage += 1;
         out.flush()?;
-        stderr_line(format_args!("{}: bytes {}..{}: {what}", self.file.display(), bytes.start, bytes.end));
+        stderr_line(format_args!("{}: bytes {}..{}: {reason}", self.file.display(), bytes.start, bytes.end));
         Ok(())
     }
 }

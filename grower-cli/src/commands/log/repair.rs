@@ -127,8 +127,9 @@ impl RepairLogCommand {
 }
 
 fn print_damage(partition: &PartitionName, damaged: &Damage, out: &mut StdoutWriter) -> io::Result<()> {
-    let Damage { path, offsets, what, .. } = damaged;
-    let line = format!("{partition}: offsets {}..{} are lost: {what} ({})", offsets.start, offsets.end, path.display());
+    let Damage { path, offsets, reason, .. } = damaged;
+    let line =
+        format!("{partition}: offsets {}..{} are lost: {reason} ({})", offsets.start, offsets.end, path.display());
     writeln!(out, "{}", escaped(&line))
 }
 
@@ -198,12 +199,12 @@ pub(super) fn print_loss(
     loss: &AcceptedLoss,
     out: &mut StdoutWriter,
 ) -> io::Result<()> {
-    let AcceptedLoss { offsets, at, by, what, kept, bytes, .. } = loss;
+    let AcceptedLoss { offsets, at, by, reason, kept, bytes, .. } = loss;
     let topic_partition = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
     let kept =
         if kept.is_empty() { String::new() } else { format!("; {} kept in cut/{kept}", counted(*bytes, "byte")) };
     let line = format!(
-        "{topic_partition}: offsets {}..{} were given up at {} by {by}: {what}{kept}",
+        "{topic_partition}: offsets {}..{} were given up at {} by {by}: {reason}{kept}",
         offsets.start,
         offsets.end,
         rfc3339(*at)
@@ -219,7 +220,7 @@ pub(super) fn loss_json(partition: Option<&PartitionName>, loss: &AcceptedLoss) 
         "offsets": [loss.offsets.start.value(), loss.offsets.end.value()],
         "at": loss.at.as_millis(),
         "by": loss.by,
-        "what": loss.what,
+        "what": loss.reason,
         "kept": (!loss.kept.is_empty()).then_some(&loss.kept),
         "bytes": loss.bytes,
         "crc32": format!("{:08x}", loss.crc),
@@ -237,12 +238,12 @@ fn damage_json(partition: &PartitionName, damaged: &Damage) -> Value {
         "offsets": [damaged.offsets.start.value(), damaged.offsets.end.value()],
         "file": damaged.path.display().to_string(),
         "bytes": [damaged.bytes.start, damaged.bytes.end],
-        "what": damaged.what,
+        "what": damaged.reason,
     })
 }
 
 fn survey_json(survey: &Survey) -> Value {
-    let finding = |finding: &grower_broker::offline::Finding| json!({"file": finding.path.display().to_string(), "what": finding.what});
+    let finding = |finding: &grower_broker::offline::Finding| json!({"file": finding.path.display().to_string(), "what": finding.reason});
     json!({
         "lost_partitions": survey.lost_partitions.iter().map(lost_partition_json).collect::<Vec<_>>(),
         "lost": survey.lost.iter().map(|(range, damaged)| damage_json(&range.partition, damaged)).collect::<Vec<_>>(),

@@ -81,7 +81,7 @@ fn verified_json(verified: &VerifiedDirectory, dir: &Path) -> serde_json::Value 
             "file": finding.path.display().to_string(),
             "bytes": finding.bytes.as_ref().map(|bytes| [bytes.start, bytes.end]),
             "offsets": finding.offsets.as_ref().map(|offsets| [offsets.start.value(), offsets.end.value()]),
-            "what": finding.what,
+            "what": finding.reason,
         })
     };
     json!({

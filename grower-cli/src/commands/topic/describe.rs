@@ -125,7 +125,7 @@ fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable {
             format!("{}..{}", loss.start, loss.end),
             rfc3339(loss.at),
             loss.by.clone(),
-            loss.what.clone(),
+            loss.reason.clone(),
             if loss.kept.is_empty() { String::new() } else { format!("cut/{}", loss.kept) },
         ]);
     }
@@ -188,7 +188,7 @@ fn loss_json(loss: &LossDescription) -> Value {
         "offsets": [loss.start.value(), loss.end.value()],
         "at": loss.at.as_millis(),
         "by": loss.by,
-        "what": loss.what,
+        "what": loss.reason,
         "kept": loss.kept,
         "bytes": loss.bytes,
     })

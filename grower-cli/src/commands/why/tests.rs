@@ -259,7 +259,7 @@ fn records_given_up_are_reported_until_retention_passes_them() {
         end: Offset::new(end),
         at: NOW,
         by: "ada (uid 1000)".to_owned(),
-        what: "wrong crc".to_owned(),
+        reason: "wrong crc".to_owned(),
         kept: "x".to_owned(),
         bytes: 100,
     };

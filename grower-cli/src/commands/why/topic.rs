@@ -121,8 +121,8 @@ impl TopicFacts {
 }
 
 fn given_up(name: &str, loss: &LossDescription) -> WhyFinding {
-    let (LossDescription { by, what, .. }, at) = (loss, rfc3339(loss.at));
+    let (LossDescription { by, reason, .. }, at) = (loss, rfc3339(loss.at));
     let offsets = ranges(&[(loss.start, loss.end)]);
-    let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers skip them");
+    let says = format!("{offsets} were given up as lost by {by} at {at} ({reason}): readers skip them");
     WhyFinding::new(FindingStatus::Fine, name, says)
 }

@@ -26,7 +26,7 @@ struct Published {
 
 impl From<Damage> for ReadError {
     fn from(damage: Damage) -> Self {
-        Self::Corrupt { offsets: damage.offsets, path: damage.path, what: damage.what.into() }
+        Self::Corrupt { offsets: damage.offsets, path: damage.path, reason: damage.reason.into() }
     }
 }
 

@@ -111,7 +111,7 @@ impl<'a> Scanner<'a> {
         }
         let item = match self.batch_at(self.at)? {
             Ok(found) => ScanItem::Batch(found),
-            Err(what) => self.damaged(what)?,
+            Err(reason) => self.damaged(reason)?,
         };
         let before = self.at.bytes;
         self.at = match &item {
@@ -181,7 +181,7 @@ impl<'a> Scanner<'a> {
     /// lies inside a record leads nowhere.
     ///
     /// An anchor is a position where a batch certainly begins: an index entry, the durable end, or the end.
-    fn damaged(&mut self, what: String) -> Result<ScanItem, DiskError> {
+    fn damaged(&mut self, reason: String) -> Result<ScanItem, DiskError> {
         let start = self.at;
         if self.zeros_from(start.bytes)? {
             let (bytes, offsets) = (start.bytes..self.until.bytes, start.offset..self.until.offset);
@@ -198,11 +198,11 @@ impl<'a> Scanner<'a> {
             None => self.first_leading_to(anchor, start)?.unwrap_or(anchor),
         };
         let (bytes, offsets) = (start.bytes..end.bytes, start.offset..end.offset.max(start.offset));
-        Ok(ScanItem::Damaged { damage: self.damage(bytes, offsets, what), zeros: false })
+        Ok(ScanItem::Damaged { damage: self.damage(bytes, offsets, reason), zeros: false })
     }
 
-    fn damage(&self, bytes: Range<u64>, offsets: Range<Offset>, what: String) -> Damage {
-        Damage { path: self.buffer.file.path().to_owned(), bytes, offsets, what }
+    fn damage(&self, bytes: Range<u64>, offsets: Range<Offset>, reason: String) -> Damage {
+        Damage { path: self.buffer.file.path().to_owned(), bytes, offsets, reason }
     }
 
     /// If the damage reaches the durable end, the batch after it may still tell the offset there.

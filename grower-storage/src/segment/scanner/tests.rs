@@ -38,9 +38,9 @@ fn check(bytes: &[u8], expected: &[&str]) {
     while let Some(item) = scanner.next_item().unwrap() {
         items.push(match item {
             ScanItem::Batch(found) => format!("batch {} at {:?}", found.header.base_offset, found.bytes),
-            ScanItem::Damaged { damage: Damage { bytes, offsets, what, .. }, zeros } => {
+            ScanItem::Damaged { damage: Damage { bytes, offsets, reason, .. }, zeros } => {
                 let kind = if zeros { "zeros" } else { "damaged" };
-                format!("{kind} {}..{} at {bytes:?}: {what}", offsets.start, offsets.end)
+                format!("{kind} {}..{} at {bytes:?}: {reason}", offsets.start, offsets.end)
             }
         });
     }
