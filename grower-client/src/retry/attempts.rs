@@ -20,9 +20,14 @@ impl Attempts {
     /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait would
     /// pass the deadline.
     pub(crate) fn wait_after(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
+        if error.is_retriable() { self.next_wait(now, random) } else { None }
+    }
+
+    /// Returns the wait before the next attempt of a call with a rule of its own; `None` if it would pass the deadline.
+    pub(crate) fn next_wait(&mut self, now: Instant, random: u64) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
         let wait = backoff::delay(self.failures, random);
-        (error.is_retriable() && now + wait < self.deadline).then_some(wait)
+        (now + wait < self.deadline).then_some(wait)
     }
 }
 

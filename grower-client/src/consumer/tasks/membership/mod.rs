@@ -87,11 +87,11 @@ impl MembershipTask {
         let mut has_warned = false;
         loop {
             let Err(error) = self.send_heartbeat().await else { return Ok(()) };
-            let Some(wait) = attempts.wait_after(&error, Instant::now(), backoff::random()) else {
-                return Err(error);
-            };
-            let warns = retry::after_heartbeat(&error, self.has_joined()) == HeartbeatAction::WarnAndRetry;
-            if warns && !std::mem::replace(&mut has_warned, true) {
+            let action = retry::after_heartbeat(&error, self.has_joined());
+            let is_repeated = matches!(action, HeartbeatAction::Retry | HeartbeatAction::WarnAndRetry);
+            let wait = attempts.next_wait(Instant::now(), backoff::random()).filter(|_| is_repeated);
+            let Some(wait) = wait else { return Err(error) };
+            if action == HeartbeatAction::WarnAndRetry && !std::mem::replace(&mut has_warned, true) {
                 tracing::warn!(group = %self.member.group, %error, "cannot join the group yet; trying again");
             }
             sleep(wait).await;
