@@ -20,8 +20,8 @@ pub(crate) struct GroupProgress {
     pub(crate) committed: Option<Offset>,
     /// The first offset of the records that the group has read and the log lost: readers go back there.
     pub(crate) lost_from: Option<Offset>,
-    /// Records that the group still has to read: from the committed offset, the first lost offset, or the log start up to
-    /// the high watermark.
+    /// Records that the group still has to read: from the committed offset, the first lost offset, or the log start
+    /// up to the high watermark.
     pub(crate) lag: u64,
     /// Age of the first of them; none if it cannot be read.
     pub(crate) lag_ms: Option<u64>,
@@ -80,7 +80,8 @@ impl GroupProgress {
     }
 }
 
-/// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
+/// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are
+/// left out.
 async fn spans(admin: &Admin, positions: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
     let partitions: BTreeSet<(TopicName, PartitionId)> =
         positions.map(|position| (position.topic.clone(), position.partition)).collect();

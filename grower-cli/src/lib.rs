@@ -1,7 +1,7 @@
 //! The command line of Grower as a library, so that tests can run the same code as the `grower-cli` binary.
 //!
-//! Each command has a file under `commands/` with its arguments, their help, and a `run`. [`demo::run`] shows the whole log
-//! at work over any [`grower_client::Client`].
+//! Each command has a file under `commands/` with its arguments, their help, and a `run`. [`demo::run`] shows the
+//! whole log at work over any [`grower_client::Client`].
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where a stream is gone or full: see `output`.
 
@@ -35,7 +35,8 @@ use clap::CommandFactory;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Parses the command line and runs it. Exit status 0: done. 1: failed; standard error says why and what to do. 2: wrong usage.
+/// Parses the command line and runs it. Exit status 0: done. 1: failed; standard error says why and what to do. 2:
+/// wrong usage.
 pub fn main() -> ExitCode {
     let result = match Arguments::read() {
         Ok(arguments) => run(arguments),

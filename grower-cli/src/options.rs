@@ -37,8 +37,9 @@ pub struct GlobalOptions {
 const DEFAULT_BROKER: &str = "127.0.0.1:9092";
 
 impl GlobalOptions {
-    /// Validates the addresses. Clap would check a variable even if a flag overrides it, or if the command needs no broker.
-    /// Here a wrong flag is refused, an empty variable counts as unset, and a wrong one fails only commands that use it.
+    /// Validates the addresses. Clap would check a variable even if a flag overrides it, or if the command needs no
+    /// broker. Here a wrong flag is refused, an empty variable counts as unset, and a wrong one fails only commands
+    /// that use it.
     pub(crate) fn check_broker(&mut self, from_variable: bool) -> Result<(), String> {
         if from_variable && self.broker.trim().is_empty() {
             self.broker = DEFAULT_BROKER.to_owned();

@@ -124,8 +124,8 @@ pub(crate) fn now() -> Timestamp {
 /// Signals within this time count as one request: a supervisor may send SIGINT and SIGTERM together.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a closed terminal. A second request exits at
-/// once, with status 1.
+/// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a closed terminal. A second request
+/// exits at once, with status 1.
 pub(crate) async fn interrupted() {
     let Ok(mut requests) = StopSignals::listen() else { return std::future::pending().await };
     let (first_sender, first) = oneshot::channel();

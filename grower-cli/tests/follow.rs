@@ -1,4 +1,5 @@
-//! `produce --follow` over a real port: every line of a growing file arrives once, whatever happens to file and follower.
+//! `produce --follow` over a real port: every line of a growing file arrives once, whatever happens to file and
+//! follower.
 
 mod kit;
 

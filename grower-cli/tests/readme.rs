@@ -9,7 +9,8 @@ struct Shown {
     output: Vec<String>,
 }
 
-/// Both binaries as shell functions on free ports. `ready` waits for a started daemon's own word, on a pipe that stays open.
+/// Both binaries as shell functions on free ports. `ready` waits for a started daemon's own word, on a pipe that
+/// stays open.
 const PRELUDE: &str = r#"
 set -m
 exec 2>&1

@@ -33,8 +33,8 @@ fn write(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Repairs the script for bash: its generator spells the hyphen of a program's name in two ways, so that only the first word
-/// would be completed.
+/// Repairs the script for bash: its generator spells the hyphen of a program's name in two ways, so that only the
+/// first word would be completed.
 fn mend(shell: Shell, name: &str, path: &Path) -> std::io::Result<()> {
     if shell != Shell::Bash {
         return Ok(());

@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: hostile bytes for every decoder.
 //!
-//! The targets are in `xtask/fuzz`. libFuzzer chooses the bytes, guided by coverage from LLVM passes of the stable compiler; only
-//! libFuzzer itself needs a C++ compiler. The build with coverage has its own target directory, which also keeps the inputs
-//! between runs. `--keep` minimises them into the committed corpus, which an ordinary test replays.
+//! The targets are in `xtask/fuzz`. libFuzzer chooses the bytes, guided by coverage from LLVM passes of the stable
+//! compiler; only libFuzzer itself needs a C++ compiler. The build with coverage has its own target directory, which
+//! also keeps the inputs between runs. `--keep` minimises them into the committed corpus, which an ordinary test
+//! replays.
 
 use crate::workspace::{cargo, must_succeed, root};
 use anyhow::{Context, bail, ensure};

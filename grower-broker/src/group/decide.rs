@@ -35,7 +35,8 @@ impl Groups {
         answer
     }
 
-    /// Makes a decision and appends its records. Returns the answer, and the end up to which the log must be durable first.
+    /// Makes a decision and appends its records. Returns the answer, and the end up to which the log must be durable
+    /// first.
     pub(super) async fn decide_and_append<T>(
         &self,
         ticket: QueueTicket,

@@ -21,8 +21,8 @@ impl Groups {
         SessionGuard { groups: self.clone(), heartbeat }
     }
 
-    /// Answers a heartbeat: at once if the member does not know its assignment, else when that changes or the time to wait
-    /// is over. Calls `only_waits` when it begins to wait.
+    /// Answers a heartbeat: at once if the member does not know its assignment, else when that changes or the time to
+    /// wait is over. Calls `only_waits` when it begins to wait.
     pub(crate) async fn heartbeat(
         &self,
         ticket: QueueTicket,

@@ -1,10 +1,10 @@
 //! The group coordinator's shell: it carries out the decisions of [`state`].
 //!
-//! Groups live in shards, each with a partition of the internal topic as its log. A decision (`decide`) about a group is made
-//! under its shard's lock and appended without it. Requests of one group follow each other in the order of their arrival
-//! (`queues`), so the log has the order of the decisions. Groups do not wait for each other. An answer waits, without a
-//! lock, until the group's own records are durable. The internal topic is an ordinary compacted topic, created with the first
-//! group.
+//! Groups live in shards, each with a partition of the internal topic as its log. A decision (`decide`) about a group
+//! is made under its shard's lock and appended without it. Requests of one group follow each other in the order of
+//! their arrival (`queues`), so the log has the order of the decisions. Groups do not wait for each other. An answer
+//! waits, without a lock, until the group's own records are durable. The internal topic is an ordinary compacted
+//! topic, created with the first group.
 
 pub mod state;
 

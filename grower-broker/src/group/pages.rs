@@ -13,8 +13,8 @@ const PAGE: usize = 1_000;
 const GROUP_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 1024;
 
 impl Groups {
-    /// A page of at most `max` groups after this id, and the id that the next page starts after. The result is durable when
-    /// this returns.
+    /// A page of at most `max` groups after this id, and the id that the next page starts after. The result is
+    /// durable when this returns.
     pub(crate) async fn page(
         &self,
         after: Option<&GroupId>,

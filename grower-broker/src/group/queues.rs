@@ -1,8 +1,8 @@
 //! Queues of groups: requests change a group one at a time, in the order of their arrival.
 //!
 //! Requests are tasks, and tasks run in any order. A request enters the queue of its group when it arrives, on the
-//! connection's task, and takes effect when the group's lock comes to it: of two commits that a client sent one after the
-//! other, the later one wins. Other groups do not wait.
+//! connection's task, and takes effect when the group's lock comes to it: of two commits that a client sent one after
+//! the other, the later one wins. Other groups do not wait.
 
 use grower_protocol::ids::GroupId;
 use parking_lot::Mutex;

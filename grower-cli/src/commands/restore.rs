@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Restore a backup into a new data directory
 ///
-/// Every file is verified while it is copied. The directory belongs to the same cluster, so that clients and groups continue;
-/// its node gets a new identity. Never serve the directory while the backed-up broker runs.
+/// Every file is verified while it is copied. The directory belongs to the same cluster, so that clients and groups
+/// continue; its node gets a new identity. Never serve the directory while the backed-up broker runs.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Nothing is overwritten: DATA must be new or empty, and outside every backup. Repeat an interrupted restore with the same command; no broker starts on an unfinished one.

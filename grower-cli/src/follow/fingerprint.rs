@@ -181,8 +181,8 @@ impl RunningFingerprint {
     }
 }
 
-/// Whether `whole` contains the bytes of `part` from `offset`. Only the first and the last of them are compared. False if a
-/// file is truncated meanwhile.
+/// Whether `whole` contains the bytes of `part` from `offset`. Only the first and the last of them are compared.
+/// False if a file is truncated meanwhile.
 pub(super) fn is_contained(part: &File, whole: &File, offset: u64) -> io::Result<bool> {
     let end = part.metadata()?.len().max(offset); // Taken once: the reads below use this length or fail.
     if whole.metadata()?.len() < end {

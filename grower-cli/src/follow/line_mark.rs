@@ -1,8 +1,8 @@
 //! The record header that identifies a line of a followed file.
 //!
-//! A follower killed between the broker's ack and its own note would send those lines again. The next run therefore reads the
-//! topic: records after the offsets of the note that carry its mark are lines that have arrived. It also waits for records
-//! that are appended but not yet committed.
+//! A follower killed between the broker's ack and its own note would send those lines again. The next run therefore
+//! reads the topic: records after the offsets of the note that carry its mark are lines that have arrived. It also
+//! waits for records that are appended but not yet committed.
 
 use super::note::{Note, TopicSpan};
 use grower_client::ids::{Offset, PartitionId};
@@ -48,8 +48,8 @@ impl LineMark {
 pub(crate) struct ArrivedLines(BTreeMap<LineMark, u32>);
 
 impl ArrivedLines {
-    /// Whether the line has arrived. The value is compared as well: a lost file may have had the number that another file has
-    /// now.
+    /// Whether the line has arrived. The value is compared as well: a lost file may have had the number that another
+    /// file has now.
     pub(crate) fn take(&mut self, mark: LineMark, value: &[u8]) -> bool {
         let has_arrived = self.0.get(&mark) == Some(&crc32fast::hash(value));
         if has_arrived {

@@ -1,16 +1,18 @@
-//! `produce --follow`: reads a growing file line by line, through rotation, and continues at the same byte after a crash.
+//! `produce --follow`: reads a growing file line by line, through rotation, and continues at the same byte after a
+//! crash.
 //!
-//! [`tail`] reads the file and its successors. [`note`] remembers on disk up to which byte every line is acknowledged.
-//! [`line_mark`] finds the few lines that were acknowledged after the last note: each record carries a header that identifies
-//! its line.
+//! [`tail`] reads the file and its successors. [`note`] remembers on disk up to which byte every line is
+//! acknowledged. [`line_mark`] finds the few lines that were acknowledged after the last note: each record carries a
+//! header that identifies its line.
 //!
 //! # Which file is which
 //!
-//! A name proves little: rotation gives it to another file, and so may a person. A file is recognised by these facts, in this
-//! order: inode and time of creation (the device number only if no such time is kept); checksums of the first 64 KiB and of
-//! the 4 KiB before the position; the order of rotated names (`.1` is newer than `.2`, dates grow); and the rotations that
-//! existed when the file was begun, because these cannot come after it. Wall clocks and modification times decide nothing.
-//! [`surroundings`] collects the facts, [`recognise`] decides as a pure function of them.
+//! A name proves little: rotation gives it to another file, and so may a person. A file is recognised by these facts,
+//! in this order: inode and time of creation (the device number only if no such time is kept); checksums of the first
+//! 64 KiB and of the 4 KiB before the position; the order of rotated names (`.1` is newer than `.2`, dates grow); and
+//! the rotations that existed when the file was begun, because these cannot come after it. Wall clocks and
+//! modification times decide nothing. [`surroundings`] collects the facts, [`recognise`] decides as a pure function
+//! of them.
 //!
 //! | situation | what is sent | warning |
 //! | --- | --- | --- |
@@ -40,18 +42,19 @@
 //! | .. the same while no follower runs | the same, if the link is the file itself or there is a `--state-dir` | that the note is behind a link, when it is begun; where the old file was, if it is gone |
 //! | missing, unreadable, or not a regular file | nothing until it can be read | once for each reason |
 //!
-//! Files are copied, truncated and renamed during a survey, so the order of its steps matters: see [`surroundings`]. Bytes read
-//! from a file are accepted only if it was not copied and truncated before. A survey during a rotation is repeated.
+//! Files are copied, truncated and renamed during a survey, so the order of its steps matters: see [`surroundings`].
+//! Bytes read from a file are accepted only if it was not copied and truncated before. A survey during a rotation is
+//! repeated.
 //!
 //! # Nothing twice, nothing lost
 //!
-//! The note is written after the acks that it covers. A follower may be killed between the two, or after the broker has
-//! appended its records and before it commits them. Its successor then reads the records after the note, waits for uncommitted
-//! ones, and leaves out lines that have arrived. Duplicates are possible only with `--acks none`, or if a broker reads requests
-//! of the killed follower from their socket after it has answered the successor.
+//! The note is written after the acks that it covers. A follower may be killed between the two, or after the broker
+//! has appended its records and before it commits them. Its successor then reads the records after the note, waits
+//! for uncommitted ones, and leaves out lines that have arrived. Duplicates are possible only with `--acks none`, or
+//! if a broker reads requests of the killed follower from their socket after it has answered the successor.
 //!
-//! The note names the topic by its id. If the topic was created again, or ends before the offsets of the note, as after a
-//! restore, arrived lines are searched from the log start, and a warning says that lines are missing.
+//! The note names the topic by its id. If the topic was created again, or ends before the offsets of the note, as
+//! after a restore, arrived lines are searched from the log start, and a warning says that lines are missing.
 
 mod fingerprint;
 mod folder_watch;

@@ -12,11 +12,11 @@ const NAME_BYTES_MAX: usize = 255 - 4;
 /// The length of the readable prefix of a shortened name.
 const NAME_BYTES_KEPT: usize = 100;
 
-/// Returns the path of the note of a file that is followed into a topic. It is next to the file, or in `state_dir`, where its
-/// name distinguishes files of one name in different folders.
+/// Returns the path of the note of a file that is followed into a topic. It is next to the file, or in `state_dir`,
+/// where its name distinguishes files of one name in different folders.
 ///
-/// In `state_dir` the note belongs to the path as given, with links unresolved. If a link leads elsewhere by the next run, the
-/// note says where the unfinished file was.
+/// In `state_dir` the note belongs to the path as given, with links unresolved. If a link leads elsewhere by the next
+/// run, the note says where the unfinished file was.
 pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<PathBuf> {
     let name = followed.file_name().unwrap_or_default();
     let Some(state_dir) = state_dir else {
@@ -29,8 +29,8 @@ pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) 
     Ok(in_state_dir(state_dir, &absolute(folder_of(followed))?, name, topic))
 }
 
-/// Returns the paths of notes of earlier runs, if none is at [`note_path`]: earlier versions resolved links in the path, and
-/// without `state_dir` the note is next to the file.
+/// Returns the paths of notes of earlier runs, if none is at [`note_path`]: earlier versions resolved links in the
+/// path, and without `state_dir` the note is next to the file.
 pub(crate) fn former_note_paths(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<Vec<PathBuf>> {
     let Some(state_dir) = state_dir else { return Ok(Vec::new()) };
     let folder = fs::canonicalize(folder_of(followed))?;

@@ -1,6 +1,8 @@
-//! Names of rotated files: the name of the followed file, `.` or `-`, and a number or a date; or these before its extension.
+//! Names of rotated files: the name of the followed file, `.` or `-`, and a number or a date; or these before its
+//! extension.
 //!
-//! Numbers count backwards (`app.log.1` is newer than `app.log.2`), dates forwards. The two schemes do not compare: the order of
+//! Numbers count backwards (`app.log.1` is newer than `app.log.2`), dates forwards. The two schemes do not compare:
+//! the order of
 //! `app.log.1` and `app.log-20261121` is unknown.
 
 use std::cmp::Ordering;

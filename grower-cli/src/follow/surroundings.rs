@@ -1,11 +1,11 @@
 //! Surveys the files around a followed path and turns them into facts: [`Candidate`]s for the decisions.
 //!
-//! A followed path may be a link, or lead through one. Rotations are looked for in the folder of the file that was read,
-//! under the names of that file, of the link, and of the file that the link points to now.
+//! A followed path may be a link, or lead through one. Rotations are looked for in the folder of the file that was
+//! read, under the names of that file, of the link, and of the file that the link points to now.
 //!
-//! Rotation may run during a survey, so the order of steps matters. First the file at the path is compared with the bytes
-//! that were read, then the names are listed: if the file was truncated, its copy is listed. One survey decides which
-//! rotations are older than a file and which are read before it: a later rotation is neither.
+//! Rotation may run during a survey, so the order of steps matters. First the file at the path is compared with the
+//! bytes that were read, then the names are listed: if the file was truncated, its copy is listed. One survey decides
+//! which rotations are older than a file and which are read before it: a later rotation is neither.
 
 use super::fingerprint::{Content, FileIdentity, Fingerprint, KnownFile, is_contained};
 use super::recognise::{
@@ -148,8 +148,8 @@ impl Surroundings {
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Returns the rotations that are not newer than this file. A rotation outside `read`, the files being read or queued,
-    /// counts as newer if it may be an unfinished copy of the file at the path.
+    /// Returns the rotations that are not newer than this file. A rotation outside `read`, the files being read or
+    /// queued, counts as newer if it may be an unfinished copy of the file at the path.
     pub(super) fn older_than(&self, id: FileIdentity, read: &[FileIdentity]) -> Arc<[KnownFile]> {
         let is_read = |nearby: &NearbyFile| read.iter().any(|read| read.is_same_file(nearby.id));
         let is_old = |c: &Candidate, nearby: &NearbyFile| c.is_known || !c.is_beginning_of_path || is_read(nearby);
@@ -262,8 +262,8 @@ impl NearbyFile {
     }
 }
 
-/// Returns the names whose rotations count, in the folder of the file that was read. If a link now leads to another folder,
-/// rotations there may be old.
+/// Returns the names whose rotations count, in the folder of the file that was read. If a link now leads to another
+/// folder, rotations there may be old.
 fn bases(path: &Path, former: Option<&Path>, target: Option<&Path>) -> Vec<PathBuf> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let link = fs::canonicalize(folder).ok().zip(path.file_name()).map(|(folder, name)| folder.join(name));

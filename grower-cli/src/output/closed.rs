@@ -1,7 +1,7 @@
 //! Whether standard output was closed when the process began, as in `grower-cli topic list >&-`.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null` in place of a closed stream. From then on a closed output looks like a
-//! discarded one, and text is lost without an error. A function that runs earlier therefore checks the stream.
+//! Before `main`, Rust's runtime opens `/dev/null` in place of a closed stream. From then on a closed output looks
+//! like a discarded one, and text is lost without an error. A function that runs earlier therefore checks the stream.
 #![expect(unsafe_code, reason = "a function that runs before Rust's runtime has no safe form")]
 
 use std::io;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-// SAFETY: the loader calls each entry of this section once, as a function of the C convention. Arguments that it passes are
-// ignored. The function neither allocates nor needs the runtime: it makes one system call.
+// SAFETY: the loader calls each entry of this section once, as a function of the C convention. Arguments that it
+// passes are ignored. The function neither allocates nor needs the runtime: it makes one system call.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK_BEFORE_MAIN: extern "C" fn() = look;

@@ -7,7 +7,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// Shows a record as `{"topic","partition","offset","timestamp","key","value","headers"}`.
 ///
-/// A key or value that is not UTF-8 becomes `key_base64` or `value_base64`; such a header value becomes `{"base64": ".."}`.
+/// A key or value that is not UTF-8 becomes `key_base64` or `value_base64`; such a header value becomes `{"base64":
+/// ".."}`.
 pub(crate) struct RecordJson<'a>(pub(crate) &'a ConsumerRecord);
 
 impl Serialize for RecordJson<'_> {

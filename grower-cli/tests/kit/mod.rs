@@ -89,7 +89,8 @@ impl Served {
         self.broker = Some(self.runtime.block_on(self.builder(0).start()).unwrap());
     }
 
-    /// Simulates a power cut: the disk in memory loses all unsynced bytes, and the broker starts again on the same port.
+    /// Simulates a power cut: the disk in memory loses all unsynced bytes, and the broker starts again on the same
+    /// port.
     pub(crate) fn power_cut(&mut self) {
         let broker = self.broker.take().unwrap();
         let port = broker.listen_address().unwrap().port();

@@ -1,7 +1,7 @@
 //! Runs one input and panics if it takes too much time or memory.
 //!
-//! Time is the thread's CPU time, so that a busy machine fails no input. A slow machine or an unoptimised build gets more time,
-//! by the factor it needs for a fixed piece of work.
+//! Time is the thread's CPU time, so that a busy machine fails no input. A slow machine or an unoptimised build gets
+//! more time, by the factor it needs for a fixed piece of work.
 
 use crate::Target;
 use rustix::time::{ClockId, clock_gettime};

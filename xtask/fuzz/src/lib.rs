@@ -1,9 +1,9 @@
 //! Fuzz targets: one function per decoder, which takes any bytes and panics if a promise breaks.
 //!
-//! `cargo xtask fuzz TARGET --minutes M` lets libFuzzer choose the bytes, guided by coverage from passes of the stable compiler.
-//! Every input must stay within limits of CPU time and memory ([`guard`]). Inputs worth keeping are minimised into
-//! `corpus/TARGET/`. An ordinary test replays them and the seeds of each target ([`Target::seeds`]), without an engine and
-//! without a C++ compiler.
+//! `cargo xtask fuzz TARGET --minutes M` lets libFuzzer choose the bytes, guided by coverage from passes of the
+//! stable compiler. Every input must stay within limits of CPU time and memory ([`guard`]). Inputs worth keeping are
+//! minimised into `corpus/TARGET/`. An ordinary test replays them and the seeds of each target ([`Target::seeds`]),
+//! without an engine and without a C++ compiler.
 
 pub mod corpus;
 pub mod guard;

@@ -19,7 +19,8 @@ pub(super) struct Amounts {
     /// Duration of loads with a fixed rate.
     pub(super) paced: Duration,
     pub(super) partitions: u32,
-    /// Rounds that share a topic with this many partitions, because creating its files takes longer than the measurement.
+    /// Rounds that share a topic with this many partitions, because creating its files takes longer than the
+    /// measurement.
     pub(super) topic_rounds: u32,
     /// Batches of 16 KiB from each of eight producers into each partition.
     pub(super) batches: u64,

@@ -1,13 +1,15 @@
-//! `cargo xtask bench`: measures the real daemon on a real file system, next to a limit program that does only the necessary work.
+//! `cargo xtask bench`: measures the real daemon on a real file system, next to a limit program that does only the
+//! necessary work.
 //!
-//! Absolute figures change with the machine, so a figure with a limit comes with its ratio to the limit, measured in the same
-//! round. Every figure is the median of the rounds. Memory is touched before, because the first touch costs more than a write.
-//! Every record gets a result, and every record is read back.
+//! Absolute figures change with the machine, so a figure with a limit comes with its ratio to the limit, measured in
+//! the same round. Every figure is the median of the rounds. Memory is touched before, because the first touch costs
+//! more than a write. Every record gets a result, and every record is read back.
 //!
 //! A profiler that samples the daemon during a row shows where its time goes:
 //!
 //! ```text
-//! CARGO_PROFILE_RELEASE_DEBUG=line-tables-only RUSTFLAGS=-Cforce-frame-pointers=yes cargo xtask bench --only produce-1k-8 &
+//! CARGO_PROFILE_RELEASE_DEBUG=line-tables-only RUSTFLAGS=-Cforce-frame-pointers=yes \
+//!     cargo xtask bench --only produce-1k-8 &
 //! perf record -g -p "$(pgrep -nx grower-broker)" -- sleep 5 && perf report
 //! strace -c -f -p "$(pgrep -nx grower-broker)" # Which system calls, and how many of each.
 //! ```

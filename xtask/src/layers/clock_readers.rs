@@ -1,5 +1,5 @@
-//! Files of the broker that read a clock of the system. All others are given the time, or ask the broker's clock, so that
-//! a test can move it.
+//! Files of the broker that read a clock of the system. All others are given the time, or ask the broker's clock, so
+//! that a test can move it.
 
 use super::source::SourceFile;
 

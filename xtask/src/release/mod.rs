@@ -1,8 +1,8 @@
 //! `cargo xtask release --dry-run`: checks a release without publishing it.
 //!
-//! Cheap findings come first: versions, changelog, licences, descriptions, unused dependencies. Then every crate is packaged in
-//! the order of its dependencies and built from its package, as a user would build it. The builds take minutes, so CI leaves
-//! them out; the findings are a test.
+//! Cheap findings come first: versions, changelog, licences, descriptions, unused dependencies. Then every crate is
+//! packaged in the order of its dependencies and built from its package, as a user would build it. The builds take
+//! minutes, so CI leaves them out; the findings are a test.
 
 mod findings;
 mod unused;

@@ -4,8 +4,8 @@ use crate::manifest::{Dependency, Package};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns one line per dependency that the source of the package never names. If the package `serves_others`, its library must
-/// name it: a dependency of the binary alone must be optional.
+/// Returns one line per dependency that the source of the package never names. If the package `serves_others`, its
+/// library must name it: a dependency of the binary alone must be optional.
 pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec<String> {
     let source = PackageSource::read(&root.join(&package.name).join("src"));
     let of = |needed: &Dependency| {

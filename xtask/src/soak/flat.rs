@@ -9,7 +9,8 @@ const PART: f64 = 0.1;
 const BYTES: f64 = (8 << 20) as f64;
 const DESCRIPTORS: f64 = 8.0;
 
-/// Fails if the last third of the time shows more memory or descriptors than the middle third. The first third is warm-up.
+/// Fails if the last third of the time shows more memory or descriptors than the middle third. The first third is
+/// warm-up.
 pub(super) fn check(samples: &[Sample]) -> anyhow::Result<()> {
     let of = |pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
     check_values("memory in bytes", &of(|sample| sample.resident as f64), BYTES)?;

@@ -1,7 +1,8 @@
 //! `cargo xtask soak`: runs two daemons under mixed load, and checks that they stay the same.
 //!
-//! One daemon has plenty of resources, the other one little ([`limited`]). At the end memory and descriptors must not have grown
-//! since the first third of the time ([`flat`]), and every acknowledged record must be there, once and in order.
+//! One daemon has plenty of resources, the other one little ([`limited`]). At the end memory and descriptors must not
+//! have grown since the first third of the time ([`flat`]), and every acknowledged record must be there, once and in
+//! order.
 
 mod flat;
 mod limited;

@@ -15,12 +15,12 @@ use std::path::PathBuf;
 
 /// Make, list and verify backups
 ///
-/// A running broker backs itself up while it serves, on its own machine: DIR is a path below the directory in its setting
-/// backup.dir. With --data-dir (or --embedded) this command backs up a data directory on which no broker runs: DIR is then any
-/// directory.
+/// A running broker backs itself up while it serves, on its own machine: DIR is a path below the directory in its
+/// setting backup.dir. With --data-dir (or --embedded) this command backs up a data directory on which no broker
+/// runs: DIR is then any directory.
 ///
-/// DIR holds any number of backups, each complete without the others. On the volume of the data a backup takes little space
-/// and time: files that no longer change get a hard link. On another volume they are copied, once.
+/// DIR holds any number of backups, each complete without the others. On the volume of the data a backup takes little
+/// space and time: files that no longer change get a hard link. On another volume they are copied, once.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(

@@ -8,8 +8,8 @@ use std::io::Write;
 
 /// Change settings while the broker runs
 ///
-/// All changes are made, or none. They apply at once, survive restarts, and override the config file, the environment and
-/// flags until an empty value removes them.
+/// All changes are made, or none. They apply at once, survive restarts, and override the config file, the environment
+/// and flags until an empty value removes them.
 #[derive(Debug, Args)]
 #[command(after_help = "`grower-cli broker settings` lists the keys, and which of them need a restart instead.
 

@@ -15,8 +15,8 @@ impl DeletedTopics {
         Self { read: topics.iter().cloned().collect(), deleted: BTreeSet::new() }
     }
 
-    /// Records the deletion of a topic and returns its name, if the error reports one and other topics are left. Returns any
-    /// other error.
+    /// Records the deletion of a topic and returns its name, if the error reports one and other topics are left.
+    /// Returns any other error.
     pub(super) fn handle_error(&mut self, error: ConsumeError) -> Result<String, ConsumeError> {
         let ConsumeError::Topic { topic, .. } = &error else { return Err(error) };
         let topic = topic.as_str().to_owned();

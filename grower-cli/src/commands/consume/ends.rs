@@ -1,7 +1,7 @@
 //! `--until-end`: the end of each partition at the start of the command.
 //!
-//! An end belongs to one topic id and to the log of its partition at that time. A topic that was created again has nothing
-//! left to read. In a log that lost records the end falls to the first lost offset.
+//! An end belongs to one topic id and to the log of its partition at that time. A topic that was created again has
+//! nothing left to read. In a log that lost records the end falls to the first lost offset.
 
 use super::offline::OfflinePartitions;
 use crate::output::stderr_line;
@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The high watermarks at the start of the command.
 pub(super) struct PartitionEnds {
     topics: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>>,
-    /// In a group: partitions that may have no starting offset yet. The command ends only once they have one; otherwise the
-    /// next run could start elsewhere.
+    /// In a group: partitions that may have no starting offset yet. The command ends only once they have one;
+    /// otherwise the next run could start elsewhere.
     undecided: BTreeMap<(String, PartitionId), TopicId>,
 }
 
@@ -85,8 +85,8 @@ impl PartitionEnds {
         self.topics.retain(|_, partitions| !partitions.is_empty());
     }
 
-    /// Handles a gap. A recreated topic has none of the old records left. A loss of records may be older than the end: the next
-    /// review decides.
+    /// Handles a gap. A recreated topic has none of the old records left. A loss of records may be older than the
+    /// end: the next review decides.
     pub(super) fn handle_gap(&mut self, gap: &Gap) {
         if let (GapCause::TopicRecreated, Some(partitions)) =
             (gap.cause, self.topics.get_mut(gap.topic_partition.topic.as_str()))
@@ -95,8 +95,8 @@ impl PartitionEnds {
         }
     }
 
-    /// Compares the ends with the broker's present state: drops the partitions of recreated topics, lowers the ends that a log
-    /// lost, and reports both.
+    /// Compares the ends with the broker's present state: drops the partitions of recreated topics, lowers the ends
+    /// that a log lost, and reports both.
     pub(super) async fn review(&mut self, admin: &Admin) -> anyhow::Result<()> {
         for (name, partitions) in &mut self.topics {
             let reviewed = match admin.describe_topic(name, false).await {
@@ -127,8 +127,8 @@ impl PartitionEnds {
         Ok(())
     }
 
-    /// Drops the partitions that have a starting offset, which they get when a consumer of the group starts to read them. True
-    /// once none is missing, or if other members may read the rest.
+    /// Drops the partitions that have a starting offset, which they get when a consumer of the group starts to read
+    /// them. True once none is missing, or if other members may read the rest.
     pub(super) async fn check_started(
         &mut self,
         consumer: &Consumer,

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Read records
 ///
-/// Prints each record's value and a newline. Without a group it reads from the beginning, and commits nothing. With --group it
-/// shares the partitions with the other members of the group, continues at the committed offsets, and commits the printed
-/// records: each second, before it releases partitions, and at its end.
+/// Prints each record's value and a newline. Without a group it reads from the beginning, and commits nothing. With
+/// --group it shares the partitions with the other members of the group, continues at the committed offsets, and
+/// commits the printed records: each second, before it releases partitions, and at its end.
 #[derive(Debug, Args)]
 #[command(after_long_help = "--format prints each record as the template says, and nothing else:
   %t topic   %p partition   %o offset   %k key   %v value   %h headers as name=value,..
@@ -59,9 +59,9 @@ pub struct ConsumeCommand {
     /// Read this partition only; may be repeated
     #[arg(long = "partition", value_name = "N")]
     partitions: Vec<u32>,
-    /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default: committed
-    /// with --group, else beginning]. With --group it applies only to partitions without a committed offset. An offset before
-    /// the log start means the log start; an offset after the end is refused
+    /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default:
+    /// committed with --group, else beginning]. With --group it applies only to partitions without a committed
+    /// offset. An offset before the log start means the log start; an offset after the end is refused
     #[arg(long, value_name = "POSITION")]
     from: Option<PositionSpec>,
     /// Stop after this many records
@@ -137,8 +137,8 @@ impl ConsumeCommand {
         Ok(found)
     }
 
-    /// Refuses an offset after the end of a partition: to wait for it would skip the records before it. Partitions with a
-    /// committed offset do not count.
+    /// Refuses an offset after the end of a partition: to wait for it would skip the records before it. Partitions
+    /// with a committed offset do not count.
     async fn check_offset(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<()> {
         let Some(PositionSpec::Offset(offset)) = self.from else { return Ok(()) };
         let committed = match &self.group {
@@ -203,8 +203,8 @@ impl ConsumeCommand {
     }
 }
 
-/// A running consumer. In a group each poll commits the records of the poll before. Records are therefore printed and flushed
-/// before the next poll, and unwanted ones are given back.
+/// A running consumer. In a group each poll commits the records of the poll before. Records are therefore printed and
+/// flushed before the next poll, and unwanted ones are given back.
 struct ConsumeLoop<'a> {
     client: &'a Client,
     group: Option<&'a str>,

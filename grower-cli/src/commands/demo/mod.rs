@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 
 /// Show the log at work, step by step, on a broker inside this process
 ///
-/// Covers topics, partitions and segments; a group of two consumers, one of which is killed; retention by count, bytes and
-/// age; a topic that grows. A real broker with fsync performs each step, and each claim is checked as it is made.
+/// Covers topics, partitions and segments; a group of two consumers, one of which is killed; retention by count,
+/// bytes and age; a topic that grows. A real broker with fsync performs each step, and each claim is checked as it is
+/// made.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if every claim held, 1 at the first that did not.
 

@@ -1,7 +1,7 @@
 //! The steps of the demo, over any client.
 //!
-//! Each step asks a real broker, and checks each claim before it prints it. The same steps test every way to put a broker
-//! together: with files or memory, with sockets or without.
+//! Each step asks a real broker, and checks each claim before it prints it. The same steps test every way to put a
+//! broker together: with files or memory, with sockets or without.
 
 use super::{group, growth, retention, topics};
 use anyhow::ensure;

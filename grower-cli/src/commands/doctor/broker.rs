@@ -20,7 +20,8 @@ pub(crate) enum BrokerReply {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BrokerFacts {
     pub(crate) round_trip: Duration,
-    /// How far its clock is ahead of this machine's, in milliseconds; negative if behind. The round trip bounds the error.
+    /// How far its clock is ahead of this machine's, in milliseconds; negative if behind. The round trip bounds the
+    /// error.
     pub(crate) skew_ms: i64,
     pub(crate) partitions: u64,
     pub(crate) segments: u64,

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// Check the machine and the broker, and advise what to change
 ///
-/// Checks the file system, sync latency, limits, memory, free space, clocks and damage. Without --data-dir it checks the data
-/// directory of the broker, if that is on this machine.
+/// Checks the file system, sync latency, limits, memory, free space, clocks and damage. Without --data-dir it checks
+/// the data directory of the broker, if that is on this machine.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Syncs are measured on an unnamed temporary file, for two seconds at most. Exit status: 0 if no check is bad, \

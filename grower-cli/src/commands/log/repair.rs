@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 /// Give up damaged records that have no other copy
 ///
-/// Without --accept-loss nothing is changed: the command lists the damage, how each part is repaired, and the command line that
-/// gives up what cannot be saved. With --accept-loss, exactly the damaged records within the ranges are given up: their bytes
-/// are kept under `cut/`, an audit record names the person and the time, and the rest of the partition is served. Offsets keep
-/// their meaning; consumers skip the gap. Undamaged records are never given up.
+/// Without --accept-loss nothing is changed: the command lists the damage, how each part is repaired, and the command
+/// line that gives up what cannot be saved. With --accept-loss, exactly the damaged records within the ranges are
+/// given up: their bytes are kept under `cut/`, an audit record names the person and the time, and the rest of the
+/// partition is served. Offsets keep their meaning; consumers skip the gap. Undamaged records are never given up.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "No broker may run on the directory. The same command finishes an interrupted repair, and so does a start of the broker. \

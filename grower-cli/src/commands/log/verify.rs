@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Check every byte of a data directory
 ///
-/// Checks the identity, the metadata, and every batch, index entry and state file of each partition. It changes nothing. No
-/// broker may run on the directory meanwhile.
+/// Checks the identity, the metadata, and every batch, index entry and state file of each partition. It changes
+/// nothing. No broker may run on the directory meanwhile.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Exit status: 0 if nothing is damaged; 1 with a line for each damaged range: the file, the bytes, the offsets of \

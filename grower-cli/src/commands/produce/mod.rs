@@ -23,8 +23,8 @@ use std::time::Duration;
 
 /// Write records: one a line, from a file or from standard input
 ///
-/// Only a newline ends a line. An empty line is an empty record. Carriage returns, NUL bytes and bytes that are not UTF-8 are
-/// kept. A last line without newline counts.
+/// Only a newline ends a line. An empty line is an empty record. Carriage returns, NUL bytes and bytes that are not
+/// UTF-8 are kept. A last line without newline counts.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "A line is refused if it is longer than the topic's max.message.bytes, or if its record with headers and up to 80 \
@@ -73,8 +73,8 @@ pub struct ProduceCommand {
     /// Key of every record
     #[arg(long, value_name = "K", conflicts_with = "key_separator")]
     key: Option<String>,
-    /// Split each line at the first S into key and value; a line without S has no key. \t, \0, \x1f and the like stand for the
-    /// bytes they name, \\ for a backslash
+    /// Split each line at the first S into key and value; a line without S has no key. \t, \0, \x1f and the like
+    /// stand for the bytes they name, \\ for a backslash
     #[arg(long, value_name = "S", value_parser = separator)]
     key_separator: Option<Bytes>,
     /// A header of every record; may be repeated
@@ -92,8 +92,8 @@ pub struct ProduceCommand {
     /// How batches are compressed
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Compression,
-    /// How long a batch waits for more records, in milliseconds. Records also gather while a request is in flight. The wait
-    /// ends early once the limit of lines in flight is reached
+    /// How long a batch waits for more records, in milliseconds. Records also gather while a request is in flight.
+    /// The wait ends early once the limit of lines in flight is reached
     #[arg(long, value_name = "MS", default_value_t = 0)]
     linger: u64,
     /// The largest batch, in bytes before compression; a batch too large for the topic is split [default: 1 MiB]

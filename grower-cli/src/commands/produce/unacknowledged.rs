@@ -25,8 +25,8 @@ impl Unacknowledged {
         self.first.is_none()
     }
 
-    /// Returns an error with all line numbers, if there are any. `sent_up_to` is the last line that was sent, unless it was the
-    /// last of the input.
+    /// Returns an error with all line numbers, if there are any. `sent_up_to` is the last line that was sent, unless
+    /// it was the last of the input.
     pub(super) fn into_error(self, sent_up_to: Option<u64>, acknowledged: u64) -> Option<anyhow::Error> {
         let Self { first, lines, in_doubt } = self;
         let mut text = format!("not acknowledged: {lines}");

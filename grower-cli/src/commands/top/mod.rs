@@ -107,7 +107,8 @@ fn snapshots(admin: Admin) -> mpsc::Receiver<Result<TopSnapshot, String>> {
         loop {
             let asked = Instant::now();
             let mut polled = pin!(poll(&admin, began.elapsed()));
-            // The request to a lost broker retries until its timeout. Meanwhile the view shows old figures, and says so.
+            // The request to a lost broker retries until its timeout. Meanwhile the view shows old figures, and says
+            // so.
             let polled = loop {
                 match timeout(ANSWER_TIMEOUT, &mut polled).await {
                     Ok(polled) => break polled.map_err(|error| error.to_string()),

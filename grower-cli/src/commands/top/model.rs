@@ -189,7 +189,8 @@ impl TopModel {
     }
 }
 
-/// The traffic of each topic between two polls. Counters fall when the broker restarts; the difference then counts as 0.
+/// The traffic of each topic between two polls. Counters fall when the broker restarts; the difference then counts as
+/// 0.
 fn moved(before: &BrokerDescription, now: &BrokerDescription) -> BTreeMap<TopicId, Traffic> {
     let earlier: BTreeMap<_, _> = before.topics.iter().map(|topic| (topic.topic, topic.total)).collect();
     let moved = |total: Traffic, before: Traffic| Traffic {

@@ -1,6 +1,7 @@
 //! `why TOPIC|GROUP`: why something is stuck or lags, in plain words.
 //!
-//! Facts are gathered from a broker first; a pure function then decides what they mean, so that every sentence has a test.
+//! Facts are gathered from a broker first; a pure function then decides what they mean, so that every sentence has a
+//! test.
 
 mod finding;
 mod gather;
@@ -24,8 +25,9 @@ use std::io::{self, Write};
 
 /// Explain why a topic or a group is stuck or lags
 ///
-/// For a group: its lag in each partition, in records and in time, the owner of the partition and since when, and what the
-/// group waits for. For a topic: whether writes are refused, which records are damaged, and how far its readers are.
+/// For a group: its lag in each partition, in records and in time, the owner of the partition and since when, and
+/// what the group waits for. For a topic: whether writes are refused, which records are damaged, and how far its
+/// readers are.
 #[derive(Debug, Args)]
 #[command(
     after_help = "A line starts with ! if you must act, with .. if something is in progress or lags, and with ok otherwise. If a topic and \

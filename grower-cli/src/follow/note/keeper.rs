@@ -1,8 +1,8 @@
 //! Keeps a note on disk.
 //!
-//! After every group of acks the note is written to a temporary name, fsynced and renamed: a crash leaves the old note or the
-//! new one. A follower holds a lock on its note, because two followers of one file would send it twice. Each new file is
-//! locked before the rename, so the file with the note's name is always locked.
+//! After every group of acks the note is written to a temporary name, fsynced and renamed: a crash leaves the old
+//! note or the new one. A follower holds a lock on its note, because two followers of one file would send it twice.
+//! Each new file is locked before the rename, so the file with the note's name is always locked.
 
 use super::{Note, TopicLoss, TopicSpan};
 use crate::follow::reader::FollowedFile;
@@ -70,8 +70,8 @@ impl NoteKeeper {
         }
     }
 
-    /// Like [`Self::open`], but a missing note is created from the first existing one of `former`. Fails if another follower
-    /// holds that one.
+    /// Like [`Self::open`], but a missing note is created from the first existing one of `former`. Fails if another
+    /// follower holds that one.
     pub(crate) fn open_or_move(
         path: PathBuf,
         former: &[PathBuf],
@@ -94,7 +94,8 @@ impl NoteKeeper {
         &self.note.follower
     }
 
-    /// Drops offsets of records that the topic no longer has, and returns the loss. The loss of a blank note concerns no line.
+    /// Drops offsets of records that the topic no longer has, and returns the loss. The loss of a blank note concerns
+    /// no line.
     pub(crate) fn adjust(&mut self, topic: &TopicSpan) -> (&Note, Option<TopicLoss>) {
         let is_blank = self.note.is_blank();
         let loss = self.note.adjust(topic).filter(|_| !is_blank);
@@ -106,8 +107,8 @@ impl NoteKeeper {
         &self.path
     }
 
-    /// Remembers an acknowledged record. The latest offset counts, not the greatest: a restored log has smaller offsets. An
-    /// offset that is too small only makes the next run read more records.
+    /// Remembers an acknowledged record. The latest offset counts, not the greatest: a restored log has smaller
+    /// offsets. An offset that is too small only makes the next run read more records.
     pub(crate) fn add_acknowledged(&mut self, partition: PartitionId, offset: Offset) {
         self.note.next.insert(partition, offset.saturating_add(1));
     }

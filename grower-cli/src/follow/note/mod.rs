@@ -172,7 +172,8 @@ impl Note {
     /// Remembers that every line of `open` before `end` is done.
     fn progress(&mut self, open: &FollowedFile, end: u64) -> io::Result<()> {
         let seen = match Fingerprint::take(&open.file, end) {
-            // Truncated since: its old bytes cannot be fingerprinted. The marks in the topic still identify arrived lines.
+            // Truncated since: its old bytes cannot be fingerprinted. The marks in the topic still identify arrived
+            // lines.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             seen => seen?,
         };

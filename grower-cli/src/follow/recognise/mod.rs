@@ -1,7 +1,7 @@
 //! Decides which file continues a followed one, and which files come after it: pure functions of facts.
 //!
-//! [`recognise`] decides after a restart, and when a followed file was truncated, rewritten or replaced. [`successors`] decides
-//! when another file is at the path. The table in [`super`] lists the situations.
+//! [`recognise`] decides after a restart, and when a followed file was truncated, rewritten or replaced.
+//! [`successors`] decides when another file is at the path. The table in [`super`] lists the situations.
 
 use super::fingerprint::Content;
 use super::rotation::{Rotation, Suffix};
@@ -91,8 +91,8 @@ pub(super) fn recognise(candidates: &[Candidate], enough_bytes_compared: bool) -
     let is_itself = |c: &Candidate| c.is_same_file && matches!(c.content, Some(Content::Same | Content::Unknown));
     let itself = path.filter(|at| is_itself(&candidates[*at])).or_else(|| find(&is_itself));
     if let Some(itself) = itself {
-        // Row: copied, then truncated, and written again with the same beginning. The copy has more bytes. Else, rows: it grows;
-        // renamed, a new file at the path.
+        // Row: copied, then truncated, and written again with the same beginning. The copy has more bytes. Else,
+        // rows: it grows; renamed, a new file at the path.
         let copy = oldest(candidates, |c| !c.is_same_file && c.is_ahead_of_path && is_copy(c, candidates));
         let copy = copy.filter(|_| candidates[itself].location == CandidateLocation::Path);
         return copy.map_or(Recognised::Itself(itself), Recognised::Copy);
@@ -114,8 +114,9 @@ pub(super) fn recognise(candidates: &[Candidate], enough_bytes_compared: bool) -
         // Row: another file at the path that begins with all bytes read.
         Some(path) if has_content(&candidates[path]) && !was_rotated => Recognised::Replacement(path),
         Some(_) => {
-            // Row: truncated or rewritten; or renamed, but the old file is compressed or removed. If that was unpacked since,
-            // it is read: its content is the proof, because its age among compressed neighbours is not known.
+            // Row: truncated or rewritten; or renamed, but the old file is compressed or removed. If that was
+            // unpacked since, it is read: its content is the proof, because its age among compressed neighbours is
+            // not known.
             let is_unpacked = |c: &Candidate| {
                 enough_bytes_compared && has_content(c) && c.is_plain_rotation() && !c.is_known && !c.is_taken
             };
@@ -124,8 +125,9 @@ pub(super) fn recognise(candidates: &[Candidate], enough_bytes_compared: bool) -
     }
 }
 
-/// Returns the files to read between the one that was read and the one at the path. `rotated_as` is the suffix that the file that was read got, if known. If rotation copies, a copy of the
-/// file at the path counts only once that file is truncated.
+/// Returns the files to read between the one that was read and the one at the path. `rotated_as` is the suffix that
+/// the file that was read got, if known. If rotation copies, a copy of the file at the path counts only once that
+/// file is truncated.
 pub(super) fn successors(
     candidates: &[Candidate],
     rotated_as: Option<&RotatedAs>,
@@ -163,7 +165,8 @@ pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool 
     !candidate.is_known && !is_behind_gap(candidate, candidates) && candidates.iter().all(is_older)
 }
 
-/// Whether it is numbered, and the number before is missing. A finished rotation leaves no gap, so another program created a
+/// Whether it is numbered, and the number before is missing. A finished rotation leaves no gap, so another program
+/// created a
 /// `.2` without a `.1`.
 fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     let CandidateLocation::Rotated(base, Rotation { suffix: Suffix::Number(own @ 2..), .. }) = &candidate.location
@@ -174,16 +177,16 @@ fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     !candidates.iter().any(is_next_to)
 }
 
-/// Returns the rotations that may or may not be new: there is a gap, as during a rotation, when `.1` was renamed to `.2` and
-/// the next `.1` does not exist yet.
+/// Returns the rotations that may or may not be new: there is a gap, as during a rotation, when `.1` was renamed to
+/// `.2` and the next `.1` does not exist yet.
 pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
     let is_new = |c: &Candidate| !c.is_known && !c.is_taken && !is_compressed(c);
     let is_undecided = |c: &Candidate| is_new(c) && c.is_plain_rotation() && is_behind_gap(c, candidates);
     (0..candidates.len()).filter(|at| is_undecided(&candidates[*at])).collect()
 }
 
-/// Whether a copy of the file at the path holds unread bytes. The file holds them too, until it is truncated, which changes no
-/// name.
+/// Whether a copy of the file at the path holds unread bytes. The file holds them too, until it is truncated, which
+/// changes no name.
 pub(super) fn has_unread_copy(candidates: &[Candidate]) -> bool {
     let is_unread = |c: &Candidate| !c.is_same_file && c.is_longer && !c.is_ahead_of_path && is_copy(c, candidates);
     candidates.iter().any(is_unread)

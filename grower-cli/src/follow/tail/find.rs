@@ -53,8 +53,8 @@ impl FileTail {
         }
     }
 
-    /// Looks for a new rotation. True if the current file may have been copied, truncated and rewritten with the same beginning
-    /// since the last check. An equal beginning longer than [`HEAD`] is not a coincidence.
+    /// Looks for a new rotation. True if the current file may have been copied, truncated and rewritten with the same
+    /// beginning since the last check. An equal beginning longer than [`HEAD`] is not a coincidence.
     pub(super) fn check_for_rotation(&mut self, now: Instant) -> bool {
         let current = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD && !current.open.is_copy);
         let target = current.and_then(|current| current.open.target.as_deref());

@@ -1,13 +1,14 @@
 //! Reads a growing file line by line, through rotation: an old file to its end first, then its successor.
 //!
-//! Nothing here sleeps or reads the clock: [`FileTail::step`] does the work that is possible now. A last line without newline is
-//! kept back while its file may still grow. An error never ends the tail: it is reported once, and the step is retried.
+//! Nothing here sleeps or reads the clock: [`FileTail::step`] does the work that is possible now. A last line without
+//! newline is kept back while its file may still grow. An error never ends the tail: it is reported once, and the
+//! step is retried.
 //!
-//! Rotation may run during a check of the files. New bytes are accepted only after it is certain that the file was not copied
-//! and truncated before. A survey during a rotation is repeated.
+//! Rotation may run during a check of the files. New bytes are accepted only after it is certain that the file was
+//! not copied and truncated before. A survey during a rotation is repeated.
 //!
-//! A rotated file is left once it was silent for [`SILENCE_MIN`] and a newer one has content, because its writer may still
-//! append. It is watched after that as well: late lines are read late.
+//! A rotated file is left once it was silent for [`SILENCE_MIN`] and a newer one has content, because its writer may
+//! still append. It is watched after that as well: late lines are read late.
 
 mod find;
 mod queue;
@@ -79,7 +80,8 @@ pub(crate) struct FileTail {
 }
 
 impl FileTail {
-    /// Starts at the beginning of the file, or at the position of `note`, wherever its file is now. Lines may have `limit` bytes.
+    /// Starts at the beginning of the file, or at the position of `note`, wherever its file is now. Lines may have
+    /// `limit` bytes.
     pub(crate) fn start(path: &Path, note: Option<Note>, limit: usize) -> Self {
         Self {
             path: path.to_owned(),

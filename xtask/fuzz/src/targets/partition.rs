@@ -167,8 +167,8 @@ fn segment(input: &[u8]) -> bool {
     check(disk)
 }
 
-/// Checks that any directory can be verified, and that an opened log can be read and keeps appended records. Returns whether the
-/// log opened and accepted an append.
+/// Checks that any directory can be verified, and that an opened log can be read and keeps appended records. Returns
+/// whether the log opened and accepted an append.
 fn check(disk: Arc<MemDisk>) -> bool {
     let _ = grower_storage::verify::verify(&*disk, Path::new(DIR), |_| {});
     let Ok((mut log, _)) = open(&disk) else { return false };

@@ -1,4 +1,5 @@
-//! The limit of consuming: from a file in the page cache, over a loopback socket, to a reader that computes one CRC-32C.
+//! The limit of consuming: from a file in the page cache, over a loopback socket, to a reader that computes one
+//! CRC-32C.
 
 use super::{MIB, WRITE_BYTES, pair};
 use crate::bench::values::noise;
@@ -11,7 +12,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Measures the transfer of `bytes` from a file through a socket, by `sendfile` and by pread + send, and returns the faster.
+/// Measures the transfer of `bytes` from a file through a socket, by `sendfile` and by pread + send, and returns the
+/// faster.
 pub(in crate::bench) async fn consume(directory: &Path, bytes: u64) -> anyhow::Result<Duration> {
     let path = directory.join("limit-consume");
     tokio::task::spawn_blocking(move || {

@@ -1,4 +1,5 @@
-//! The limit of producing: over a loopback socket, one CRC-32C, written to a file, each MiB synced while the next one arrives.
+//! The limit of producing: over a loopback socket, one CRC-32C, written to a file, each MiB synced while the next one
+//! arrives.
 
 use super::{MIB, WRITE_BYTES, pair};
 use crate::bench::values::noise;

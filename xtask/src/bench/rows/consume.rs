@@ -1,7 +1,7 @@
 //! `consume-1k`: reads from the beginning, out of the page cache, compared with the limit.
 //!
-//! An unmeasured pass compares every byte. The measured pass then counts every record, and checks its offset, its length and
-//! both ends of its value.
+//! An unmeasured pass compares every byte. The measured pass then counts every record, and checks its offset, its
+//! length and both ends of its value.
 
 use super::RowContext;
 use super::produce::add_cost;

@@ -1,5 +1,5 @@
-//! `crowd`: the cost of thousands of idle connections and hundreds of stalled readers for a producer. The same work runs with
-//! and without them, in turns of a second, because the tail latency of a disk changes by the second.
+//! `crowd`: the cost of thousands of idle connections and hundreds of stalled readers for a producer. The same work
+//! runs with and without them, in turns of a second, because the tail latency of a disk changes by the second.
 
 use super::{RowContext, mib, millis};
 use crate::bench::bench_broker::BenchBroker;
@@ -101,7 +101,8 @@ impl Measurement {
     }
 }
 
-/// A record's latency lasts from its due time to its ack. The first tenth does not count, because it opens connections and files.
+/// A record's latency lasts from its due time to its ack. The first tenth does not count, because it opens
+/// connections and files.
 fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow::Result<Latencies> {
     let mut in_flight = JoinSet::new();
     let begin = Instant::now() + Duration::from_millis(10);

@@ -89,8 +89,8 @@ impl BenchRow {
         }
     }
 
-    /// Whether the row runs once per round on the running broker. Other rows start their own broker, or none, and do their own
-    /// repetitions.
+    /// Whether the row runs once per round on the running broker. Other rows start their own broker, or none, and do
+    /// their own repetitions.
     pub(super) fn is_load(self) -> bool {
         !matches!(self, Self::Idle | Self::IdlePartitions | Self::Start | Self::Restart | Self::Lookup)
     }

@@ -89,7 +89,8 @@ impl PartitionsRow {
     }
 }
 
-/// Creates the shared topic on first use, with a batch of each writer in each partition. Returns the end of each partition.
+/// Creates the shared topic on first use, with a batch of each writer in each partition. Returns the end of each
+/// partition.
 async fn open_all(context: &RowContext<'_>, writing: &Workload) -> anyhow::Result<u64> {
     let topics = context.broker.client().await?.admin().describe_topics(None, false).await?;
     for topic in topics {
@@ -124,11 +125,11 @@ fn lap(partitions: u32) -> Duration {
     Duration::from_secs_f64(f64::from(WRITERS * partitions * BATCH) * SIZE as f64 / OFFERED)
 }
 
-/// Each producer sends its share of the rate. The latency of a batch lasts from its due time to its last ack. The first lap
-/// does not count, and has its own figure: in it the broker learns the latency of the partitions' syncs.
+/// Each producer sends its share of the rate. The latency of a batch lasts from its due time to its last ack. The
+/// first lap does not count, and has its own figure: in it the broker learns the latency of the partitions' syncs.
 ///
-/// The rate is that of the acks, from the first batch to the last one. A broker that falls behind sends its last ack late,
-/// however long the run. A broker with a constant delay accepts the whole offered load.
+/// The rate is that of the acks, from the first batch to the last one. A broker that falls behind sends its last ack
+/// late, however long the run. A broker with a constant delay accepts the whole offered load.
 async fn paced(context: &RowContext<'_>, writing: &Workload, report: &mut BenchReport) -> anyhow::Result<()> {
     let name = PartitionsRow::Fixed.name();
     let mut producers = Vec::new();

@@ -1,7 +1,7 @@
 //! Repeated backups of the daemon, of which the last two are kept.
 //!
-//! Their number is limited: a backup rolls active segments, and each segment of a topic without retention is an open file. After
-//! the last backup descriptors must be flat again.
+//! Their number is limited: a backup rolls active segments, and each segment of a topic without retention is an open
+//! file. After the last backup descriptors must be flat again.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;

@@ -26,8 +26,8 @@ pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> any
     Ok(member.close().await?)
 }
 
-/// Runs temporary members. Every other one is dropped without leaving the group, and its partitions wait for its session
-/// timeout.
+/// Runs temporary members. Every other one is dropped without leaving the group, and its partitions wait for its
+/// session timeout.
 pub(super) async fn come_and_go(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
     let mut leaves_group = true;

@@ -1,5 +1,5 @@
-//! Topics that are deleted and created again while producers with little memory write to them. Each send ends, and after a
-//! flush every send has an outcome.
+//! Topics that are deleted and created again while producers with little memory write to them. Each send ends, and
+//! after a flush every send has an outcome.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;

@@ -3,8 +3,8 @@
 //! Invariants, checked after each change:
 //!
 //! - A partition has at most one owner: the member that has it in `granted`.
-//! - An owner loses a partition only when its own heartbeat no longer lists it and proves that it knows the newest answer, or
-//!   when the member leaves or expires.
+//! - An owner loses a partition only when its own heartbeat no longer lists it and proves that it knows the newest
+//!   answer, or when the member leaves or expires.
 //! - Epochs only rise.
 
 mod admit;

@@ -2,13 +2,6 @@
 
 use super::*;
 
-fn two_members() -> (Coordinator, Member, Member) {
-    let mut coordinator = Coordinator::new();
-    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
-    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
-    (coordinator, s1, s2)
-}
-
 #[test]
 fn a_heartbeat_that_changes_nothing_wakes_no_waiter() {
     let (mut coordinator, s1, _) = two_members();

@@ -280,6 +280,14 @@ impl Member {
     }
 }
 
+/// S1 and S2 share the topic rainbow.
+fn two_members() -> (Coordinator, Member, Member) {
+    let mut coordinator = Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
+    (coordinator, s1, s2)
+}
+
 /// Sends heartbeats of all members until each owns its target.
 fn quiet(coordinator: &mut Coordinator, members: &mut [&mut Member]) {
     for _ in 0..4 {

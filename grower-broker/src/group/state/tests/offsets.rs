@@ -4,13 +4,6 @@ use super::*;
 use grower_protocol::ids::CommitterId;
 use grower_protocol::message::{CommitterIdentity, StartOffsets};
 
-fn two_members() -> (Coordinator, Member, Member) {
-    let mut coordinator = Coordinator::new();
-    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
-    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
-    (coordinator, s1, s2)
-}
-
 #[test]
 fn a_member_commits_only_for_partitions_that_it_owns() {
     let (mut coordinator, s1, s2) = two_members();

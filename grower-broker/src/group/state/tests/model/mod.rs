@@ -1,9 +1,9 @@
 //! Random histories of a group, with all invariants checked after every step.
 //!
-//! Members join, leave, die, lag, lose answers, keep reading revoked partitions, change subscriptions, detach, return under
-//! their instance names, and share one name. Topics grow, go and return. Members and outsiders commit, and groups start in the
-//! middle of topics. Requests arrive late and twice, joins come from dead processes, disks are full. The coordinator restarts,
-//! and loses what was not synced.
+//! Members join, leave, die, lag, lose answers, keep reading revoked partitions, change subscriptions, detach, return
+//! under their instance names, and share one name. Topics grow, go and return. Members and outsiders commit, and
+//! groups start in the middle of topics. Requests arrive late and twice, joins come from dead processes, disks are
+//! full. The coordinator restarts, and loses what was not synced.
 
 mod lives;
 mod outsiders;

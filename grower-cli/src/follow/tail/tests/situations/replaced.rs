@@ -1,6 +1,6 @@
 //! Another file replaced the followed one without rotation.
 
-use super::super::log_folder::{LONG, long, one};
+use super::super::log_folder::{LONG, LogFolder, long, one};
 use super::{SILENT, Situation};
 use std::fs;
 
@@ -83,14 +83,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log.1", &LONG.replace("one", "before"));
             long(s);
         },
-        happens: |s| {
-            for name in ["app.log", "app.log.1"] {
-                s.copy(name, "copied");
-                s.remove(name);
-                s.rename("copied", name);
-            }
-            s.append("app.log", "two\n");
-        },
+        happens: move_to_another_file_system,
         sent: "two",
         warned: &["app.log is another file than before and begins with the same"],
         ..SILENT
@@ -101,14 +94,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
             s.append("app.log.1", "before\n");
             one(s);
         },
-        happens: |s| {
-            for name in ["app.log", "app.log.1"] {
-                s.copy(name, "copied");
-                s.remove(name);
-                s.rename("copied", name);
-            }
-            s.append("app.log", "two\n");
-        },
+        happens: move_to_another_file_system,
         sent: "two",
         warned: &["app.log is another file than before and begins with the same 4 bytes"],
         ..SILENT
@@ -126,3 +112,13 @@ pub(super) const SITUATIONS: &[Situation] = &[
         ..SILENT
     },
 ];
+
+/// Each file is copied, and a line is added.
+fn move_to_another_file_system(log_folder: &LogFolder) {
+    for name in ["app.log", "app.log.1"] {
+        log_folder.copy(name, "copied");
+        log_folder.remove(name);
+        log_folder.rename("copied", name);
+    }
+    log_folder.append("app.log", "two\n");
+}
