@@ -119,11 +119,11 @@ impl Splitter {
 mod tests {
     use super::*;
 
-    /// Splits `input`, which arrives in chunks of `piece` bytes.
-    fn split(input: &[u8], piece: usize, limit: usize) -> Vec<Line> {
+    /// Splits `input`, which arrives in chunks of `chunk_bytes` bytes.
+    fn split(input: &[u8], chunk_bytes: usize, limit: usize) -> Vec<Line> {
         let mut splitter = Splitter::new(0, limit);
         let mut lines = Vec::new();
-        for mut chunk in input.chunks(piece) {
+        for mut chunk in input.chunks(chunk_bytes) {
             splitter.read_from(&mut chunk).unwrap();
             lines.extend(std::iter::from_fn(|| splitter.next_line()));
         }
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn only_a_newline_ends_a_line_and_every_other_byte_is_kept() {
         let input = b"one\r\n\n\0 \xff\xfe\n\x0b\x0c\xe2\x80\xa8\nlast";
-        for piece in 1..=input.len() {
-            let lines = split(input, piece, 100);
+        for chunk_bytes in 1..=input.len() {
+            let lines = split(input, chunk_bytes, 100);
             let wanted: [&[u8]; 5] = [b"one\r", b"", b"\0 \xff\xfe", b"\x0b\x0c\xe2\x80\xa8", b"last"];
             assert_eq!(contents(&lines), wanted);
         }
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_reported_and_the_others_are_kept() {
-        for piece in 1..20 {
-            let lines = split(b"fine\n0123456789A\n0123456789\nlast one too long", piece, 10);
+        for chunk_bytes in 1..20 {
+            let lines = split(b"fine\n0123456789A\n0123456789\nlast one too long", chunk_bytes, 10);
             let numbers: Vec<_> = lines.iter().map(|line| (line.number, line.content.is_ok())).collect();
             assert_eq!(numbers, [(1, true), (2, false), (3, true), (4, false)]);
             assert_eq!(lines[1].content, Err(TooLong { length: 11, limit: 10 }));

@@ -1,118 +1,78 @@
 //! Warnings about a followed file. Each text names the file.
 
 use grower_client::ids::{Offset, PartitionId};
-use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A situation in which lines may be missing, duplicated or delayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Warning {
     /// The file, or its folder, is missing or unreadable.
+    #[error("{file}: {why}: waiting until it can be read")]
     Waiting { file: PathBuf, why: String },
     /// The file that was read is gone. It was at `target`, if the path leads elsewhere now.
+    #[error(
+        "{path} is not the file that was read up to byte {offset}, and that file{} is gone: reading the new one from its \
+         beginning; the old file's later lines are missing{}",
+        in_brackets(target.as_deref()),
+        unless_in(compressed)
+    )]
     Gone { path: PathBuf, target: Option<PathBuf>, offset: u64, compressed: Vec<PathBuf> },
     /// The file was truncated or rewritten.
+    #[error(
+        "{path} was truncated or rewritten after it was read up to byte {offset}: reading it from its beginning; lines after \
+         that byte are missing{}",
+        unless_in(compressed)
+    )]
     Rewritten { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
     /// Another file with the same beginning is at the path.
+    #[error("{path} is another file than before and begins with the same {offset} bytes: continuing after them")]
     Replaced { path: PathBuf, offset: u64 },
     /// A rotation shares so few bytes with the file that it may belong to another one.
+    #[error(
+        "{copy} begins with the {offset} bytes that were read of {path}: treating it as a copy, and continuing after them"
+    )]
     UnsureCopy { path: PathBuf, copy: PathBuf, offset: u64 },
     /// A file is read only because of its name.
+    #[error("{file} seems to have been rotated from {path} after that was read: reading it from its beginning")]
     UnsureSuccessor { path: PathBuf, file: PathBuf },
     /// A file that was rotated since is not read.
+    #[error("{file} is compressed: its unread lines are missing")]
     Compressed { file: PathBuf },
     /// A file grew after a newer one was begun.
+    #[error("{file} grew after a newer file was begun: its new lines come after newer ones")]
     Late { file: PathBuf },
     /// The topic was created again after lines of the file were sent to it.
+    #[error(
+        "topic {topic} was created again after lines of {file} were sent to it: those lines are gone; to send them again, \
+         delete {note}"
+    )]
     OtherTopic { file: PathBuf, topic: String, note: PathBuf },
     /// The topic lost records that it had when lines of the file were sent.
+    #[error(
+        "{topic}/{partition} ends at offset {}, and it had records up to offset {}: the lost records may have been lines of \
+         {file}",
+        lost.start,
+        lost.end
+    )]
     RecordsLost { file: PathBuf, topic: String, partition: PartitionId, lost: Range<Offset> },
     /// There is no note of an earlier run, which may have been in another folder.
+    #[error(
+        "the folder of {file} is reached through a link, and no note of an earlier run is there: if the link led to another \
+         folder then, the rest of that file is not read; --state-dir keeps the note apart from the link"
+    )]
     BehindLink { file: PathBuf },
     /// A file may have changed in the part that is not compared.
+    #[error("{file} was written to without growing; its beginning and end are unchanged: not read again")]
     Touched { file: PathBuf },
 }
 
-impl Display for Warning {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Waiting { file, why } => write!(f, "{}: {why}: waiting until it can be read", file.display()),
-            Self::Gone { path, target, offset, compressed } => {
-                let target = target.as_ref().map_or(String::new(), |target| format!(" ({})", target.display()));
-                write!(
-                    f,
-                    "{} is not the file that was read up to byte {offset}, and that file{target} is gone: reading the new one \
-                     from its beginning; the old file's later lines are missing",
-                    path.display()
-                )?;
-                unless_in(compressed, f)
-            }
-            Self::Rewritten { path, offset, compressed } => {
-                write!(
-                    f,
-                    "{} was truncated or rewritten after it was read up to byte {offset}: reading it from its beginning; \
-                     lines after that byte are missing",
-                    path.display()
-                )?;
-                unless_in(compressed, f)
-            }
-            Self::Replaced { path, offset } => write!(
-                f,
-                "{} is another file than before and begins with the same {offset} bytes: continuing after them",
-                path.display()
-            ),
-            Self::UnsureCopy { path, copy, offset } => write!(
-                f,
-                "{} begins with the {offset} bytes that were read of {}: treating it as a copy, and continuing after them",
-                copy.display(),
-                path.display()
-            ),
-            Self::UnsureSuccessor { path, file } => write!(
-                f,
-                "{} seems to have been rotated from {} after that was read: reading it from its beginning",
-                file.display(),
-                path.display()
-            ),
-            Self::Compressed { file } => {
-                write!(f, "{} is compressed: its unread lines are missing", file.display())
-            }
-            Self::Late { file } => {
-                write!(f, "{} grew after a newer file was begun: its new lines come after newer ones", file.display())
-            }
-            Self::OtherTopic { file, topic, note } => write!(
-                f,
-                "topic {topic} was created again after lines of {} were sent to it: those lines are gone; to send them again, \
-                 delete {}",
-                file.display(),
-                note.display()
-            ),
-            Self::RecordsLost { file, topic, partition, lost } => write!(
-                f,
-                "{topic}/{partition} ends at offset {}, and it had records up to offset {}: the lost records may have been lines of \
-                 {}",
-                lost.start,
-                lost.end,
-                file.display()
-            ),
-            Self::BehindLink { file } => write!(
-                f,
-                "the folder of {} is reached through a link, and no note of an earlier run is there: if the link led to \
-                 another folder then, the rest of that file is not read; --state-dir keeps the note apart from the link",
-                file.display()
-            ),
-            Self::Touched { file } => write!(
-                f,
-                "{} was written to without growing; its beginning and end are unchanged: not read again",
-                file.display()
-            ),
-        }
-    }
+fn in_brackets(target: Option<&Path>) -> String {
+    target.map(|target| format!(" ({})", target.display())).unwrap_or_default()
 }
 
-fn unless_in(compressed: &[PathBuf], f: &mut Formatter<'_>) -> fmt::Result {
-    match compressed.first() {
-        Some(file) => write!(f, "; {} is compressed and may hold them", file.display()),
-        None => Ok(()),
-    }
+/// Names the compressed file that may hold the missing lines.
+fn unless_in(compressed: &[PathBuf]) -> String {
+    let named = compressed.first().map(|file| format!("; {} is compressed and may hold them", file.display()));
+    named.unwrap_or_default()
 }

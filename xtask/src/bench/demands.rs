@@ -1,4 +1,4 @@
-//! What must be reached, and whether it was.
+//! The demands on figures, and whether they are met.
 
 use super::report::Figure;
 
@@ -51,7 +51,7 @@ const fn demand(name: &'static str, what: What) -> Demand {
 }
 
 impl Demand {
-    /// What this figure must reach, in words, and whether it misses any of it.
+    /// The demands on this figure, in words, and whether it misses one.
     pub(super) fn of(figure: &Figure, all: &[Figure]) -> (String, bool) {
         let demands = || DEMANDS.iter().filter(|demand| demand.name == figure.name);
         let words: Vec<String> = demands().map(|demand| demand.what.words(all)).collect();

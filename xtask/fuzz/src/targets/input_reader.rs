@@ -1,6 +1,6 @@
 //! Reads several values out of one input.
 
-/// What is left of an input.
+/// The rest of an input.
 #[derive(Clone, Copy)]
 pub(super) struct InputReader<'a>(pub(super) &'a [u8]);
 

@@ -91,15 +91,15 @@ fn check(seed: u32, header: Option<&'static str>, crash_every: Option<usize>) {
     log_folder.save(&tail);
     let writer = Writer { log: log_folder.path("app.log"), header, random: seed, written: Vec::new() };
     let writer = std::thread::spawn(move || writer.run());
-    let (mut sent, mut pieces, mut warned) = (Sent::default(), 0, Vec::new());
+    let (mut sent, mut chunks, mut warned) = (Sent::default(), 0, Vec::new());
     // In real time, because the duration of a rotation counts. After the last rotation time may pass faster.
     let (mut idle, mut later) = (0, Duration::ZERO);
     while idle < 4 {
         match tail.step(Instant::now() + later) {
             TailEvent::Lines(file, lines) => {
                 sent.add(&file, lines, crash_every.is_some());
-                (pieces, idle) = (pieces + 1, 0);
-                if crash_every.is_some_and(|every| pieces % every == 0) {
+                (chunks, idle) = (chunks + 1, 0);
+                if crash_every.is_some_and(|every| chunks % every == 0) {
                     log_folder.save(&tail);
                     tail = log_folder.resume();
                 }

@@ -69,20 +69,6 @@ impl World {
                     self.old[at] = self.speak(process, BeatOutcome::Answered);
                 }
             }
-            Op::SendBeat { at } => {
-                let process = self.process(at);
-                self.late_beats.push(process.member.says());
-                self.processes[at] = Some(process);
-            }
-            Op::LateBeat { number } => {
-                if let Some(beat) = self.late_beats.iter().rev().nth(number).cloned() {
-                    let _ = self.coordinator.heartbeat(&beat);
-                }
-            }
-            Op::Stillborn { at } => {
-                let process = self.born(at);
-                self.late_beats.push(process.member.says());
-            }
             Op::LookAgain { at, enough } => self.assignment_change(at, enough),
             Op::Leave { at, for_now } => self.leave(at, for_now),
             Op::Die { at } => self.processes[at] = None,
@@ -96,43 +82,75 @@ impl World {
             Op::Commit { at } => self.commit(at),
             Op::SeekBack { at } => self.seek_back(at),
             Op::SendCommit { at, repeat } => self.send_commit(at, repeat),
-            Op::LateCommit => {
-                if let Some((member, partition, offset)) = self.late.pop() {
-                    self.commit_as(&member, partition, offset);
-                }
-            }
             Op::Start { at } => {
                 if let Some((member, partitions)) = self.start_of(at) {
-                    self.start_as(&member, &partitions);
-                }
-            }
-            Op::SendStart { at } => {
-                let sent = self.start_of(at);
-                self.late_starts.extend(sent);
-            }
-            Op::LateStart { number } => {
-                if let Some((member, partitions)) = self.late_starts.iter().rev().nth(number).cloned() {
                     self.start_as(&member, &partitions);
                 }
             }
             Op::Outside { who, at_once } => {
                 self.outsiders.commit(who, at_once, &mut self.coordinator);
             }
+            Op::Compact => self.coordinator.compact(),
+            Op::Crash { lost } => self.crash(lost),
+            Op::SendBeat { .. } | Op::Stillborn { .. } | Op::SendStart { .. } => self.send_late(op),
+            Op::LateBeat { .. } | Op::LateCommit | Op::LateStart { .. } | Op::LateOutside { .. } => self.deliver(op),
+        }
+        self.check();
+    }
+
+    /// Sends a request that arrives later.
+    fn send_late(&mut self, op: &Op) {
+        match *op {
+            Op::SendBeat { at } => {
+                let process = self.process(at);
+                self.late_beats.push(process.member.says());
+                self.processes[at] = Some(process);
+            }
+            Op::Stillborn { at } => {
+                let process = self.born(at);
+                self.late_beats.push(process.member.says());
+            }
+            Op::SendStart { at } => {
+                let sent = self.start_of(at);
+                self.late_starts.extend(sent);
+            }
+            _ => unreachable!("{op:?} sends nothing"),
+        }
+    }
+
+    /// Delivers a request that was sent earlier; its sender may be gone.
+    fn deliver(&mut self, op: &Op) {
+        match *op {
+            Op::LateBeat { number } => {
+                if let Some(beat) = self.late_beats.iter().rev().nth(number).cloned() {
+                    let _ = self.coordinator.heartbeat(&beat);
+                }
+            }
+            Op::LateCommit => {
+                if let Some((member, partition, offset)) = self.late.pop() {
+                    self.commit_as(&member, partition, offset);
+                }
+            }
+            Op::LateStart { number } => {
+                if let Some((member, partitions)) = self.late_starts.iter().rev().nth(number).cloned() {
+                    self.start_as(&member, &partitions);
+                }
+            }
             Op::LateOutside { number } => {
                 self.outsiders.arrive(number, &mut self.coordinator);
             }
-            Op::Compact => self.coordinator.compact(),
-            Op::Crash { lost } => {
-                self.coordinator.crash(lost);
-                let held = self.processes.iter_mut().chain(&mut self.old).flatten();
-                held.for_each(|process| process.held = None); // Its connection ended.
-                self.late.clear(); // With theirs.
-                self.late_starts.clear();
-                self.outsiders.lose_connections();
-                self.lives.look_after_crash(self.coordinator.describe().ok());
-            }
+            _ => unreachable!("{op:?} delivers nothing"),
         }
-        self.check();
+    }
+
+    fn crash(&mut self, lost: usize) {
+        self.coordinator.crash(lost);
+        let held = self.processes.iter_mut().chain(&mut self.old).flatten();
+        held.for_each(|process| process.held = None); // Its connection ended.
+        self.late.clear(); // With theirs.
+        self.late_starts.clear();
+        self.outsiders.lose_connections();
+        self.lives.look_after_crash(self.coordinator.describe().ok());
     }
 
     fn wait(&mut self, millis: u64) {
