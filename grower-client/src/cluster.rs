@@ -10,7 +10,7 @@ use crate::retry::Attempts;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, OffsetCommit, OffsetToCommit, Request, Response,
+    BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, OffsetCommit, OffsetToCommit, Part, Request, Response,
     TopicMetadata,
 };
 use parking_lot::RwLock;
@@ -150,9 +150,7 @@ impl Cluster {
     pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
         let names = asked.topics.clone();
         match self.ask_retrying(&Request::Metadata(asked)).await? {
-            (connection, Response::Metadata(answer))
-                if names.as_ref().is_none_or(|names| names.len() == answer.topics.len()) =>
-            {
+            (connection, Response::Metadata(answer)) if is_answer_to(names.as_deref(), &answer) => {
                 self.learn(names.as_deref(), &answer);
                 Ok((connection, answer))
             }
@@ -205,5 +203,49 @@ impl Cluster {
         for topic in answer.topics.iter().flatten() {
             view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
         }
+    }
+}
+
+/// Whether the answer has each topic of `names` in order, and the partitions of each topic in order from 0.
+fn is_answer_to(names: Option<&[TopicName]>, answer: &MetadataAnswer) -> bool {
+    let in_order =
+        |topic: &TopicMetadata| (0..).zip(&topic.partitions).all(|(n, of)| of.partition == PartitionId::new(n));
+    let named =
+        |(name, part): (&TopicName, &Part<TopicMetadata>)| part.as_ref().map_or(true, |topic| topic.name == *name);
+    answer.topics.iter().flatten().all(in_order)
+        && names.is_none_or(|names| names.len() == answer.topics.len() && names.iter().zip(&answer.topics).all(named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_protocol::ids::LeaderEpoch;
+    use grower_protocol::message::{ErrorCode, Failure, PartitionMetadata};
+
+    fn topic(name: &str, partitions: &[u32]) -> Part<TopicMetadata> {
+        let partition = |n: &u32| PartitionMetadata {
+            partition: PartitionId::new(*n),
+            leader: None,
+            leader_epoch: LeaderEpoch::default(),
+            replicas: Vec::new(),
+            in_sync: Vec::new(),
+        };
+        let partitions = partitions.iter().map(partition).collect();
+        Ok(TopicMetadata { name: TopicName::new(name).unwrap(), id: TopicId::from_bytes([1; 16]), partitions })
+    }
+
+    #[test]
+    fn metadata_of_other_topics_or_with_a_partition_twice_is_no_answer() {
+        let names = ["a", "b"].map(|name| TopicName::new(name).unwrap());
+        let check = |names: Option<&[TopicName]>, topics: Vec<Part<TopicMetadata>>| {
+            is_answer_to(names, &MetadataAnswer { topics, brokers: Vec::new() })
+        };
+        let unknown = || Err(Failure::new(ErrorCode::UnknownTopic, "no"));
+        assert!(check(Some(&names), vec![topic("a", &[0, 1]), unknown()]));
+        assert!(check(None, vec![topic("c", &[])]));
+        assert!(!check(Some(&names), vec![topic("a", &[0, 1])]));
+        assert!(!check(Some(&names), vec![topic("a", &[0]), topic("a", &[0])]));
+        assert!(!check(None, vec![topic("a", &[0, 0])]));
+        assert!(!check(None, vec![topic("a", &[1])]));
     }
 }

@@ -202,11 +202,17 @@ impl Partition {
     fn carry_out(&self, effects: Effects) {
         debug_assert!(!effects.sync_first, "the event was not repeated after a sync");
         self.wake_fetches(effects);
-        // After a failed sync no later success proves anything: the next round refuses the waiters.
-        if let Some(reached) = effects.answer.filter(|_| self.health.failure().is_none()) {
+        if let Some(reached) = effects.answer {
             let _whole = CriticalSection::enter(&self.health, "answering producers");
             let answered = self.commit.lock().take_covered(reached);
-            waiter::acknowledge(answered);
+            match self.health.failure() {
+                None => waiter::acknowledge(answered),
+                // After a failed sync no later success proves anything. No round may be left to refuse them.
+                Some(reason) => {
+                    let waiters = answered.into_iter().map(|(waiter, _)| waiter).collect();
+                    waiter::refuse(waiters, &Failure::new(ErrorCode::ShuttingDown, reason));
+                }
+            }
         }
     }
 

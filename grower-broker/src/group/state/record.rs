@@ -163,7 +163,18 @@ pub enum GroupRecordError {
         /// The decoding error.
         source: DecodeError,
     },
+    /// The record is damaged: no group had so many changes.
+    #[error("the record at offset {offset} of the groups' topic has the impossible epoch {epoch}")]
+    Epoch {
+        /// The record's offset.
+        offset: Offset,
+        /// The epoch.
+        epoch: u32,
+    },
 }
+
+/// The largest epoch in a record. A thousand changes a second take 24 days to get there, and the next epochs still fit.
+const EPOCH_MAX: u32 = u32::MAX / 2;
 
 impl GroupRecord {
     /// The record to append.
@@ -200,8 +211,24 @@ impl GroupRecord {
     pub fn from_record(record: &RecordView) -> Result<Self, GroupRecordError> {
         let offset = record.offset;
         let key = record.key.as_deref().ok_or(GroupRecordError::NoKey { offset })?;
-        Self::decode(key, record.value.as_deref(), record.timestamp)
-            .map_err(|source| GroupRecordError::Unreadable { offset, source })
+        let decoded = Self::decode(key, record.value.as_deref(), record.timestamp)
+            .map_err(|source| GroupRecordError::Unreadable { offset, source })?;
+        match decoded.epoch() {
+            epoch if EPOCH_MAX < epoch => Err(GroupRecordError::Epoch { offset, epoch }),
+            _ => Ok(decoded),
+        }
+    }
+
+    /// The largest epoch in the record; 0 if it has none.
+    fn epoch(&self) -> u32 {
+        match self {
+            Self::Group { state: Some(state), .. } => state.epoch,
+            Self::Member { state: Some(state), .. } => {
+                state.previous.map_or(state.epoch, |p| p.max(state.epoch)).value()
+            }
+            Self::MinimumEpoch { epoch } => *epoch,
+            Self::Group { state: None, .. } | Self::Member { state: None, .. } | Self::Offset { .. } => 0,
+        }
     }
 
     fn decode(key: &[u8], value: Option<&[u8]>, appended: Timestamp) -> Result<Self, DecodeError> {

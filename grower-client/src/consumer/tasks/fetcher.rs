@@ -261,7 +261,10 @@ impl Fetcher {
             let now = Instant::now();
             self.shared.change_partition(&fetch.topic_partition, fetch.version, now, |partition, _| {
                 match retry::after_fetch(error) {
-                    FetchAction::Retry => partition.retry_later(now, backoff::random()),
+                    // The refresh below brings the topic's new state.
+                    FetchAction::Retry | FetchAction::RefreshTopic if error.is_retriable() => {
+                        partition.retry_later(now, backoff::random());
+                    }
                     _ => partition.fail(error.clone(), now),
                 }
             });

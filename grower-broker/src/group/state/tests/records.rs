@@ -86,6 +86,9 @@ fn an_unreadable_record_is_an_error_that_names_its_offset() {
     insta::assert_snapshot!(GroupRecord::from_record(&no_key).unwrap_err(), @"the record at offset 3 of the groups' topic has no key");
     let newer = RecordView { value: Some(vec![1].into()), ..sound.clone() };
     insta::assert_snapshot!(GroupRecord::from_record(&newer).unwrap_err(), @r#"the record at offset 3 of the groups' topic cannot be read (a newer version may have written it): malformed message: OtherString("invalid value: integer `1`, expected variant index 0 <= i < 1")"#);
+    let group = StoredGroup { epoch: u32::MAX, assignor: "range".to_owned() };
+    let forged = view(&GroupRecord::Group { group: GroupId::new("g").unwrap(), state: Some(group) });
+    insta::assert_snapshot!(GroupRecord::from_record(&forged).unwrap_err(), @"the record at offset 3 of the groups' topic has the impossible epoch 4294967295");
     let key = sound.key.clone().unwrap();
     for length in 0..key.len() {
         let cut = RecordView { key: Some(key.slice(..length)), ..sound.clone() };
