@@ -71,21 +71,24 @@ pub(crate) fn due(
     (0 < dirty_bytes && (enough_dirty || quiet) || candidates.iter().any(over)).then_some(count)
 }
 
-/// Which neighbours are written into one segment: as many as fit `bytes_max`, for all that begin before `end`.
+/// Which neighbours are written into one segment: as many as fit `bytes_max`, for all that begin before `end`. Segments
+/// on both sides of a loss are no neighbours.
 pub(crate) fn groups(candidates: &[CompactionCandidate], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     debug_assert!(candidates.is_sorted_by(|a, b| a.end <= b.base), "candidates are in order");
-    let (mut base, mut bytes) = (Offset::ZERO, 0);
+    let (mut base, mut next, mut bytes) = (Offset::ZERO, Offset::ZERO, 0);
     for (at, candidate) in candidates.iter().enumerate().take_while(|(_, candidate)| candidate.base < end) {
+        let follows = candidate.base == next;
         let fits = bytes + candidate.bytes <= bytes_max && candidate.end.since(base) <= OFFSETS_MAX;
         match groups.last_mut() {
-            Some(group) if fits => group.end = at + 1,
+            Some(group) if follows && fits => group.end = at + 1,
             _ => {
                 groups.push(at..at + 1);
                 (base, bytes) = (candidate.base, 0);
             }
         }
         bytes += candidate.bytes;
+        next = candidate.end;
     }
     groups
 }
@@ -107,6 +110,13 @@ mod tests {
             delete_horizon: None,
         };
         (0..).zip(bytes).map(candidate).collect()
+    }
+
+    #[test]
+    fn segments_on_both_sides_of_a_loss_are_not_merged() {
+        let mut candidates = candidates(&[100, 100, 100]);
+        candidates[0].end = Offset::new(5); // The file that held 5..10 was lost.
+        assert_eq!(groups(&candidates, Offset::MAX, 1_000), [0..1, 1..3]);
     }
 
     /// With an active segment that has records.

@@ -143,6 +143,7 @@ fn log_end(file: &SharedFile, end: LogPosition, known: &KnownBefore<'_>, damage:
     let log_end = sound_end.max(known.durable_offset);
     for damage in damage.iter_mut() {
         damage.offsets.end = damage.offsets.end.min(log_end);
+        damage.offsets.start = damage.offsets.start.min(log_end); // A forged index names offsets beyond the log.
     }
     let reported = damage.iter().any(|damage| damage.offsets.end == log_end);
     if sound_end < log_end && !reported {

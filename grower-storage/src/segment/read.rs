@@ -120,7 +120,9 @@ fn last_within(
     }
     let around = nearer(lookup.around_position(limit), lookup.around_offset(upto));
     let jump = segment.log_position(around.start());
-    let start = if after_first.bytes < jump.bytes { jump } else { after_first };
+    // A forged index may name an offset that does not belong to the position.
+    let is_within = after_first.bytes < jump.bytes && after_first.offset <= jump.offset && jump.offset <= upto;
+    let start = if is_within { jump } else { after_first };
     let mut scanner =
         Scanner::new(segment, ScanMode::Headers, start, segment.end_position()).expecting(&around, HEADERS_READ);
     let mut end = start;

@@ -95,7 +95,8 @@ fn read_exchange(fields: &mut FieldReader<'_>) -> Option<FileExchange> {
     let orphans = fields.list(read_offset)?;
     let has_durable = fields.u32()?;
     let durable = DurableEnd { end: read_offset(fields)?, segment: read_offset(fields)?, position: fields.u64()? };
-    Some(FileExchange { segments, orphans, durable: (has_durable == 1).then_some(durable) })
+    let durable = (has_durable == 1).then_some(durable);
+    durable.is_none_or(|durable| durable.segment <= durable.end).then_some(FileExchange { segments, orphans, durable })
 }
 
 fn read_offset(fields: &mut FieldReader<'_>) -> Option<Offset> {

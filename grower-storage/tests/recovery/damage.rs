@@ -2,9 +2,11 @@
 
 use super::log_kit::{DIR, World, options};
 use super::{bytes, first_log, two_flushed_one_not};
+use grower_index::{ENTRY_LENGTH, IndexEntry};
 use grower_protocol::ids::Offset;
 use grower_storage::log::{IndexFactory, Log, LogOptions};
-use std::path::Path;
+use grower_storage::verify::verify;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn damage_below_the_durable_end_changes_no_file() {
@@ -92,4 +94,40 @@ fn bytes_after_the_end_of_a_sealed_segment_cost_no_record() {
         assert!(world.log.reader().read(Offset::new(offset), 1, Offset::MAX).is_ok(), "offset {offset}");
     }
     assert_eq!(bytes(&world, &first_log())[bytes(&world, &first_log()).len() - 300..], [9; 300]);
+}
+
+#[test]
+fn an_index_entry_with_a_forged_offset_is_survived() {
+    let index = || LogOptions { segment_bytes: 1_000, index: IndexFactory::sparse(150), ..options() };
+    let written = || {
+        let mut world = World::new(index());
+        for _ in 0..12 {
+            world.append(1, 30).unwrap();
+            assert!(world.flush());
+        }
+        world.log.checkpoint(Default::default()).unwrap();
+        world
+    };
+    let is_index = |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "growerindex");
+    for path in written().memory.files().iter().filter(is_index) {
+        for at in 0..bytes(&written(), path).len() / ENTRY_LENGTH {
+            for more in [1, 2, 5, 1_000] {
+                let mut world = written();
+                let forge = |bytes: &mut Vec<u8>| {
+                    let entry = bytes[at * ENTRY_LENGTH..].first_chunk_mut().unwrap();
+                    let sound = IndexEntry::decode(entry).unwrap();
+                    *entry = IndexEntry { relative_offset: sound.relative_offset + more, ..sound }.encode();
+                };
+                world.memory.edit(path, forge).unwrap();
+                world.kill();
+                verify(&world.memory, Path::new(DIR), |_| {}).unwrap(); // It may report the entry.
+                for (from, upto) in (0..12).flat_map(|from| (from..13).map(move |upto| (from, Offset::new(upto)))) {
+                    for limit in [1, 200, 400, 600] {
+                        let read = world.log.reader().read(Offset::new(from), limit, upto);
+                        assert!(read.into_iter().flatten().all(|slice| slice.offsets().end <= upto));
+                    }
+                }
+            }
+        }
+    }
 }
