@@ -56,7 +56,7 @@ impl DiskLog {
             failed: None,
         };
         if let Some(recovered) = recovered {
-            log.take(recovered, &location, &mut report)?;
+            log.install(recovered, &location, &mut report)?;
         }
         Ok((log, report))
     }
@@ -75,7 +75,7 @@ impl DiskLog {
         }
     }
 
-    fn take(
+    fn install(
         &mut self,
         recovered: Recovered,
         location: &LogLocation,
