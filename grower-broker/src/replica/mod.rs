@@ -12,8 +12,8 @@
 //! log_start <= durable <= log_end        log_start <= high_watermark <= the mark that the policy commits by
 //! ```
 //!
-//! The high watermark, the durable mark and the epoch never fall. So a lagging replica that joins does not lower the high
-//! watermark. A change of the policy does not either:
+//! The high watermark, the durable mark and the epoch never fall. So a lagging replica that joins does not lower the
+//! high watermark. A change of the policy does not either:
 //!
 //! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The
 //!   effect is to sync first; until then the old policy holds.

@@ -189,8 +189,8 @@ impl Image {
         if topic.partition_count() != from {
             return Err(MetadataRefusal::PartitionCountChanged { name: topic.name.clone() });
         }
-        // New partitions begin at the topic's largest epoch: after `RaiseMinimumIds`, a lost partition of the same number
-        // may have had records below it.
+        // New partitions begin at the topic's largest epoch: after `RaiseMinimumIds`, a lost partition of the same
+        // number may have had records below it.
         let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
         let added = added
             .into_iter()
