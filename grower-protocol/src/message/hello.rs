@@ -1,18 +1,20 @@
 //! The first exchange after the preface: each side learns which features the other lacks.
 
+use super::RequestKind;
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A feature that not every build has. It is sent by name, so that an older side can list the features unknown to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Feature(pub String);
 
 impl Feature {
-    pub(super) const GROUP_MEMORY: &'static str = "group-memory";
-
-    /// The features of this build.
+    /// The features of this build: those of all its requests, sorted.
     pub fn ours() -> Vec<Self> {
-        ["groups", "idempotence", Self::GROUP_MEMORY].map(|name| Self(name.to_owned())).to_vec()
+        let of_requests = RequestKind::ALL.iter().filter_map(|kind| kind.feature);
+        let names: BTreeSet<_> = ["groups", "idempotence"].into_iter().chain(of_requests).collect();
+        names.into_iter().map(|name| Self(name.to_owned())).collect()
     }
 
     /// The features of `wanted` that `offered` lacks, in order.

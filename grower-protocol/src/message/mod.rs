@@ -175,7 +175,7 @@ requests! {
     /// these partitions.
     30 => StartOffsets(StartOffsets), parts: (start) => Partitions(start.starts.len());
     /// Describes the memory use of the broker's groups, and recent refusals.
-    31 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
+    31 => DescribeGroupMemory, feature: "group-memory", memory: List;
 }
 
 /// A response of a broker.
