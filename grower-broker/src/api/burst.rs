@@ -86,6 +86,7 @@ impl Burst {
         permit: Permit,
     ) {
         let (head, slices) = frame(correlation, response, slices);
+        debug_assert!(self.slices.is_empty(), "the answers before it have left");
         self.head.extend_from_slice(&head);
         self.slices = slices;
         self.permits.push(permit);

@@ -72,6 +72,7 @@ impl Api {
                 bytes += slice.len();
                 records += slice.offsets().end.since(slice.offsets().start);
             }
+            debug_assert_eq!(bytes, length, "slices end where their partition's part ends");
             if let Ok(partition) = self.state.topics.partition(wanted.topic, wanted.partition) {
                 partition.traffic.fetched(records, bytes);
             }
@@ -133,6 +134,8 @@ impl Api {
                 fetched
             }));
         }
+        debug_assert_eq!(gathered.partitions.len(), request.partitions.len(), "each partition has an answer");
+        debug_assert_eq!(gathered.bytes, gathered.slices.iter().map(Slice::len).sum(), "the slices are the answer");
         gathered
     }
 

@@ -99,8 +99,12 @@ impl InFlightLimit {
 
 impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        let slots = if self.waiting { &self.slots.waiting } else { &self.slots.in_flight };
+        let (slots, max) = match self.waiting {
+            true => (&self.slots.waiting, WAITING_MAX),
+            false => (&self.slots.in_flight, self.slots.in_flight_max),
+        };
         slots.add_permits(1);
+        debug_assert!(slots.available_permits() <= max, "a slot is given back once");
     }
 }
 

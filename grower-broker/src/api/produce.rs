@@ -308,6 +308,7 @@ impl PendingProduce {
 impl Pending {
     /// The answer if that was the last; none for a producer that wants none.
     fn close_one(&mut self, acks: Acks) -> Option<(Reply, Response)> {
+        debug_assert!(0 < self.open, "each part is settled once");
         self.open -= 1;
         if 0 < self.open {
             return None;

@@ -36,11 +36,11 @@ impl Api {
         let image = self.state.topics.image();
         let missing: BTreeSet<&TopicName> =
             request.topics.iter().flatten().filter(|name| image.topic(name).is_none()).collect();
-        let wish = |name: &&TopicName| {
+        let new_topic = |name: &&TopicName| {
             let name = TopicName::clone(name);
             NewTopic { name, partitions: None, replication_factor: None, configs: Vec::new() }
         };
-        let created = self.create_all(missing.iter().map(wish).collect()).await;
+        let created = self.create_all(missing.iter().map(new_topic).collect()).await;
         for (name, created) in missing.into_iter().zip(created) {
             match created {
                 Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
@@ -55,28 +55,31 @@ impl Api {
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
-    pub(super) async fn create_topics(self: Arc<Self>, wishes: Vec<NewTopic>) -> Answered {
+    pub(super) async fn create_topics(self: Arc<Self>, new_topics: Vec<NewTopic>) -> Answered {
         let mut times = BTreeMap::new();
-        for wish in &wishes {
-            *times.entry(wish.name.clone()).or_insert(0u32) += 1;
+        for new_topic in &new_topics {
+            *times.entry(new_topic.name.clone()).or_insert(0u32) += 1;
         }
-        let named_once = |wish: &NewTopic| times.get(&wish.name) == Some(&1);
-        let (once, twice): (Vec<NewTopic>, Vec<NewTopic>) = wishes.iter().cloned().partition(named_once);
-        let refused = twice.iter().map(|wish| Err(named_twice(&wish.name))).collect::<Vec<Part<TopicId>>>();
+        let named_once = |new_topic: &NewTopic| times.get(&new_topic.name) == Some(&1);
+        let (once, twice): (Vec<NewTopic>, Vec<NewTopic>) = new_topics.iter().cloned().partition(named_once);
+        let refused = twice.iter().map(|new_topic| Err(named_twice(&new_topic.name))).collect::<Vec<Part<TopicId>>>();
         let (mut created, mut refused) = (self.create_all(once).await.into_iter(), refused.into_iter());
-        let answer = |wish: &NewTopic| if named_once(wish) { created.next() } else { refused.next() };
-        Ok(Response::CreateTopics(wishes.iter().filter_map(answer).collect()))
+        let mut answer = |new_topic: &NewTopic| {
+            let outcome = if named_once(new_topic) { created.next() } else { refused.next() };
+            outcome.expect("each topic has an outcome")
+        };
+        Ok(Response::CreateTopics(new_topics.iter().map(&mut answer).collect()))
     }
 
     /// Creates topics of different names, each with an outcome of its own.
-    async fn create_all(&self, wishes: Vec<NewTopic>) -> Vec<Part<TopicId>> {
+    async fn create_all(&self, new_topics: Vec<NewTopic>) -> Vec<Part<TopicId>> {
         let (now, limits) = (self.state.clock.wall(), self.state.settings.now().broker.limits);
-        let (mut ids, mut decisions) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
-        for wish in wishes {
+        let (mut ids, mut decisions) = (Vec::with_capacity(new_topics.len()), Vec::with_capacity(new_topics.len()));
+        for new_topic in new_topics {
             let (id, groups) = (TopicId::from_random(random_bytes()), self.state.groups.clone());
             let decide = move |image: &Image| -> Result<Command, Failure> {
-                let command = image.create_topic(&wish, id, now, &limits)?;
-                groups.check_topic(image, &wish.name, wish.partitions.unwrap_or(1))?;
+                let command = image.create_topic(&new_topic, id, now, &limits)?;
+                groups.check_topic(image, &new_topic.name, new_topic.partitions.unwrap_or(1))?;
                 Ok(command)
             };
             ids.push(id);

@@ -104,6 +104,7 @@ impl FrameReceiver {
 
     /// Releases the large buffer and its reservation. It must hold no part of a long frame.
     pub(super) fn unload(&mut self) {
+        debug_assert!(!self.receives_long, "the buffer of a long frame stays until the frame is handled");
         self.unread = BytesMut::from(&self.unread[..]);
         self.reservation = None;
     }
@@ -179,6 +180,7 @@ impl FrameReceiver {
         if let Some(head) = self.decoder.head(&self.unread)?.filter(|_| self.receives_long) {
             return Ok(head.total - self.unread.len());
         }
+        debug_assert!(self.unread.len() <= BUFFER, "only a long frame has more");
         let limit = BUFFER - self.unread.len();
         if 0 < self.unread.capacity() && self.unread.capacity() < BUFFER {
             self.unread.reserve(limit); // Reuses the memory of frames that were handled.

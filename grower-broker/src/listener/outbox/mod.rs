@@ -74,6 +74,7 @@ impl QueuedAnswer {
         let of_head = count.min(self.head.len());
         drop(self.head.split_to(of_head));
         self.sent += count - of_head;
+        debug_assert!(self.sent <= self.slices_length(), "no more is sent than there is");
     }
 
     /// Copies head and slices; fails if a file cannot be read or ends early.
@@ -226,6 +227,7 @@ impl ConnectionOutbox {
             {
                 let mut queue = self.queue.lock();
                 if let Some(answer) = queue.answers.pop_front() {
+                    debug_assert!(!queue.writing, "one task writes the queued answers");
                     queue.writing = true;
                     return Some(answer);
                 }
