@@ -1,4 +1,5 @@
-//! Compacted topics by the SDK: readers see the last value of each key, also after `kill -9` of the daemon while it compacts.
+//! Compacted topics by the SDK: readers see the last value of each key, also after `kill -9` of the daemon while it
+//! compacts.
 
 mod support {
     pub(crate) mod chance;

@@ -1,8 +1,8 @@
 //! A failed sync ends the broker: nothing is acknowledged by it or after it, and everything acknowledged before stays.
 //!
 //! The daemon runs on a libc whose fdatasync fails when told to, and then loses what it should have made durable, as a
-//! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a reader
-//! and a group run across all of it.
+//! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a
+//! reader and a group run across all of it.
 #![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {

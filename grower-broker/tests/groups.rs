@@ -177,7 +177,8 @@ async fn an_assignment_change_is_sent_with_the_waiting_answer() {
     panic!("no answer was held back until there was news");
 }
 
-/// Whether both of two answers, each held back for a second at most, brought what was decided after they were asked for.
+/// Whether both of two answers, each held back for a second at most, brought what was decided after they were asked
+/// for.
 async fn news_came_in_time() -> bool {
     let broker = in_memory().start().await.unwrap();
     let (mut one, mut other) = (Raw::open(broker.connect()).await, Raw::open(broker.connect()).await);

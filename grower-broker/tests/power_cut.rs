@@ -1,8 +1,8 @@
 //! Power cuts under load on a real file system: acknowledged, read and committed records stay.
 //!
 //! The data directory is on ext4 in an image that is shut down without a flush of its journal, at random moments, with
-//! segments so small that most moments are during a roll, soon after a start that followed a kill, and again while a start
-//! recovers from the cut before. It needs root and loop devices; where it has none it says so and checks nothing.
+//! segments so small that most moments are during a roll, soon after a start that followed a kill, and again while a
+//! start recovers from the cut before. It needs root and loop devices; where it has none it says so and checks nothing.
 
 mod support {
     pub(crate) mod chance;

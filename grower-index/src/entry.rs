@@ -98,7 +98,8 @@ impl IndexEntry {
         Ok(Self::decode_unchecked(bytes))
     }
 
-    /// Decodes without checking CRC or version. The caller validates with [`Self::decode`] before it relies on the result.
+    /// Decodes without checking CRC or version. The caller validates with [`Self::decode`] before it relies on the
+    /// result.
     pub(crate) fn decode_unchecked(bytes: &[u8; ENTRY_LENGTH]) -> Self {
         let flags = u16::from_be_bytes(field(bytes, 26));
         Self {

@@ -8,8 +8,8 @@ use grower_protocol::ids::{Offset, Timestamp};
 /// like the others.
 ///
 /// The oldest is dropped while it is too old, or while the *others* still meet a limit on bytes or messages: a limit
-/// says how much is kept at least. An empty segment has no age or size of its own; it is dropped with those before it. A
-/// segment with records at or after `committed` stays.
+/// says how much is kept at least. An empty segment has no age or size of its own; it is dropped with those before it.
+/// A segment with records at or after `committed` stays.
 pub(crate) fn new_start(
     segments: &[SegmentStats],
     now: Timestamp,

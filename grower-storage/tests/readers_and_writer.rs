@@ -10,7 +10,8 @@ use grower_storage::log::{DiskLog, IndexFactory, Log, LogFiles, LogOptions, LogR
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Reads from the start again and again, and once more when the writer is done; the first record of each batch says its own number.
+/// Reads from the start again and again, and once more when the writer is done; the first record of each batch says its
+/// own number.
 fn read_until(done: &AtomicBool, reader: &LogReader) -> u64 {
     let (mut batches, mut last) = (0, false);
     while !last {

@@ -48,7 +48,7 @@ mod tests {
 
     const TIMEOUT: u64 = 10;
 
-    /// Whether a peer is in time that takes these bytes, each after so many seconds, ten times over.
+    /// Whether a peer is in time that takes these bytes, each after its number of seconds, ten times over.
     fn in_time(steps: &[(u64, usize)]) -> bool {
         let mut pace = ReadPace::new(Duration::from_secs(TIMEOUT));
         std::iter::repeat_n(steps, 10).flatten().all(|(seconds, bytes)| {

@@ -291,8 +291,8 @@ fn others_are_served_while(have_files: &[bool]) {
     });
 }
 
-/// A thousand partitions that nobody waits for would else have as many syncs under way as there are threads, and take the
-/// processors from their own producers.
+/// A thousand partitions without waiters would else have as many syncs under way as there are threads, and take
+/// the processors from their own producers.
 #[test]
 fn flushes_without_a_waiter_take_one_sync_at_a_time() {
     with_broker(async |address, faults| {

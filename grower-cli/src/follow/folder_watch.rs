@@ -22,8 +22,8 @@ struct FolderState {
 }
 
 impl FolderWatch {
-    /// Checks whether a rotation appeared or changed since the last call; true the first time. `target` is where the file was
-    /// when it was begun.
+    /// Checks whether a rotation appeared or changed since the last call; true the first time. `target` is where the
+    /// file was when it was begun.
     pub(super) fn check_changed(&mut self, path: &Path, target: &Path, now: Instant) -> bool {
         let Some(folder) = target.parent().and_then(|folder| fs::metadata(folder).ok()) else {
             return self.0.take().is_some();

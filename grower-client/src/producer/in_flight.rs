@@ -129,7 +129,8 @@ impl InFlightBatch {
         }
     }
 
-    /// Whether its parts agree: bytes once it is built, no memory once it is acknowledged, and no new sequence in doubt.
+    /// Whether its parts agree: bytes once it is built, no memory once it is acknowledged, and no new sequence in
+    /// doubt.
     pub(super) fn is_sound(&self) -> bool {
         let is_built = !self.bytes.is_empty();
         0 < self.count

@@ -17,8 +17,8 @@ impl Attempts {
         Self { deadline, failures: 0 }
     }
 
-    /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait would
-    /// pass the deadline.
+    /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait
+    /// would pass the deadline.
     pub(crate) fn wait_after(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
         if error.is_retriable() { self.next_wait(now, random) } else { None }
     }

@@ -29,7 +29,8 @@ pub(crate) enum ProduceAction {
         /// After a backoff; otherwise as soon as the batches before it are sent.
         after_backoff: bool,
     },
-    /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new sequence.
+    /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new
+    /// sequence.
     HoldForNewSequence,
     /// Hold the batch until the producer has a new id; then send it under that id. The broker refuses the current id.
     HoldForNewProducerId,

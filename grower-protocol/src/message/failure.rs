@@ -22,8 +22,8 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Defines the error codes. A row gives `number => Name: retry, outcome`: the number on the wire, whether the same request
-/// may succeed later (`retriable`) or not (`final`), and the [`Outcome`] of the failed request.
+/// Defines the error codes. A row gives `number => Name: retry, outcome`: the number on the wire, whether the same
+/// request may succeed later (`retriable`) or not (`final`), and the [`Outcome`] of the failed request.
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $number:literal => $name:ident: $retry:ident, $outcome:ident;)*) => {
         /// The kind of an error. [`ErrorCode::is_retriable`] and [`ErrorCode::outcome`] tell a client how to react.

@@ -98,8 +98,8 @@ pub trait Log: Send {
     /// earlier start than the present one changes nothing.
     fn trim(&mut self, start: Offset) -> Result<(), ChangeError>;
 
-    /// Drops the oldest segments while the rest still meets the limits, and any whose records are all too old. A segment
-    /// with records at or after `committed` stays. Returns the log start; durable when this returns.
+    /// Drops the oldest segments while the rest still meets the limits, and any whose records are all too old. A
+    /// segment with records at or after `committed` stays. Returns the log start; durable when this returns.
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits, committed: Offset) -> Result<Offset, ChangeError>;
 
     /// Whether [`Log::roll_if_old`] would roll: the active segment has records and is old enough. Waits for nothing.

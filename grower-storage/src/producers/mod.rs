@@ -29,12 +29,12 @@ struct ProducerState {
     /// When it last appended, by the clock of this process.
     seen: Timestamp,
     /// The latest batches of this epoch, oldest first.
-    batches: VecDeque<RememberedBatch>,
+    batches: VecDeque<RecentBatch>,
 }
 
 /// One batch that was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RememberedBatch {
+struct RecentBatch {
     base_sequence: Sequence,
     last_sequence: Sequence,
     base_offset: Offset,
@@ -75,7 +75,7 @@ impl ProducerStates {
             return accept_if(base_sequence == Sequence::ZERO, Sequence::ZERO);
         }
         let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
-        let same = |b: &&RememberedBatch| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
+        let same = |b: &&RecentBatch| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
         if let Some(batch) = producer.batches.iter().find(same) {
             return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset);
         }
@@ -103,7 +103,7 @@ impl ProducerStates {
         }
         let latest = producer.batches.back().map_or(Offset::ZERO, |batch| batch.next_offset);
         debug_assert!(latest <= header.base_offset, "batches are noted in the order of the log");
-        producer.batches.push_back(RememberedBatch {
+        producer.batches.push_back(RecentBatch {
             base_sequence,
             last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
             base_offset: header.base_offset,

@@ -4,7 +4,7 @@
 //! knows. The previous snapshot is kept as `producers.snapshot.previous`, for a truncated log and for a damaged newest
 //! one.
 
-use super::{ProducerState, ProducerStates, RememberedBatch};
+use super::{ProducerState, ProducerStates, RecentBatch};
 use crate::state_file::{FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ impl StateFile for ProducerSnapshot {
             into.u64(id.value());
             into.u16(producer.epoch.value());
             into.i64(producer.seen.as_millis());
-            let batches: Vec<RememberedBatch> = producer.batches.iter().copied().collect();
+            let batches: Vec<RecentBatch> = producer.batches.iter().copied().collect();
             into.list(&batches, |into, batch| {
                 into.u32(batch.base_sequence.to_wire().cast_unsigned());
                 into.u32(batch.last_sequence.to_wire().cast_unsigned());
@@ -47,7 +47,7 @@ impl StateFile for ProducerSnapshot {
             let id = ProducerId::new(fields.u64()?);
             let epoch = ProducerEpoch::new(fields.u16()?);
             let seen = Timestamp::from_millis(fields.i64()?);
-            let batches: VecDeque<RememberedBatch> = fields.list(read_batch)?.into();
+            let batches: VecDeque<RecentBatch> = fields.list(read_batch)?.into();
             let producer = ProducerState { epoch, seen, batches };
             producer.is_before(offset).then_some((id, producer))
         })?;
@@ -83,8 +83,8 @@ fn read_sequence(fields: &mut FieldReader<'_>) -> Option<Sequence> {
     Sequence::from_wire(fields.u32()?.cast_signed())
 }
 
-fn read_batch(fields: &mut FieldReader<'_>) -> Option<RememberedBatch> {
-    Some(RememberedBatch {
+fn read_batch(fields: &mut FieldReader<'_>) -> Option<RecentBatch> {
+    Some(RecentBatch {
         base_sequence: read_sequence(fields)?,
         last_sequence: read_sequence(fields)?,
         base_offset: read_offset(fields)?,

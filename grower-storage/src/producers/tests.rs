@@ -109,16 +109,16 @@ fn a_snapshot_whose_batches_make_no_sense_is_damaged() {
     };
     assert!(is_sound(15, &five));
     assert!(!is_sound(14, &five), "one is not before the snapshot");
-    let change = |change: fn(&mut VecDeque<RememberedBatch>)| {
+    let change = |change: fn(&mut VecDeque<RecentBatch>)| {
         let mut changed = five.clone();
         change(&mut changed.0.get_mut(&ProducerId::new(1)).unwrap().batches);
         changed
     };
     assert!(!is_sound(15, &change(|batches| batches.swap(0, 1))), "they are out of order");
     assert!(!is_sound(15, &change(|batches| batches[4].next_offset = Offset::new(14))), "one has no records");
-    let six = |batches: &mut VecDeque<RememberedBatch>| {
+    let six = |batches: &mut VecDeque<RecentBatch>| {
         let (base_offset, next_offset) = (Offset::new(1), Offset::new(2));
-        batches.push_front(RememberedBatch { base_offset, next_offset, ..batches[0] });
+        batches.push_front(RecentBatch { base_offset, next_offset, ..batches[0] });
     };
     assert!(!is_sound(15, &change(six)), "they are more than a log remembers");
 }

@@ -163,7 +163,7 @@ pub enum GroupRecordError {
         /// The decoding error.
         source: DecodeError,
     },
-    /// The record is damaged: no group had so many changes.
+    /// The record is damaged: no group changes that often.
     #[error("the record at offset {offset} of the groups' topic has the impossible epoch {epoch}")]
     Epoch {
         /// The record's offset.

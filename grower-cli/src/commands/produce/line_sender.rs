@@ -1,4 +1,5 @@
-//! Sends lines as records and reports their acks: many records are in flight at once, and acks are reported in line order.
+//! Sends lines as records and reports their acks: many records are in flight at once, and acks are reported in line
+//! order.
 
 use super::ProduceCommand;
 use super::report::ProduceReport;
@@ -258,7 +259,8 @@ impl FollowProgress {
         }
     }
 
-    /// Writes the note. A failure, as on a full disk, does not end following: the marks in the topic carry the same facts.
+    /// Writes the note. A failure, as on a full disk, does not end following: the marks in the topic carry the same
+    /// facts.
     fn save(&mut self) -> anyhow::Result<()> {
         if self.done.is_empty() {
             return Ok(());

@@ -297,8 +297,8 @@ impl PartitionFetchState {
         }
     }
 
-    /// Handles damage behind the checked batches: the first time at an offset it is returned for an investigation, which
-    /// fetches it again; the second time it is reported.
+    /// Handles damage behind the checked batches: the first time at an offset it is returned for an investigation,
+    /// which fetches it again; the second time it is reported.
     fn find_damage(&mut self, damage: FetchDamage, on_damage: OnDamage) -> Option<FetchDamage> {
         self.refetch_from(self.fetched, self.fetched_epoch);
         if self.investigated_at == Some(damage.offsets.start) {
