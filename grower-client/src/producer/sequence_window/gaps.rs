@@ -41,10 +41,10 @@ impl SequenceWindow {
     }
 
     /// Removes a batch that failed and pauses the window at its sequence.
-    pub(super) fn give_up(&mut self, at: usize, in_doubt: bool, error: ProduceError) -> SettledRecords {
+    pub(super) fn give_up(&mut self, at: usize, gap_unusable: bool, error: ProduceError) -> SettledRecords {
         let batch = self.batches.remove(at).expect("the caller found it there");
         let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
-        self.pause_at(SequenceGap { first_missing: batch.first, unusable: in_doubt || acked_after });
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: gap_unusable || acked_after });
         SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
     }
 

@@ -95,7 +95,7 @@ impl SequenceWindow {
     /// Whether a new batch may be numbered and sent.
     pub(super) fn has_room(&self, now: Instant) -> bool {
         self.gap.is_none()
-            && self.batches.len() < self.in_flight_max(now)
+            && self.batches.len() < self.in_flight_limit(now)
             && !self.has_batch(BatchState::Waiting)
             && !self.has_batch(BatchState::NeedsSequence)
     }
@@ -141,9 +141,9 @@ impl SequenceWindow {
         if self.is_sending() || !self.may_retry(now) {
             return Vec::new();
         }
-        let in_flight_max = self.in_flight_max(now);
+        let limit = self.in_flight_limit(now);
         let numbered = self.batches.iter_mut().filter(|batch| batch.state != BatchState::NeedsSequence);
-        let first = numbered.take(in_flight_max);
+        let first = numbered.take(limit);
         first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
     }
 
@@ -167,8 +167,8 @@ impl SequenceWindow {
     /// Handles the answer to an attempt.
     pub(super) fn answered(&mut self, id: BatchId, result: AttemptResult, now: Instant) -> AnswerEffects {
         let mut effects = AnswerEffects::default();
-        let waits = |batch: &InFlightBatch| batch.id == id && batch.state == BatchState::InFlight;
-        let Some(at) = self.batches.iter().position(waits) else {
+        let is_in_flight = |batch: &InFlightBatch| batch.id == id && batch.state == BatchState::InFlight;
+        let Some(at) = self.batches.iter().position(is_in_flight) else {
             return effects; // Its records have expired or are already acknowledged.
         };
         match result {
@@ -274,7 +274,7 @@ impl SequenceWindow {
         self.not_before = Some(now + (self.backoff)(self.failures));
     }
 
-    fn in_flight_max(&self, now: Instant) -> usize {
+    fn in_flight_limit(&self, now: Instant) -> usize {
         let known = self.identity.is_none() || self.known_until.is_some_and(|until| now < until);
         if known { self.in_flight_max } else { 1 }
     }

@@ -118,7 +118,7 @@ impl PartitionFetchState {
                 let bytes = records.bytes_held();
                 self.open = Some(BatchCursor { records, next_offset, epoch, bytes, counted_in: None });
             }
-            Err(error) => self.report(self.position..next_offset, error.to_string(), on_damage),
+            Err(error) => self.damaged_batch(self.position..next_offset, error.to_string(), on_damage),
         }
         self.error.is_none() || self.open.is_some()
     }
@@ -126,10 +126,10 @@ impl PartitionFetchState {
     /// Handles an open batch that ends early although its CRC is right: its producer built it wrongly.
     fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
         let open = self.open.take().expect("the open batch failed");
-        self.report(self.position..open.next_offset, reason, on_damage);
+        self.damaged_batch(self.position..open.next_offset, reason, on_damage);
     }
 
-    fn report(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
+    fn damaged_batch(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
         let end = offsets.end;
         match on_damage {
             OnDamage::Fail => {

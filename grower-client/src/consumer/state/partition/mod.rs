@@ -233,7 +233,7 @@ impl PartitionFetchState {
     }
 
     /// Whether its next record keeps no memory that the records of this call do not keep already.
-    pub(crate) fn is_kept_by(&self, call: CallNumber) -> bool {
+    pub(crate) fn is_counted_in(&self, call: CallNumber) -> bool {
         self.open.as_ref().is_some_and(|open| open.counted_in == Some(call))
     }
 

@@ -71,7 +71,7 @@ impl PartitionTurn<'_> {
 
     /// Whether the next record would pass a limit. Records of a batch that the call keeps anyway cost no bytes.
     fn is_at_limit(&self, has_records: bool) -> bool {
-        let keeps_more = !self.partition.is_kept_by(self.call);
+        let keeps_more = !self.partition.is_counted_in(self.call);
         self.limits.records == 0 || self.limits.bytes == 0 && keeps_more && has_records
     }
 }
