@@ -76,6 +76,7 @@ pub(super) struct InFlightBatch {
     pub(super) promise: DeliveryPromise,
     pub(super) reserved: usize,
     pub(super) count: u32,
+    /// The time of its first record; the delivery timeout counts from it.
     pub(super) since: Instant,
     pub(super) first: Sequence,
     pub(super) bytes: Bytes,

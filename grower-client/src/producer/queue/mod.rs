@@ -115,7 +115,7 @@ impl PartitionQueue {
             return None;
         }
         let batch = self.accumulator.take(self.window.is_idle(), now)?;
-        Some(SendStep::Build(self.window.assign_sequence(batch)))
+        Some(SendStep::Build(self.window.assign_sequence(batch, now)))
     }
 
     /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.

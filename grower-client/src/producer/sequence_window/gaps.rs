@@ -26,7 +26,8 @@ impl SequenceWindow {
         }
     }
 
-    /// Sets the topic's id. If it changed, the topic was recreated: no sent batch is left, so none is in doubt.
+    /// Sets the topic's id. If it changed, the old log is deleted, so nothing is in doubt. A batch in flight is
+    /// renumbered if its attempt fails.
     pub(in crate::producer) fn set_topic_id(&mut self, topic_id: TopicId) {
         if topic_id == self.topic_id {
             return;
@@ -40,7 +41,7 @@ impl SequenceWindow {
         }
     }
 
-    /// Removes a batch that failed and pauses the window at its sequence.
+    /// Removes a batch that failed and pauses the window at its sequence, which may be `gap_unusable`.
     pub(super) fn give_up(&mut self, at: usize, gap_unusable: bool, error: ProduceError) -> SettledRecords {
         let batch = self.batches.remove(at).expect("the caller found it there");
         let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);

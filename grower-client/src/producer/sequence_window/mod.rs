@@ -33,6 +33,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The batches of one partition from their numbering to their outcome.
 #[derive(Debug)]
 pub(super) struct SequenceWindow {
     codec: Codec,
@@ -101,9 +102,8 @@ impl SequenceWindow {
     }
 
     /// Gives a batch its sequence; [`SequenceWindow::built`] must follow.
-    pub(super) fn assign_sequence(&mut self, batch: UnsentBatch) -> NumberedBatch {
-        debug_assert!(self.gap.is_none(), "the window is paused at {:?}", self.gap);
-        debug_assert!(self.batches.len() < self.in_flight_max, "the window is full");
+    pub(super) fn assign_sequence(&mut self, batch: UnsentBatch, now: Instant) -> NumberedBatch {
+        debug_assert!(self.has_room(now), "the window has no room: {self:?}");
         let count = batch.builder.count();
         let first = self.next_sequence;
         let stamp = self.identity.map(|identity| stamp(identity, first));

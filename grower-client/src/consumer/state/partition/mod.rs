@@ -23,7 +23,7 @@ use tokio::time::Instant;
 /// The pause of a partition after a reported error.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Identifies the fetches with answers that are still wanted.
+/// Identifies a partition's current fetches: an answer with another version is discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FetchVersion {
     /// Counts the position changes of all partitions.
@@ -158,7 +158,7 @@ impl PartitionFetchState {
         self.check();
     }
 
-    /// Checks the order of the offsets and the memory account, in debug builds. Follows every change of state.
+    /// Asserts the order of the offsets. Follows every change that could break it.
     fn check(&self) {
         debug_assert!(
             self.consumed <= self.position,
@@ -178,7 +178,7 @@ impl PartitionFetchState {
         );
     }
 
-    /// Checks the memory account of the buffer, in debug builds.
+    /// Asserts the memory account of the buffer. Follows every change of the buffer.
     fn check_memory(&self) {
         debug_assert_eq!(
             self.buffered_bytes,
@@ -232,7 +232,7 @@ impl PartitionFetchState {
         self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
-    /// Whether its next record keeps no memory that the records of this call do not keep already.
+    /// Whether the open batch's memory is already counted for this call.
     pub(crate) fn is_counted_in(&self, call: CallNumber) -> bool {
         self.open.as_ref().is_some_and(|open| open.counted_in == Some(call))
     }
@@ -256,6 +256,7 @@ impl PartitionFetchState {
         debug_assert!(wanted < next, "{}: a fetch from {wanted} ends at {next}", self.topic_partition);
         (self.is_fetching, self.next_fetch, self.next_fetch_epoch) = (false, next, epoch);
         self.unchecked_bytes += bytes;
+        self.check();
         true
     }
 
@@ -270,7 +271,9 @@ impl PartitionFetchState {
     ) -> Option<FetchDamage> {
         debug_assert_eq!(wanted, self.fetched, "{}: a fetch at an unexpected offset", self.topic_partition);
         if wanted != self.fetched {
-            self.refetch_from(self.fetched, self.fetched_epoch); // Its records would repeat or skip others.
+            // Its records would repeat or skip others.
+            tracing::error!(partition = %self.topic_partition, %wanted, fetched = %self.fetched, "dropped a fetch at an unexpected offset");
+            self.refetch_from(self.fetched, self.fetched_epoch);
             return None;
         }
         (self.failures, self.not_before, self.offline_reported) = (0, None, false);
