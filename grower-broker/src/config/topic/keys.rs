@@ -132,7 +132,7 @@ pub(super) const KEYS: [TopicConfigKey; 14] = [
     },
     TopicConfigKey {
         name: "retention.messages",
-        about: "the oldest segment is dropped once the others hold this many offsets",
+        about: "drops the oldest segment once the others hold this many offsets",
         accepts: "a number of records from 1 to 2^60; -1 for no limit",
         set: |config, text| {
             config.retention_messages = unlimited(text, |text| count(text, 1..=LARGE))?;
