@@ -2,7 +2,7 @@
 
 use super::manifest::{BackupManifest, FileSum};
 use grower_storage::disk::{Disk, DiskError};
-use grower_storage::verify::Finding;
+use grower_storage::verify::{Finding, Remedy};
 use std::path::Path;
 
 const CHUNK: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(crate) fn compare_all(
     for (name, sum) in &manifest.files {
         let file = path.join(name);
         let reason = compare(disk, &file, *sum)?;
-        findings.extend(reason.map(|reason| Finding { path: file, bytes: None, offsets: None, reason }));
+        findings.extend(reason.map(|reason| Finding::file(file, Remedy::RestoreBackup, reason)));
         read += sum.bytes;
         progress(read);
     }

@@ -3,8 +3,8 @@
 use super::image::snapshot;
 use super::{NodeIdentity, whole_file};
 use grower_storage::disk::{Disk, DiskError};
-use grower_storage::verify::Finding;
-use std::path::{Path, PathBuf};
+use grower_storage::verify::{Finding, Remedy};
+use std::path::Path;
 
 /// Damage to the identity and the snapshot of a data directory. The metadata log is checked like any other log.
 pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
@@ -22,5 +22,5 @@ pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, D
 }
 
 fn finding(path: &Path, reason: &dyn std::fmt::Display) -> Finding {
-    Finding { path: PathBuf::from(path), bytes: None, offsets: None, reason: reason.to_string() }
+    Finding::file(path.to_owned(), Remedy::RestoreBackup, reason.to_string())
 }

@@ -10,12 +10,13 @@ pub mod repair;
 pub use grower_protocol::batch::{Batch, RecordView, RecordsError};
 pub use grower_storage::disk::{DiskError, FileSystem, Trust};
 pub use grower_storage::repair::AcceptedLoss;
-pub use grower_storage::verify::{Dumped, Finding};
+pub use grower_storage::verify::{Dumped, Finding, Remedy};
 
 use crate::backup;
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata;
 use grower_storage::disk::{DirLock, Disk, FileDisk};
+use repair::PartitionName;
 use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifiedDirec
         }
         let before = verified.bytes;
         let found = grower_storage::verify::verify(&disk, &partition, |bytes| progress(before + bytes))?;
-        verified.findings.extend(found.findings);
+        verified.findings.extend(found.findings.into_iter().map(|finding| in_directory(finding, dir)));
         verified.partitions += 1;
         verified.bytes += found.bytes;
         verified.torn_bytes += found.torn_bytes;
@@ -102,9 +103,20 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifiedDirec
     Ok(verified)
 }
 
+/// Only the partitions of topics are repaired: a broker that forgot topics could not tell whose files it has. A start
+/// rebuilds the indexes of the metadata; everything else of it comes from a backup.
+fn in_directory(finding: Finding, dir: &Path) -> Finding {
+    let remedy = match finding.remedy {
+        remedy if PartitionName::of(dir, &finding.path).is_some() => remedy,
+        Remedy::RebuildIndex if finding.path.starts_with(dir.join(metadata::DIR)) => Remedy::NextStart,
+        _ => Remedy::RestoreBackup,
+    };
+    Finding { remedy, ..finding }
+}
+
 fn lost_finding(lost: &LostPartition) -> Finding {
     let reason = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
-    Finding { path: lost.dir.clone(), bytes: None, offsets: None, reason }
+    Finding::file(lost.dir.clone(), Remedy::AcceptLostPartition, reason)
 }
 
 /// Files in place of directories of topics and partitions: no partition can be opened there.
@@ -120,15 +132,15 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
         let is_file = |path: &PathBuf| disk.list(path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
         found.extend(paths.filter(is_file).map(|path| {
             let reason = format!("a file in the place of a {what}'s directory: restore the directory from a backup");
-            Finding { path, bytes: None, offsets: None, reason }
+            Finding::file(path, Remedy::RestoreBackup, reason)
         }));
     }
     Ok(found)
 }
 
 fn begun_finding(dir: &Path, bytes: Range<u64>) -> Finding {
-    let reason = "a damaged line; the next start of a broker rebuilds it from the partition's files".to_owned();
-    Finding { path: dir.join(begun::FILE), bytes: Some(bytes), offsets: None, reason }
+    let reason = "a damaged line; the next start of a broker rebuilds it from the partition's files";
+    Finding { bytes: Some(bytes), ..Finding::file(dir.join(begun::FILE), Remedy::NextStart, reason) }
 }
 
 fn disk_of(path: &Path) -> FileDisk {

@@ -6,9 +6,9 @@
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, Damage, RangeError};
 
-use super::{VerifiedDirectory, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
+use super::{Finding, Remedy, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
-use crate::metadata::{self, whole_file};
+use crate::metadata::whole_file;
 use crate::placement::{self, LockError, Misplaced};
 use grower_protocol::ids::{Offset, TopicName};
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
@@ -144,34 +144,36 @@ pub struct Survey {
     /// Begun partitions that lost all their files.
     pub lost_partitions: Vec<PartitionName>,
     /// Damage that loses no record: indexes can be rebuilt, and a start of the broker does the rest.
-    pub costs_nothing: Vec<super::Finding>,
+    pub without_loss: Vec<Finding>,
     /// Damage to the metadata or the identity of the directory: only a backup helps.
-    pub beyond_repair: Vec<super::Finding>,
+    pub beyond_repair: Vec<Finding>,
 }
 
 /// Checks everything, and changes nothing.
 pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, DirectoryRepairError> {
-    let VerifiedDirectory { findings, .. } = verify(dir, progress)?;
-    let lost = begun::lost_partitions(&FileDisk::read_only(dir), dir)?;
-    let mut survey = Survey { lost_partitions: lost.iter().map(PartitionName::of_lost).collect(), ..Survey::default() };
-    for finding in findings.into_iter().filter(|finding| lost.iter().all(|lost| lost.dir != finding.path)) {
-        match (PartitionName::of(dir, &finding.path), repair::lost_records(std::slice::from_ref(&finding)).pop()) {
-            (Some(partition), Some(damaged)) => {
-                survey.lost.push((LossRange { partition, offsets: damaged.offsets.clone() }, damaged));
-            }
-            (Some(partition), None) if partition.dir(dir) == finding.path => survey.beyond_repair.push(finding),
-            (Some(_), None) => survey.costs_nothing.push(finding),
-            (None, None) if is_made_again(dir, &finding) => survey.costs_nothing.push(finding),
-            (None, _) => survey.beyond_repair.push(finding),
-        }
+    let mut survey = Survey::default();
+    for finding in verify(dir, progress)?.findings {
+        survey.add(finding, dir);
     }
     Ok(survey)
 }
 
-/// Whether the next start rebuilds the file: the list of begun partitions, or an index of the metadata log.
-fn is_made_again(dir: &Path, finding: &super::Finding) -> bool {
-    let is_index = finding.path.extension().is_some_and(|extension| extension == "growerindex");
-    finding.path == dir.join(begun::FILE) || is_index && finding.path.starts_with(dir.join(metadata::DIR))
+impl Survey {
+    fn add(&mut self, finding: Finding, dir: &Path) {
+        let partition = PartitionName::of(dir, &finding.path);
+        match finding.remedy {
+            Remedy::AcceptLoss => {
+                let partition = partition.expect("a loss is accepted in a partition of a topic");
+                let damage = finding.acceptable_loss().expect("its remedy says so");
+                self.lost.push((LossRange { partition, offsets: damage.offsets.clone() }, damage));
+            }
+            Remedy::AcceptLostPartition => {
+                self.lost_partitions.push(partition.expect("a lost partition belongs to a topic"));
+            }
+            Remedy::RebuildIndex | Remedy::NextStart => self.without_loss.push(finding),
+            Remedy::RestoreBackup => self.beyond_repair.push(finding),
+        }
+    }
 }
 
 /// A stopped data directory under repair, locked against others.

@@ -65,14 +65,9 @@ pub enum AcceptLossError {
     Disk(#[from] DiskError),
 }
 
-/// The findings of a check that lose records.
+/// The records that a check found lost: an operator may accept that.
 pub fn lost_records(findings: &[Finding]) -> Vec<Damage> {
-    let lost = findings.iter().filter_map(|finding| {
-        let offsets = finding.offsets.clone()?;
-        let bytes = finding.bytes.clone().unwrap_or(0..0);
-        Some(Damage { path: finding.path.clone(), bytes, offsets, reason: finding.reason.clone() })
-    });
-    lost.collect()
+    findings.iter().filter_map(Finding::acceptable_loss).collect()
 }
 
 /// Gives up the damage within `ranges` and returns the new losses: none if all of it was given up before.

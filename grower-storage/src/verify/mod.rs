@@ -5,71 +5,21 @@
 //! are no damage: the next opening cuts them.
 
 mod dump;
+mod finding;
 mod state_files;
 
 pub use dump::{Dumped, dump};
+pub use finding::{Finding, Remedy};
 
 use crate::disk::{Disk, DiskError, FileOnDemand};
 use crate::recovery::{Directory, TailScan, scan_tail};
-use crate::segment::{self, Damage, Expectations, LogPosition, Segment, inspect};
+use crate::segment::{self, Expectations, LogPosition, Segment, inspect};
 use crate::state_file::{AcceptedLoss, Checkpoint};
 use grower_index::{ENTRY_LENGTH, IndexEntry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
 use state_files::StateFiles;
-use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-/// A fault in a file, as a check reports it. Unlike [`Damage`] it may concern a file as a whole and cost no record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The file.
-    pub path: PathBuf,
-    /// The bytes in it; none for the whole file.
-    pub bytes: Option<Range<u64>>,
-    /// The offsets of the records that are lost; none if no record is.
-    pub offsets: Option<Range<Offset>>,
-    /// The reason.
-    pub reason: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path.display())?;
-        let bytes = self.bytes.as_ref().map(|bytes| format!("bytes {}..{}", bytes.start, bytes.end));
-        let offsets = self.offsets.as_ref().map(|offsets| format!("offsets {}..{}", offsets.start, offsets.end));
-        let place: Vec<String> = bytes.into_iter().chain(offsets).collect();
-        if !place.is_empty() {
-            write!(f, "{}: ", place.join(" "))?;
-        }
-        write!(f, "{}", self.reason)
-    }
-}
-
-impl Finding {
-    fn file(path: PathBuf, reason: impl Into<String>) -> Self {
-        Self { path, bytes: None, offsets: None, reason: reason.into() }
-    }
-
-    /// Whether it matters after the truncation to `end` that the next opening finishes. Files above the cut may be
-    /// missing, and the index of the cut segment is rebuilt from its log.
-    fn stays_after_truncation(&self, directory: &Directory, end: Offset) -> bool {
-        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let cut = directory.logs.iter().rfind(|base| **base <= end).copied().unwrap_or_default();
-        match (&self.offsets, segment::base_of_log(name).or_else(|| segment::base_of_index(name))) {
-            (Some(offsets), _) => offsets.start < end,
-            (None, Some(base)) => base < cut,
-            (None, None) => true,
-        }
-    }
-}
-
-impl From<Damage> for Finding {
-    fn from(damage: Damage) -> Self {
-        let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
-        Self { path: damage.path, bytes: Some(damage.bytes), offsets, reason: damage.reason }
-    }
-}
+use std::path::Path;
 
 /// The outcome of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +58,9 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
     let leftover = directory.leftover_indexes(disk, dir, state.checkpoint.as_ref())?;
     let lost_logs = directory.indexes.iter().filter(|base| !directory.logs.contains(base) && !leftover.contains(base));
     for base in lost_logs {
-        verified.findings.push(Finding::file(dir.join(segment::index_name(*base)), "its log file is not there"));
+        // The lost records are a finding of their own.
+        let index = dir.join(segment::index_name(*base));
+        verified.findings.push(Finding::file(index, Remedy::RebuildIndex, "its log file is not there"));
     }
     if let Some(end) = state.checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         let kept = |finding: &Finding| finding.stays_after_truncation(&directory, end);
@@ -139,7 +91,8 @@ impl PartitionCheck<'_> {
         let covered = last.map_or(0, |last| last.position.into());
         if covered != end_position.bytes {
             let reason = format!("it covers {covered} bytes of log, there are {}", end_position.bytes);
-            verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), reason));
+            let index = self.dir.join(self.directory.index_name(base));
+            verified.findings.push(Finding::file(index, Remedy::RebuildIndex, reason));
         }
         Ok(next)
     }
@@ -180,7 +133,7 @@ impl PartitionCheck<'_> {
         let bytes = match self.disk.map(&path) {
             Ok(map) => map.as_ref().to_vec(),
             Err(error) if error.is_not_found() => {
-                findings.push(Finding::file(path, "it is not there"));
+                findings.push(Finding::file(path, Remedy::RebuildIndex, "it is not there"));
                 return Ok(StoredIndex::new(Vec::new()));
             }
             Err(error) => return Err(error),
@@ -196,10 +149,11 @@ impl PartitionCheck<'_> {
         for at in (0..count).filter(is_damaged) {
             let start = (at * ENTRY_LENGTH) as u64;
             let bytes = Some(start..start + ENTRY_LENGTH as u64);
-            findings.push(Finding { path: path.clone(), bytes, offsets: None, reason: "a damaged entry".into() });
+            findings.push(Finding { bytes, ..Finding::file(path.clone(), Remedy::RebuildIndex, "a damaged entry") });
         }
         if 0 < synced && last_synced.is_none() && index.trailing_bytes() != 0 {
-            findings.push(Finding::file(path, format!("{} bytes after the last entry", index.trailing_bytes())));
+            let reason = format!("{} bytes after the last entry", index.trailing_bytes());
+            findings.push(Finding::file(path, Remedy::RebuildIndex, reason));
         }
         Ok(index)
     }
@@ -225,6 +179,7 @@ impl StateFiles {
             bytes: None,
             offsets: Some(offsets),
             reason: reason.into(),
+            remedy: Remedy::AcceptLoss,
         };
         if let Some(log_start) = log_start.filter(|log_start| *log_start < found.start) {
             findings.push(lost(log_start..found.start, "the segment files that held them are missing"));

@@ -1,6 +1,6 @@
 //! The state files of a partition, read for a check.
 
-use super::Finding;
+use super::{Finding, Remedy};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::producers::{PREVIOUS_NAME, ProducerSnapshot};
@@ -43,7 +43,7 @@ impl StateFiles {
         let losses: AcceptedLosses = read(disk, dir, false, findings)?.unwrap_or_default();
         if losses.exchange.is_some() {
             let reason = "a repair was cut short: repair again, or start the broker, which finishes it";
-            findings.push(Finding::file(dir.join(AcceptedLosses::NAME), reason));
+            findings.push(Finding::file(dir.join(AcceptedLosses::NAME), Remedy::NextStart, reason));
         }
         Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), replacing, seed, losses })
     }
@@ -71,16 +71,16 @@ fn sound<T>(
         Ok(content) => return Ok(Some(content)),
         Err(StateFileError::Disk(error)) => return Err(error),
         Err(StateFileError::Missing(path)) if required => {
-            findings.push(Finding::file(path, format!("it is not there{WRITTEN_AGAIN}")));
+            findings.push(Finding::file(path, Remedy::NextStart, format!("it is not there{WRITTEN_AGAIN}")));
         }
         Err(StateFileError::Damaged { path, reason }) if required => {
-            findings.push(Finding::file(path, format!("{reason}{WRITTEN_AGAIN}")));
+            findings.push(Finding::file(path, Remedy::NextStart, format!("{reason}{WRITTEN_AGAIN}")));
         }
         Err(StateFileError::Missing(_)) => {}
-        Err(StateFileError::Damaged { path, reason }) => findings.push(Finding::file(path, reason)),
+        Err(StateFileError::Damaged { path, reason }) => findings.push(Finding::file(path, Remedy::NextStart, reason)),
         Err(StateFileError::Newer { path, found, known }) => {
             let reason = format!("it has format {found}, this program knows {known}: use a newer Grower");
-            findings.push(Finding::file(path, reason));
+            findings.push(Finding::file(path, Remedy::NextStart, reason));
         }
     }
     Ok(None)

@@ -8,7 +8,7 @@ use grower_storage::compaction::{Compaction, CompactionPolicy};
 use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::{DiskLog, Log, LogFiles, LogOptions, ReadError};
 use grower_storage::repair::{Acceptance, accept_loss};
-use grower_storage::verify::{Finding, verify};
+use grower_storage::verify::{Finding, Remedy, verify};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,7 +100,10 @@ pub(crate) fn files_of(disk: &MemDisk) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 pub(crate) fn findings(disk: &MemDisk) -> Vec<Finding> {
-    verify(disk, Path::new(DIR), |_| {}).unwrap().findings
+    let findings = verify(disk, Path::new(DIR), |_| {}).unwrap().findings;
+    let is_named = |finding: &Finding| (finding.remedy == Remedy::AcceptLoss) == finding.offsets.is_some();
+    assert!(findings.iter().all(is_named), "exactly lost records are to be accepted as lost: {findings:?}");
+    findings
 }
 
 pub(crate) fn open(disk: &MemDisk) -> DiskLog {

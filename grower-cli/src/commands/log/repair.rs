@@ -82,7 +82,7 @@ impl RepairLogCommand {
         }
         out.flush()?;
         ensure!(survey.beyond_repair.is_empty(), "the metadata of {} is damaged: restore a backup", self.dir.display());
-        if !(survey.lost.is_empty() && survey.lost_partitions.is_empty() && survey.costs_nothing.is_empty()) {
+        if !(survey.lost.is_empty() && survey.lost_partitions.is_empty() && survey.without_loss.is_empty()) {
             bail!("{} is damaged; nothing was changed", self.dir.display());
         }
         Ok(())
@@ -102,7 +102,7 @@ impl RepairLogCommand {
             );
             writeln!(out, "{}", escaped(&line))?;
         }
-        for finding in &survey.costs_nothing {
+        for finding in &survey.without_loss {
             writeln!(out, "{}: no record is lost", escaped(&finding.to_string()))?;
         }
         if !survey.lost.is_empty() || !survey.lost_partitions.is_empty() {
@@ -115,7 +115,7 @@ impl RepairLogCommand {
             )?;
             writeln!(out, "  grower-cli log repair {}{}", escaped(&dir), escaped(&ranges))?;
         }
-        if !survey.costs_nothing.is_empty() {
+        if !survey.without_loss.is_empty() {
             writeln!(
                 out,
                 "\nA start of the broker rebuilds most files of which no record is lost; this rebuilds indexes:"
@@ -247,7 +247,7 @@ fn survey_json(survey: &Survey) -> Value {
     json!({
         "lost_partitions": survey.lost_partitions.iter().map(lost_partition_json).collect::<Vec<_>>(),
         "lost": survey.lost.iter().map(|(range, damaged)| damage_json(&range.partition, damaged)).collect::<Vec<_>>(),
-        "costs_nothing": survey.costs_nothing.iter().map(finding).collect::<Vec<_>>(),
+        "costs_nothing": survey.without_loss.iter().map(finding).collect::<Vec<_>>(),
         "beyond_repair": survey.beyond_repair.iter().map(finding).collect::<Vec<_>>(),
     })
 }

@@ -139,7 +139,8 @@ impl<'a> Scanner<'a> {
         self.buffer.get(found.bytes.start, found.header.total_length)
     }
 
-    /// The batch at a position, or what is wrong there.
+    /// The batch at a position, or what is wrong there. Every reader checks this; a check for verify alone belongs to
+    /// `inspect`.
     fn batch_at(&mut self, at: LogPosition) -> Result<Result<FoundBatch, String>, DiskError> {
         let bytes = self.buffer.get(at.bytes, HEADER_LENGTH)?;
         let header = match BatchHeader::parse(bytes) {
