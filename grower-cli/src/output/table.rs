@@ -3,8 +3,8 @@
 use super::escaped;
 use std::io::{self, Write};
 
-/// A table under construction.
-pub(crate) struct TextTable {
+/// A table of `N` columns under construction.
+pub(crate) struct TextTable<const N: usize> {
     table: comfy_table::Table,
     /// For each row, the placeholders of long cells, with their text.
     long: Vec<Vec<(String, String)>>,
@@ -16,16 +16,16 @@ const CELL_MAX: usize = 40;
 /// The first private-use character; text for people has none.
 const STAND_IN: u32 = 0xe000;
 
-impl TextTable {
+impl<const N: usize> TextTable<N> {
     /// Creates a table with these headings.
-    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
+    pub(crate) fn new(headings: [&str; N]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(headings);
         Self { table, long: Vec::new() }
     }
 
     /// Adds a row.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row(&mut self, cells: [String; N]) {
         let mut long = Vec::new();
         let mut letters = (STAND_IN..).filter_map(char::from_u32);
         let cells = cells.map(|cell| {

@@ -30,7 +30,7 @@ impl ListSettingsCommand {
     }
 }
 
-fn table(settings: &[SettingEntry]) -> TextTable {
+fn table(settings: &[SettingEntry]) -> TextTable<4> {
     let mut table = TextTable::new(["SETTING", "VALUE", "SET BY", "RESTART"]);
     for setting in settings {
         let started_with = setting.started_with.as_deref().unwrap_or("not set");

@@ -77,7 +77,7 @@ fn print(topic: &TopicDescription, out: &mut impl Write) -> io::Result<()> {
     partitions(topic).print(out)
 }
 
-fn configs(topic: &TopicDescription) -> TextTable {
+fn configs(topic: &TopicDescription) -> TextTable<3> {
     let mut table = TextTable::new(["CONFIG", "VALUE", "SET BY"]);
     for config in &topic.configs {
         table.row([config.key.clone(), config.value.clone(), source(config.source).to_owned()]);
@@ -92,7 +92,7 @@ fn source(source: ConfigSource) -> &'static str {
     }
 }
 
-fn partitions(topic: &TopicDescription) -> TextTable {
+fn partitions(topic: &TopicDescription) -> TextTable<10> {
     let heads = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "HW", "END", "SIZE", "DAMAGED"];
     let mut table = TextTable::new(heads);
     for partition in &topic.partitions {
@@ -117,7 +117,7 @@ fn nodes(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable {
+fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable<6> {
     let mut table = TextTable::new(["\nPARTITION", "\nGIVEN UP", "\nAT", "\nBY", "\nWHAT", "\nKEPT"]);
     for loss in losses {
         table.row([
@@ -132,7 +132,7 @@ fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable {
     table
 }
 
-fn segments(topic: &TopicDescription) -> TextTable {
+fn segments(topic: &TopicDescription) -> TextTable<6> {
     let mut table = TextTable::new(["\nPARTITION", "\nLOG FILE", "\nOFFSETS", "\nLOG", "\nINDEX", "\nNEWEST RECORD"]);
     for partition in &topic.partitions {
         for segment in &partition.segments {

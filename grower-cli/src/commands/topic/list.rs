@@ -75,7 +75,7 @@ impl TopicRow {
     }
 }
 
-fn table(rows: &[TopicRow]) -> TextTable {
+fn table(rows: &[TopicRow]) -> TextTable<10> {
     let mut table =
         TextTable::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "SIZE", "IN/S", "", "OUT/S", "", "CONFIG"]);
     for TopicRow { topic, records, bytes, rate } in rows {
