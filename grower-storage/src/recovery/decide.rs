@@ -6,6 +6,7 @@
 //! | yes | anything else | corruption: keep every byte, refuse the damaged offsets, serve the rest |
 //! | no | zeros to the end | the end: allocated ahead, never written |
 //! | no | bytes that are no batch | a torn tail: cut |
+//! | either | a file that ends before something that was durable | corruption: refuse the offsets it lacks |
 //! | either | sound batches, but the header checksum differs | corruption: which batch it is remains unknown |
 //! | either | an index that disagrees with its log, or none | rebuild it, without header checksums |
 
