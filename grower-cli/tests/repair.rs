@@ -1,4 +1,4 @@
-//! `log repair`: damage is listed with the command that gives it up, and only damaged records are given up.
+//! `log repair`: damage is listed with the command that accepts its loss, and only that of damaged records is accepted.
 
 mod kit;
 

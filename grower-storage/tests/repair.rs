@@ -1,4 +1,4 @@
-//! Giving up damaged records: exactly those, audited first, and whole again whenever the power goes.
+//! Accepted losses: exactly the damaged records, audited first, and whole again whenever the power goes.
 
 mod log_kit;
 
@@ -109,7 +109,7 @@ fn accept(disk: &dyn Disk, ranges: &[Range<Offset>]) -> Result<Vec<AcceptedLoss>
 }
 
 #[test]
-fn every_corrupt_batch_can_be_given_up_and_costs_no_other() {
+fn the_loss_of_every_corrupt_batch_can_be_accepted_and_costs_no_other() {
     for batch in Damaged::corrupt(&[]).batches {
         let damaged = Damaged::corrupt(&[batch.base]);
         let lost = damaged.lost();
@@ -125,7 +125,7 @@ fn every_corrupt_batch_can_be_given_up_and_costs_no_other() {
 }
 
 #[test]
-fn several_ranges_in_several_files_are_given_up_at_once_and_only_once() {
+fn losses_in_several_files_are_accepted_at_once_and_only_once() {
     let damaged = Damaged::corrupt(&[1, 3, 9]);
     let lost = damaged.lost();
     assert_eq!(lost.len(), 3);
@@ -135,7 +135,7 @@ fn several_ranges_in_several_files_are_given_up_at_once_and_only_once() {
 }
 
 #[test]
-fn missing_and_short_files_can_be_given_up() {
+fn the_loss_of_missing_and_short_files_can_be_accepted() {
     for at in 0..3 {
         let missing = Damaged::new(|disk| disk.remove_file(&Damaged::logs(disk)[at]).unwrap());
         let lost = missing.lost();

@@ -1,10 +1,10 @@
-//! The records that an operator gave up as lost, as they were recorded then.
+//! Accepted losses, as they were recorded then.
 
 use super::topics::unknown;
 use super::{Answered, Api};
 use crate::background;
 use grower_protocol::ids::{PartitionId, TopicName};
-use grower_protocol::message::{ErrorCode, Failure, LossDescription, Response};
+use grower_protocol::message::{AcceptedLossDescription, ErrorCode, Failure, Response};
 use grower_storage::repair::AcceptedLoss;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Api {
     }
 }
 
-fn described(partition: PartitionId, loss: AcceptedLoss) -> LossDescription {
+fn described(partition: PartitionId, loss: AcceptedLoss) -> AcceptedLossDescription {
     let AcceptedLoss { offsets, at, by, reason, kept, bytes, crc: _ } = loss;
-    LossDescription { partition, start: offsets.start, end: offsets.end, at, by, reason, kept, bytes }
+    AcceptedLossDescription { partition, start: offsets.start, end: offsets.end, at, by, reason, kept, bytes }
 }

@@ -1,8 +1,8 @@
 //! Offline tools for a data directory without a running broker: checks, repairs and backups.
 //!
 //! [`dump`] reads one segment file, batch by batch, and continues after damage where it can. [`verify`] checks every
-//! byte of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged
-//! records, [`backups`] makes and restores backups.
+//! byte of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] accepts the
+//! loss of damaged records, [`backups`] makes and restores backups.
 
 pub mod backups;
 pub mod repair;
@@ -159,7 +159,7 @@ fn check_is_data_directory(dir: &Path) -> Result<(), VerifyError> {
     Err(VerifyError::NotADataDirectory { dir: dir.to_owned() })
 }
 
-/// Checks that no restore was interrupted: a part of a backup looks like damage, and giving up records would be wrong.
+/// Checks that no restore was interrupted: a part of a backup looks like damage, and to accept a loss would be wrong.
 /// Called under the directory's lock, which a restore holds.
 fn check_is_restored(disk: &dyn Disk, dir: &Path) -> Result<(), VerifyError> {
     match backup::is_cut_short(disk, dir)? {

@@ -1,8 +1,8 @@
-//! Repair: gives up damaged records without another copy (`grower-cli log repair`).
+//! Repair: accepts the loss of damaged records without another copy (`grower-cli log repair`).
 //!
-//! Only ranges that a check found damaged can be given up, by name, and with an audit record (see
-//! [`grower_storage::repair`]). Damaged metadata cannot be given up: a broker that forgot topics could not tell whose
-//! files it has.
+//! Only the loss of ranges that a check found damaged can be accepted, by name, and with an audit record (see
+//! [`grower_storage::repair`]). The loss of metadata cannot: a broker that forgot topics could not tell whose files it
+//! has.
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, Damage, RangeError};
 
@@ -64,7 +64,7 @@ impl PartitionName {
     }
 }
 
-/// A range of records to give up.
+/// A range of records whose loss is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LossRange {
     /// The partition.
@@ -139,7 +139,7 @@ pub fn this_user() -> String {
 /// The damage in a data directory, by remedy.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Records that can be given up, with their ranges.
+    /// Records whose loss can be accepted, with their ranges.
     pub lost: Vec<(LossRange, Damage)>,
     /// Begun partitions that lost all their files.
     pub lost_partitions: Vec<PartitionName>,
@@ -208,7 +208,7 @@ impl DirectoryRepair {
         Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
     }
 
-    /// The records that [`DirectoryRepair::accept_loss`] would give up.
+    /// The records whose loss [`DirectoryRepair::accept_loss`] would accept.
     pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, Damage)>, DirectoryRepairError> {
         let mut all = Vec::new();
         for (partition, offsets) in self.by_partition(ranges)? {
@@ -220,7 +220,7 @@ impl DirectoryRepair {
         Ok(all)
     }
 
-    /// Gives up what is damaged within the ranges. If one of them cannot be, none is.
+    /// Accepts the loss of what is damaged within the ranges: of all of them, or of none.
     pub fn accept_loss(
         &self,
         ranges: &[LossRange],
@@ -238,20 +238,20 @@ impl DirectoryRepair {
         Ok(all)
     }
 
-    /// Gives up partitions that lost all their files: they begin empty, at offset 0. Says which files record that.
-    /// If one of them is not lost, none is given up.
+    /// Accepts the loss of partitions without files: they begin empty, at offset 0. Returns the files that record it.
+    /// If one of them is not lost, none is accepted.
     pub fn accept_lost_partitions(
         &self,
         partitions: &[PartitionName],
         acceptance: &Acceptance,
     ) -> Result<Vec<PathBuf>, DirectoryRepairError> {
-        let given_up = self.find_lost(partitions)?;
-        let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
-        begun::remove_lost(&self.disk, &self.dir, &given_up)?;
+        let lost = self.find_lost(partitions)?;
+        let recorded = lost.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
+        begun::remove_lost(&self.disk, &self.dir, &lost)?;
         Ok(recorded)
     }
 
-    /// Whether [`DirectoryRepair::accept_lost_partitions`] would give up all of them.
+    /// Whether [`DirectoryRepair::accept_lost_partitions`] would accept the loss of all of them.
     pub fn check_lost(&self, partitions: &[PartitionName]) -> Result<(), DirectoryRepairError> {
         self.find_lost(partitions).map(drop)
     }
@@ -265,7 +265,7 @@ impl DirectoryRepair {
         partitions.iter().map(find).collect()
     }
 
-    /// The audit record: durable before the partition is given up.
+    /// The audit record: durable before the partition is removed from the list.
     fn record_loss(&self, lost: &LostPartition, acceptance: &Acceptance) -> Result<PathBuf, DirectoryRepairError> {
         let cut = self.dir.join("cut");
         self.disk.create_dir_all(&cut)?;

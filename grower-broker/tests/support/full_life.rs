@@ -1,6 +1,6 @@
 //! A small data directory with every kind of data on disk, made by the present broker.
 //!
-//! `events` was trimmed, `gone` deleted, `profiles` compacted, a damaged record of `worn` given up; a setting was changed;
+//! `events` was trimmed, `gone` deleted, `profiles` compacted, a damaged record of `worn` accepted as lost; a setting was changed;
 //! group `readers` has committed, and the static member of `workers` is detached. There was a backup, a snapshot of the
 //! metadata, and a trim and another setting after it. Most of it happens in memory, since the snapshot is due after a
 //! thousand commands.
@@ -81,7 +81,7 @@ pub(crate) async fn make(dir: &Path) {
     run.stop().await;
     propose_up_to(&disk, 1_000).await;
     copy_out(&disk, dir);
-    give_up_a_record(dir);
+    accept_the_loss_of_a_record(dir);
     let run = Run::on(dir).await;
     change(&run, SETTINGS[1], 3).await;
     run.stop().await;
@@ -153,8 +153,8 @@ fn copy_out(disk: &MemDisk, dir: &Path) {
     }
 }
 
-/// A byte of the second of three batches is not what it was; then its record is given up.
-fn give_up_a_record(dir: &Path) {
+/// A byte of the second of three batches is not what it was; then its loss is accepted.
+fn accept_the_loss_of_a_record(dir: &Path) {
     let log = dir.join("topics/worn/0/00000000000000000000.growerlog");
     let mut bytes = fs::read(&log).unwrap();
     let middle = bytes.len() / 2;

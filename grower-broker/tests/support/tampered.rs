@@ -68,7 +68,7 @@ impl Tampered {
         Self { dir, whole: all(), before }
     }
 
-    /// The same, but partition 0 was compacted, and a repair gave up its record 5: it has every small file there is.
+    /// The same, but partition 0 was compacted, and its record 5 is an accepted loss: it has every small file there is.
     pub(crate) async fn with_a_past() -> Self {
         let world = Self::new().await;
         let disk = Arc::new(FileDisk::new(world.dir.path()));
@@ -88,8 +88,8 @@ impl Tampered {
         drop(log);
         edit(&world.log(4), |bytes| bytes[world.batch(5).end - 1] ^= 1);
         let acceptance = Acceptance { by: "ada".into(), at: Timestamp::default() };
-        let given_up = Offset::new(5)..Offset::new(6);
-        let losses = accept_loss(&*disk, &dir, &world.path("cut"), &[given_up], &acceptance).unwrap();
+        let lost = Offset::new(5)..Offset::new(6);
+        let losses = accept_loss(&*disk, &dir, &world.path("cut"), &[lost], &acceptance).unwrap();
         assert_eq!(losses.len(), 1);
         let whole = all().into_iter().filter(|offset| offset != "5").collect();
         let before = files(world.dir.path());

@@ -3,7 +3,7 @@
 use super::{Admin, TopicSpec};
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
-use grower_protocol::message::{ErrorCode, LossDescription, Metadata, Request, Response, TopicDescription};
+use grower_protocol::message::{AcceptedLossDescription, ErrorCode, Metadata, Request, Response, TopicDescription};
 
 /// The most topics described in one answer.
 const DESCRIBED: usize = 500;
@@ -75,7 +75,7 @@ impl Admin {
     }
 
     /// Lists the accepted losses of a topic (`grower-cli log repair --accept-loss`), by partition.
-    pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<LossDescription>, AdminError> {
+    pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<AcceptedLossDescription>, AdminError> {
         match self.cluster.ask_retrying(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
             (_, Response::ListLosses(losses)) => Ok(losses),
             (connection, other) => Err(connection.unexpected("list losses", other).into()),

@@ -100,16 +100,16 @@ pub struct SegmentDescription {
     pub max_timestamp: Option<Timestamp>,
 }
 
-/// Damaged records that an operator declared lost. Their offsets stay assigned, and readers skip them.
+/// Damaged records whose loss an operator accepted. Their offsets stay assigned, and readers skip them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LossDescription {
+pub struct AcceptedLossDescription {
     /// The partition.
     pub partition: PartitionId,
     /// The offset of the first lost record.
     pub start: Offset,
     /// The offset after the last lost record.
     pub end: Offset,
-    /// The time at which they were declared lost.
+    /// The time of that decision.
     pub at: Timestamp,
     /// The author of that decision.
     pub by: String,
@@ -167,7 +167,7 @@ mod tests {
         let responses = [
             Response::CreateTopics(vec![Ok(TOPIC)]),
             Response::DescribeTopics(vec![Ok(description())]),
-            Response::ListLosses(vec![LossDescription {
+            Response::ListLosses(vec![AcceptedLossDescription {
                 partition: PARTITION,
                 start: Offset::new(1),
                 end: Offset::new(300),

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 /// The descriptions in answers to admin requests, which clients hand to their users as they are.
 pub mod descriptions {
     pub use crate::message::admin::{
-        ConfigEntry, ConfigSource, LossDescription, PartitionDescription, SegmentDescription, TopicDescription,
+        AcceptedLossDescription, ConfigEntry, ConfigSource, PartitionDescription, SegmentDescription, TopicDescription,
     };
     pub use crate::message::backup::{BackupDescription, BackupMade, BackupState};
     pub use crate::message::broker::{
@@ -160,7 +160,7 @@ requests! {
     25 => DescribeBackup;
     /// Cancels the running backup and removes its files.
     26 => CancelBackup;
-    /// Lists the records of a topic that an operator declared lost.
+    /// Lists the accepted losses of a topic.
     27 => ListLosses(TopicName), memory: List;
     /// Lists the time of a group's last commit to each partition.
     28 => ListCommits(GroupId), memory: List;
@@ -227,7 +227,7 @@ pub enum Response {
     /// start.
     DescribeBackup(Option<BackupDescription>),
     /// Answers [`Request::ListLosses`], sorted by partition, then by age, oldest first.
-    ListLosses(Vec<LossDescription>),
+    ListLosses(Vec<AcceptedLossDescription>),
     /// Answers [`Request::ListCommits`], sorted by topic and partition.
     ListCommits(Vec<CommitTime>),
     /// Answers [`Request::ListSegments`].

@@ -1,10 +1,10 @@
-//! Which damage an operator's ranges give up: a pure decision.
+//! Chooses the damage whose loss an operator's ranges accept: a pure decision.
 
 use super::{AcceptedLoss, Damage};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 
-/// Why a range cannot be given up.
+/// Why the loss of a range cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Nothing there is damaged.
@@ -28,7 +28,7 @@ pub enum RangeError {
 }
 
 /// Chooses the damage that lies within `ranges`. A range may be wider than its damage, never narrower. A range whose
-/// damage was given up before changes nothing.
+/// damage is an accepted loss already changes nothing.
 pub(super) fn choose(
     damaged: &[Damage],
     accepted: &[AcceptedLoss],
@@ -69,7 +69,7 @@ mod tests {
         Offset::new(start)..Offset::new(end)
     }
 
-    /// Damage at 3..5 and 8..9 of one file, and at 20..30 of another; 40..50 was given up before.
+    /// Damage at 3..5 and 8..9 of one file, and at 20..30 of another; 40..50 is an accepted loss.
     fn chosen(ranges: &[(u64, u64)]) -> Result<Vec<u64>, String> {
         let damage = |path: &str, start, end| Damage {
             path: path.into(),
@@ -93,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_damage_within_a_range_is_given_up() {
+    fn exactly_the_damage_within_a_range_becomes_an_accepted_loss() {
         assert_eq!(chosen(&[(20, 30)]), Ok(vec![20]));
         assert_eq!(chosen(&[(3, 5), (8, 9)]), Ok(vec![3, 8]));
         assert_eq!(chosen(&[(0, 100)]), Ok(vec![3, 8, 20]), "a range may be wider than the damage");
-        assert_eq!(chosen(&[(40, 50)]), Ok(vec![]), "given up before");
+        assert_eq!(chosen(&[(40, 50)]), Ok(vec![]), "accepted before");
         assert_eq!(chosen(&[]), Ok(vec![]));
     }
 

@@ -1,9 +1,9 @@
-//! Gives up damaged records that have no other copy, so that a partition is whole again around them.
+//! Accepts the loss of damaged records that have no other copy, so that a partition is whole again around them.
 //!
-//! Only an operator decides that, range by range, on a closed log. Exactly the records that a check finds damaged are
-//! given up, no sound one. Their bytes are copied, an audit record becomes durable, and only then do new files replace
-//! the damaged ones, with empty batches in place of the records: offsets keep their meaning, and readers step over the
-//! gap as over one that compaction left.
+//! Only an operator decides that, range by range, on a closed log. An accepted loss is exactly
+//! records that a check finds damaged, no sound one. Their bytes are copied, an audit record becomes durable, and only
+//! then do new files replace the damaged ones, with empty batches in place of the records: offsets keep their meaning,
+//! and readers step over the gap as over one that compaction left.
 //!
 //! A crash before the audit record leaves the damage. After it, the next opening or repair finishes the exchange of
 //! files, however often it is interrupted: the new files are complete and synced by then.
@@ -36,10 +36,10 @@ pub struct Acceptance {
     pub at: Timestamp,
 }
 
-/// Why nothing was given up. The log is unchanged, or the next opening finishes what was begun.
+/// Why no loss was accepted. The log is unchanged, or the next opening finishes what was begun.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptLossError {
-    /// A range cannot be given up.
+    /// The loss of a range cannot be accepted.
     #[error(transparent)]
     Range(#[from] RangeError),
     /// Opening the log changes it first.
@@ -70,7 +70,7 @@ pub fn lost_records(findings: &[Finding]) -> Vec<Damage> {
     findings.iter().filter_map(Finding::acceptable_loss).collect()
 }
 
-/// Gives up the damage within `ranges` and returns the new losses: none if all of it was given up before.
+/// Accepts the loss of the damage within `ranges` and returns the new losses: none if all were accepted before.
 ///
 /// The log must be closed. The damaged bytes are kept under `cut_dir`.
 pub fn accept_loss(
@@ -119,7 +119,7 @@ pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, Acce
     Ok(made)
 }
 
-/// The damage that giving up `ranges` would lose. Changes nothing.
+/// The damage whose loss [`accept_loss`] would accept. Changes nothing.
 pub fn would_lose(disk: &dyn Disk, dir: &Path, ranges: &[Range<Offset>]) -> Result<Vec<Damage>, AcceptLossError> {
     Ok(PartitionRepair::look(disk, dir, ranges)?.chosen)
 }
@@ -195,7 +195,7 @@ impl<'a> PartitionRepair<'a> {
         Ok(exchange)
     }
 
-    /// Groups the offsets to give up by segment. Those in no file go to the segment before them, or to a new one.
+    /// Groups the accepted losses by segment. Those in no file go to the segment before them, or to a new one.
     fn by_segment(&self) -> BTreeMap<Offset, Vec<Range<Offset>>> {
         let mut segments: BTreeMap<Offset, Vec<Range<Offset>>> = BTreeMap::new();
         for Damage { path, offsets, .. } in &self.chosen {
@@ -207,11 +207,11 @@ impl<'a> PartitionRepair<'a> {
         segments
     }
 
-    /// Indexes without a log that are given up as well.
+    /// Indexes without a log whose records are accepted losses.
     fn lost_orphans(&self, made: &[Offset]) -> Vec<Offset> {
         let alone = |base: &&Offset| self.directory.logs.binary_search(base).is_err() && !made.contains(base);
-        let given_up = |base: &&Offset| self.chosen.iter().any(|lost| lost.offsets.contains(base));
-        self.directory.indexes.iter().filter(alone).filter(given_up).copied().collect()
+        let is_lost = |base: &&Offset| self.chosen.iter().any(|lost| lost.offsets.contains(base));
+        self.directory.indexes.iter().filter(alone).filter(is_lost).copied().collect()
     }
 }
 

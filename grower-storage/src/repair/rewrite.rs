@@ -1,4 +1,4 @@
-//! Rewrites a segment: its sound batches unchanged, and empty batches in place of the records given up.
+//! Rewrites a segment: its sound batches unchanged, and empty batches in place of accepted losses.
 
 use super::AcceptLossError;
 use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile, if_found};
@@ -16,7 +16,7 @@ use std::path::Path;
 /// Bytes of log per entry of the new index: the default of topics.
 const INDEX_INTERVAL: u32 = 4096;
 
-/// One segment and the records to give up.
+/// One segment and the accepted losses in it.
 pub(super) struct Rewrite<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) dir: &'a Path,
@@ -74,8 +74,8 @@ impl Rewrite<'_> {
         self.lost.iter().any(|lost| lost.start < offsets.end && offsets.start < lost.end)
     }
 
-    /// Whether every offset of the range is given up: sound records never are.
-    fn gives_up(&self, offsets: &Range<Offset>) -> bool {
+    /// Whether the loss of every offset of the range is accepted: that of sound records never is.
+    fn is_accepted_loss(&self, offsets: &Range<Offset>) -> bool {
         let mut at = offsets.start;
         while at < offsets.end {
             match self.lost.iter().find(|lost| lost.contains(&at)) {
@@ -120,7 +120,7 @@ impl NewLog<'_> {
     /// Writes empty batches up to `end`, each of its offsets' epoch, with the time of the batch before them.
     fn fill(&mut self, end: Offset, timestamp: Timestamp) -> Result<(), AcceptLossError> {
         let missing = self.at..end;
-        if !self.rewrite.gives_up(&missing) {
+        if !self.rewrite.is_accepted_loss(&missing) {
             return Err(AcceptLossError::Unclear { offsets: missing });
         }
         while self.at < end {

@@ -1,10 +1,10 @@
-//! `accepted-losses`: the records that an operator gave up, and the pending exchange of files that follows.
+//! `accepted-losses`: the losses that an operator accepted, and the pending exchange of files that follows.
 
 use super::{DurableEnd, FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
-/// Damaged records that an operator gave up: the audit record. The offsets stay taken, and readers step over them.
+/// Damaged records whose loss an operator accepted: the audit record. The offsets stay taken, and readers step over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
     /// The offsets of the records.

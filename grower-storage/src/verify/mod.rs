@@ -32,7 +32,7 @@ pub struct VerifyReport {
     pub offsets: Option<Range<Offset>>,
     /// Bytes after the durable end that a crash left torn; the next opening cuts them.
     pub torn_bytes: u64,
-    /// Records that an operator gave up: they no longer count as damage.
+    /// Accepted losses: they no longer count as damage.
     pub accepted: Vec<AcceptedLoss>,
 }
 

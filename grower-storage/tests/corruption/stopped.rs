@@ -31,7 +31,7 @@ impl Stopped {
         Self::of(&world)
     }
 
-    /// One that was compacted, and of which a repair gave up the last record of the first segment.
+    /// One that was compacted, where the last record of the first segment is an accepted loss.
     pub(crate) fn with_a_past() -> Self {
         let mut world = World::new(log_kit::options());
         (0..7).for_each(|_| assert!(world.append(1, 20).is_ok()));
@@ -46,16 +46,16 @@ impl Stopped {
         let mut stopped = Self::of(&world);
 
         let path = stopped.path("growerlog", 0);
-        let mut given_up = 0;
+        let mut lost_base = 0;
         let disk = stopped.with_file(&path, |bytes| {
             let last = bytes.len() - 1;
-            given_up = batch_at(bytes, last);
+            lost_base = batch_at(bytes, last);
             bytes[last] ^= 1;
         });
         let acceptance = Acceptance { by: "ada".into(), at: Timestamp::default() };
-        let range = Offset::new(given_up)..Offset::new(given_up + 1);
+        let range = Offset::new(lost_base)..Offset::new(lost_base + 1);
         assert_eq!(accept_loss(&disk, Path::new(DIR), Path::new("/cut"), &[range], &acceptance).unwrap().len(), 1);
-        stopped.batches.retain(|batch| batch.base != given_up);
+        stopped.batches.retain(|batch| batch.base != lost_base);
         Self { files: files_of(&disk), ..stopped }
     }
 

@@ -64,11 +64,11 @@ impl RepairLogCommand {
         }
         let directory = repair::DirectoryRepair::open(&self.dir)?;
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
-        let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
+        let accepted = directory.accept_loss(&self.accept_loss, &acceptance)?;
         let partitions = directory.accept_lost_partitions(&self.accept_lost_partition, &acceptance)?;
         let rebuilt = if self.rebuild_indexes { directory.rebuild_indexes()? } else { Vec::new() };
         let partitions: Vec<_> = self.accept_lost_partition.iter().zip(partitions).collect();
-        print_done(&given_up, &partitions, &rebuilt, options.output, &mut out)?;
+        print_done(&accepted, &partitions, &rebuilt, options.output, &mut out)?;
         Ok(())
     }
 
@@ -163,7 +163,7 @@ fn print_dry_run(
 }
 
 fn print_done(
-    given_up: &[(PartitionName, AcceptedLoss)],
+    accepted: &[(PartitionName, AcceptedLoss)],
     partitions: &[(&PartitionName, PathBuf)],
     rebuilt: &[PathBuf],
     output: OutputForm,
@@ -171,13 +171,13 @@ fn print_done(
 ) -> io::Result<()> {
     match output {
         OutputForm::Json => {
-            let losses: Vec<_> = given_up.iter().map(|(partition, loss)| loss_json(Some(partition), loss)).collect();
+            let losses: Vec<_> = accepted.iter().map(|(partition, loss)| loss_json(Some(partition), loss)).collect();
             let rebuilt: Vec<_> = rebuilt.iter().map(|path| path.display().to_string()).collect();
             let partitions: Vec<_> = partitions.iter().map(|(partition, _)| lost_partition_json(partition)).collect();
             out.json(&json!({"dry_run": false, "given_up": losses, "lost_partitions": partitions, "indexes_rebuilt": rebuilt}))
         }
         OutputForm::Table => {
-            given_up.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
+            accepted.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
             for (partition, record) in partitions {
                 let line = format!("{partition}: given up, starts empty; recorded in {}", record.display());
                 writeln!(out, "{}", escaped(&line))?;
@@ -185,7 +185,7 @@ fn print_done(
             for path in rebuilt {
                 writeln!(out, "{}: rebuilt", escaped(&path.display().to_string()))?;
             }
-            if given_up.is_empty() && partitions.is_empty() && rebuilt.is_empty() {
+            if accepted.is_empty() && partitions.is_empty() && rebuilt.is_empty() {
                 writeln!(out, "nothing left to do")?;
             }
             out.flush()
@@ -193,7 +193,7 @@ fn print_done(
     }
 }
 
-/// One line about records that were given up.
+/// One line about an accepted loss.
 pub(super) fn print_loss(
     partition: Option<&PartitionName>,
     loss: &AcceptedLoss,

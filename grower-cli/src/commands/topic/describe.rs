@@ -6,7 +6,9 @@ use crate::segment_listing::{self, SegmentListing};
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::NodeId;
-use grower_client::{ConfigSource, LossDescription, PartitionDescription, SegmentDescription, TopicDescription};
+use grower_client::{
+    AcceptedLossDescription, ConfigSource, PartitionDescription, SegmentDescription, TopicDescription,
+};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -55,7 +57,7 @@ impl DescribeTopicCommand {
             OutputForm::Table => {
                 print(&topic, &mut out)?;
                 if !losses.is_empty() {
-                    given_up(&topic, &losses).print(&mut out)?;
+                    accepted_losses(&topic, &losses).print(&mut out)?;
                 }
                 if self.segments {
                     segments(&topic).print(&mut out)?;
@@ -117,7 +119,7 @@ fn nodes(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable<6> {
+fn accepted_losses(topic: &TopicDescription, losses: &[AcceptedLossDescription]) -> TextTable<6> {
     let mut table = TextTable::new(["\nPARTITION", "\nGIVEN UP", "\nAT", "\nBY", "\nWHAT", "\nKEPT"]);
     for loss in losses {
         table.row([
@@ -149,7 +151,7 @@ fn segments(topic: &TopicDescription) -> TextTable<6> {
     table
 }
 
-fn topic_json(topic: &TopicDescription, listed: &[SegmentListing], losses: &[LossDescription]) -> Value {
+fn topic_json(topic: &TopicDescription, listed: &[SegmentListing], losses: &[AcceptedLossDescription]) -> Value {
     let config =
         |c: &grower_client::ConfigEntry| (c.key.clone(), json!({ "value": c.value, "source": source(c.source) }));
     json!({
@@ -161,7 +163,11 @@ fn topic_json(topic: &TopicDescription, listed: &[SegmentListing], losses: &[Los
     })
 }
 
-fn partition_json(partition: &PartitionDescription, listed: &[SegmentListing], losses: &[LossDescription]) -> Value {
+fn partition_json(
+    partition: &PartitionDescription,
+    listed: &[SegmentListing],
+    losses: &[AcceptedLossDescription],
+) -> Value {
     let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.value()).collect::<Vec<_>>();
     let records_of = |segment: &SegmentDescription| {
         let is_it = |l: &&SegmentListing| l.partition == partition.partition && l.base_offset == segment.base_offset;
@@ -183,7 +189,7 @@ fn partition_json(partition: &PartitionDescription, listed: &[SegmentListing], l
     })
 }
 
-fn loss_json(loss: &LossDescription) -> Value {
+fn loss_json(loss: &AcceptedLossDescription) -> Value {
     json!({
         "offsets": [loss.start.value(), loss.end.value()],
         "at": loss.at.as_millis(),

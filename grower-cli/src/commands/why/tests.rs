@@ -6,7 +6,7 @@ use super::topic::{ReaderFacts, TopicFacts};
 use crate::capacity::{Capacity, Rate};
 use crate::groups::{GroupProgress, PartitionOwner};
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_client::{DiskDescription, LossDescription, PartitionDescription, TopicDescription};
+use grower_client::{AcceptedLossDescription, DiskDescription, PartitionDescription, TopicDescription};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -252,8 +252,8 @@ fn a_topic_reports_the_lag_of_its_readers() {
 }
 
 #[test]
-fn records_given_up_are_reported_until_retention_passes_them() {
-    let loss = |start, end| LossDescription {
+fn accepted_losses_are_reported_until_retention_passes_them() {
+    let loss = |start, end| AcceptedLossDescription {
         partition: PartitionId::new(0),
         start: Offset::new(start),
         end: Offset::new(end),

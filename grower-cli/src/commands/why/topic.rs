@@ -4,7 +4,7 @@ use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records};
 use crate::capacity::{Capacity, Rate};
 use crate::output::rfc3339;
-use grower_client::{LossDescription, PartitionDescription, TopicDescription};
+use grower_client::{AcceptedLossDescription, PartitionDescription, TopicDescription};
 use std::collections::BTreeMap;
 
 /// The facts about a topic at one time.
@@ -12,8 +12,8 @@ pub(crate) struct TopicFacts {
     pub(crate) topic: TopicDescription,
     /// Partitions that are not served, by `topic/partition`, and why.
     pub(crate) offline: BTreeMap<String, String>,
-    /// Records given up as lost.
-    pub(crate) losses: Vec<LossDescription>,
+    /// Accepted losses.
+    pub(crate) losses: Vec<AcceptedLossDescription>,
     pub(crate) capacity: Option<Capacity>,
     pub(crate) rate: Rate,
     /// The groups that read it.
@@ -101,7 +101,7 @@ impl TopicFacts {
         }
         // Losses below the log start no longer concern any reader.
         let losses = self.losses.iter().filter(|loss| loss.partition == partition.partition);
-        findings.extend(losses.filter(|loss| partition.log_start < loss.end).map(|loss| given_up(&name, loss)));
+        findings.extend(losses.filter(|loss| partition.log_start < loss.end).map(|loss| accepted_loss(&name, loss)));
         findings
     }
 
@@ -120,8 +120,8 @@ impl TopicFacts {
     }
 }
 
-fn given_up(name: &str, loss: &LossDescription) -> WhyFinding {
-    let (LossDescription { by, reason, .. }, at) = (loss, rfc3339(loss.at));
+fn accepted_loss(name: &str, loss: &AcceptedLossDescription) -> WhyFinding {
+    let (AcceptedLossDescription { by, reason, .. }, at) = (loss, rfc3339(loss.at));
     let offsets = ranges(&[(loss.start, loss.end)]);
     let says = format!("{offsets} were given up as lost by {by} at {at} ({reason}): readers skip them");
     WhyFinding::new(FindingStatus::Fine, name, says)
