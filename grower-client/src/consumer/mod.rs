@@ -161,7 +161,7 @@ impl Consumer {
 
     /// Returns the next offset to hand out; `None` if the partition is not assigned or its start is not known yet.
     pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.inspect(topic, partition, |partition| Some(partition.position))
+        self.inspect(topic, partition, |partition| Some(partition.position().offset))
     }
 
     /// Returns the high watermark, the first offset that is not committed, as of the last fetch.
@@ -171,7 +171,9 @@ impl Consumer {
 
     /// Returns the number of offsets between position and high watermark, as of the last fetch.
     pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
-        self.inspect(topic, partition, |partition| partition.high_watermark.map(|end| end.since(partition.position)))
+        self.inspect(topic, partition, |partition| {
+            partition.high_watermark.map(|end| end.since(partition.position().offset))
+        })
     }
 
     /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the

@@ -1,8 +1,9 @@
 //! Verifies fetched batches: checksums and base offsets. Pure.
 
+use super::offset_and_epoch::OffsetAndEpoch;
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchError, BatchHeader, BatchReader};
-use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::ids::Offset;
 use std::ops::Range;
 
 /// The valid batches of a fetch, and the damage behind them.
@@ -51,17 +52,17 @@ pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) ->
     }
 }
 
-/// Returns the offset and the leader epoch after the last batch, by headers alone; `None` if the headers do not fit
+/// Returns the end of the last batch, by headers alone; `None` if the headers do not fit
 /// together.
-pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
-    let (mut next, mut epoch) = (wanted, None);
+pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<OffsetAndEpoch> {
+    let mut next = OffsetAndEpoch::of_unknown_epoch(wanted);
     while !bytes.is_empty() {
         let header = BatchHeader::parse(bytes).ok()?;
         bytes = bytes.get(header.total_length..)?;
-        let follows = next < header.next_offset();
-        (next, epoch) = follows.then(|| (header.next_offset(), header.leader_epoch))?;
+        let follows = next.offset < header.next_offset();
+        next = follows.then(|| OffsetAndEpoch::new(header.next_offset(), header.leader_epoch))?;
     }
-    (wanted < next).then_some((next, epoch))
+    (wanted < next.offset).then_some(next)
 }
 
 impl CheckedBatches {
@@ -96,6 +97,7 @@ mod tests {
     use super::*;
     use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
     use grower_protocol::compression::Codec;
+    use grower_protocol::ids::LeaderEpoch;
 
     fn batch(base: u64, count: u32) -> Vec<u8> {
         let mut builder = BatchBuilder::new(Codec::None);
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn headers_predict_the_end_of_a_fetch() {
         let unchecked_bytes = |batches: &[Vec<u8>], wanted| {
-            end_by_headers(&batches.concat(), Offset::new(wanted)).map(|(next, _)| next.value())
+            end_by_headers(&batches.concat(), Offset::new(wanted)).map(|next| next.offset.value())
         };
         assert_eq!(unchecked_bytes(&[batch(10, 5), batch(15, 1)], 12), Some(16));
         assert_eq!(unchecked_bytes(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");

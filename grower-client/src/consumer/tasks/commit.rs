@@ -2,7 +2,7 @@
 
 use super::membership::MemberIdentity;
 use crate::cluster::Cluster;
-use crate::consumer::state::{PartitionFetchState, SharedSubscription};
+use crate::consumer::state::{OffsetAndEpoch, PartitionFetchState, SharedSubscription};
 use crate::error::{CommitError, ConnectError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
@@ -40,16 +40,17 @@ pub(crate) struct UncommittedOffset {
 impl UncommittedOffset {
     /// The position of a partition, if it is not committed.
     pub(crate) fn handed_out(partition: &PartitionFetchState) -> Option<Self> {
-        Self::up_to(partition, partition.position, partition.position_epoch)
+        Self::up_to(partition, partition.position())
     }
 
     /// The consumed offset of a partition, if it is not committed.
     pub(crate) fn consumed(partition: &PartitionFetchState) -> Option<Self> {
-        Self::up_to(partition, partition.consumed, partition.consumed_epoch)
+        Self::up_to(partition, partition.consumed())
     }
 
     /// `None` for a deleted topic: the group drops its offsets.
-    fn up_to(partition: &PartitionFetchState, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
+    fn up_to(partition: &PartitionFetchState, end: OffsetAndEpoch) -> Option<Self> {
+        let OffsetAndEpoch { offset, epoch: leader_epoch } = end;
         let topic = partition.topic_of_position()?;
         let is_new = partition.has_progress && partition.committed != Some(offset);
         is_new.then(|| Self { topic_partition: partition.topic_partition.clone(), topic, offset, leader_epoch })

@@ -128,13 +128,14 @@ impl Fetcher {
             partition.is_fetching = true;
             let topic =
                 self.cluster.cached_topic(&partition.topic_partition.topic).filter(|topic| topic.id == partition.topic);
+            let next = partition.next_fetch();
             let fetch = PartitionFetch {
                 topic_partition: partition.topic_partition.clone(),
                 version: partition.version,
                 topic: partition.topic,
-                offset: partition.next_fetch,
+                offset: next.offset,
                 gaps_allowed: partition.gaps_allowed,
-                last_epoch: partition.next_fetch_epoch,
+                last_epoch: next.epoch,
                 max_bytes: (share - partition.held_bytes()).min(FETCH_BYTES),
                 leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &partition.topic_partition)),
             };
@@ -187,9 +188,9 @@ impl Fetcher {
         if let FetchResponse::Answered { fetch, part: Ok((fetched, bytes)), unchecked_bytes } = &mut response
             && PREFETCH_BYTES_MIN <= length
             && fetched.damaged.is_none()
-            && let Some((next, epoch)) = end_by_headers(bytes, fetch.offset)
+            && let Some(next) = end_by_headers(bytes, fetch.offset)
             && let Some(partition) = self.shared.lock().current(&fetch.topic_partition, fetch.version)
-            && partition.begin_prefetch(fetch.offset, (next, epoch), length)
+            && partition.begin_prefetch(fetch.offset, next, length)
         {
             *unchecked_bytes = length;
         }

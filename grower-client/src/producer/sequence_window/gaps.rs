@@ -41,7 +41,7 @@ impl SequenceWindow {
         }
     }
 
-    /// Removes a batch that failed and pauses the window at its sequence, which may be `gap_unusable`.
+    /// Removes a batch that failed and pauses the window at its sequence. `gap_unusable` forbids to use that one again.
     pub(super) fn give_up(&mut self, at: usize, gap_unusable: bool, error: ProduceError) -> SettledRecords {
         let batch = self.batches.remove(at).expect("the caller found it there");
         let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);

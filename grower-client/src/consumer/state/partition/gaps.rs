@@ -1,8 +1,8 @@
 //! Gaps of one partition: how they arise, and how the reader passes them after the buffered records.
 
-use super::{BufferedItem, PartitionFetchState};
+use super::{BufferedItem, OffsetAndEpoch, PartitionFetchState};
 use crate::gap::{Gap, GapCause};
-use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use grower_protocol::ids::{Offset, TopicId};
 use grower_protocol::message::Divergence;
 use std::ops::Range;
 
@@ -11,9 +11,10 @@ impl PartitionFetchState {
     /// first.
     pub(crate) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
         debug_assert!(requested < log_start, "{requested} is not before {log_start}");
-        if requested != self.fetched {
-            return self.refetch_from(self.fetched, self.fetched_epoch); // Unchecked bytes turned out damaged.
+        if requested != self.fetched.offset {
+            return self.refetch_from(self.fetched); // Unchecked bytes turned out damaged.
         }
+        let resumes_at = OffsetAndEpoch::of_unknown_epoch(log_start);
         let before = match self.buffer.back_mut() {
             Some(BufferedItem::Gap(gap, _)) if gap.cause == GapCause::Retention => Some(gap),
             _ => None,
@@ -21,46 +22,46 @@ impl PartitionFetchState {
         match before {
             // Retention overtook the reader again.
             Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start),
-            None => self.hold_gap(self.fetched..log_start, log_start, None, GapCause::Retention),
+            None => self.hold_gap(self.fetched.offset..log_start, resumes_at, GapCause::Retention),
         }
-        self.continue_behind_gap(log_start, None);
+        self.continue_behind_gap(resumes_at);
     }
 
     /// Handles a recreated topic with the id `topic`. Buffered records of the old topic are handed out first.
     pub(crate) fn recreated_as(&mut self, topic: TopicId) {
         debug_assert!(self.topic != topic, "{} is the same topic", self.topic_partition);
-        let start = self.fetched;
+        let start = self.fetched.offset;
         let end = self.high_watermark.map_or(start, |end| end.max(start));
-        self.hold_gap(start..end, Offset::ZERO, None, GapCause::TopicRecreated);
+        self.hold_gap(start..end, OffsetAndEpoch::ZERO, GapCause::TopicRecreated);
         self.topic = topic;
         (self.high_watermark, self.log_start, self.gaps_allowed) = (None, None, false);
-        self.continue_behind_gap(Offset::ZERO, None);
+        self.continue_behind_gap(OffsetAndEpoch::ZERO);
     }
 
     /// Handles a log that no longer has the records before `requested`: continues where the logs differ.
     pub(crate) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
-        if requested != self.fetched {
+        if requested != self.fetched.offset {
             // The next fetch asks again, once the unchecked bytes are checked.
-            return self.refetch_from(self.fetched, self.fetched_epoch);
+            return self.refetch_from(self.fetched);
         }
         if self.read_topic != self.topic {
             self.forget_buffer();
             self.topic = self.read_topic; // The next fetch finds the gap between the topics again.
-            return self.refetch_from(self.position, self.position_epoch);
+            return self.refetch_from(self.position);
         }
-        self.lost_from(divergence.end, divergence.epoch);
+        self.lost_from(OffsetAndEpoch::new(divergence.end, divergence.epoch));
     }
 
-    /// Handles a log that lost its records from `end` on, after a record of this epoch. Drops buffered records, since
-    /// no reader can get them any more. If the reader has had lost records, it continues at `end`.
-    pub(crate) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
+    /// Handles a log that lost its records from `end` on. Drops buffered records, since no reader can get them any more.
+    /// If the reader has had lost records, it continues at `end`.
+    pub(crate) fn lost_from(&mut self, end: OffsetAndEpoch) {
         self.forget_buffer();
-        if self.position <= end {
-            tracing::warn!(partition = %self.topic_partition, lost_from = %end, "the log lost records that were fetched and not handed out");
-            return self.refetch_from(self.position, self.position_epoch);
+        if self.position.offset <= end.offset {
+            tracing::warn!(partition = %self.topic_partition, lost_from = %end.offset, "the log lost records that were fetched and not handed out");
+            return self.refetch_from(self.position);
         }
-        self.hold_gap(end..self.position, end, epoch, GapCause::Truncation);
-        self.continue_behind_gap(end, epoch);
+        self.hold_gap(end.offset..self.position.offset, end, GapCause::Truncation);
+        self.continue_behind_gap(end);
     }
 
     /// Returns whether the member keeps this partition when the group assigns `topic` under its name. A recreated topic
@@ -76,14 +77,15 @@ impl PartitionFetchState {
         }
     }
 
-    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, epoch: Option<LeaderEpoch>, cause: GapCause) {
+    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: OffsetAndEpoch, cause: GapCause) {
         debug_assert!(offsets.start <= offsets.end, "{}: a gap from {offsets:?}", self.topic_partition);
         let topic_partition = self.topic_partition.clone();
-        self.buffer.push_back(BufferedItem::Gap(Gap { topic_partition, offsets, resumes_at, cause }, epoch));
+        let gap = Gap { topic_partition, offsets, resumes_at: resumes_at.offset, cause };
+        self.buffer.push_back(BufferedItem::Gap(gap, resumes_at.epoch));
     }
 
-    fn continue_behind_gap(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
-        self.refetch_from(offset, epoch);
+    fn continue_behind_gap(&mut self, start: OffsetAndEpoch) {
+        self.refetch_from(start);
         (self.failures, self.not_before, self.investigated_at) = (0, None, None);
     }
 
@@ -98,9 +100,9 @@ impl PartitionFetchState {
             return None;
         }
         let Some(BufferedItem::Gap(gap, epoch)) = self.buffer.pop_front() else { unreachable!("a gap is next") };
-        (self.position, self.position_epoch) = (gap.resumes_at, epoch);
+        self.position = OffsetAndEpoch::new(gap.resumes_at, epoch);
         self.has_progress = true;
-        if gap.resumes_at < self.consumed {
+        if gap.resumes_at < self.consumed.offset {
             self.mark_consumed(); // The consumed records no longer exist.
         }
         if gap.cause == GapCause::TopicRecreated {

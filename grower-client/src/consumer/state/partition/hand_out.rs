@@ -1,11 +1,11 @@
 //! Hands out the records of a partition, one by one, and decompresses each batch when its first record is next.
 
-use super::{BufferedItem, ERROR_PAUSE, PartitionFetchState};
+use super::{BufferedItem, ERROR_PAUSE, OffsetAndEpoch, PartitionFetchState};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::record::ConsumerRecord;
 use grower_protocol::batch::Records;
-use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::ids::Offset;
 use std::ops::Range;
 use tokio::time::Instant;
 
@@ -25,8 +25,8 @@ pub(crate) enum PartitionItem {
 #[derive(Debug)]
 pub(super) struct BatchCursor {
     records: Records,
-    next_offset: Offset,
-    epoch: Option<LeaderEpoch>,
+    /// The end of the batch, after its last record; all its records have this epoch.
+    end: OffsetAndEpoch,
     /// Its memory after decompression.
     pub(super) bytes: usize,
     /// The call for which its bytes were counted last.
@@ -54,9 +54,9 @@ impl PartitionFetchState {
                 return Some(item);
             }
         }
-        if self.error.is_none() && self.position < self.fetched {
+        if self.error.is_none() && self.position.offset < self.fetched.offset {
             // No record is left before the fetched end: they were skipped or compacted away.
-            self.advance_to(self.fetched, self.fetched_epoch);
+            self.advance_to(self.fetched);
         }
         let error = self.error.take()?;
         if self.is_starting {
@@ -64,7 +64,7 @@ impl PartitionFetchState {
         }
         self.forget_buffer();
         self.topic = self.read_topic; // The next fetch finds a dropped gap between topics again.
-        self.refetch_from(self.position, self.position_epoch);
+        self.refetch_from(self.position);
         self.not_before = Some(now + ERROR_PAUSE);
         Some(PartitionItem::Error(error))
     }
@@ -72,17 +72,17 @@ impl PartitionFetchState {
     fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<PartitionItem> {
         let open = self.open.as_mut()?;
         match open.records.next() {
-            Some(Ok(view)) if view.offset < self.position => None, // The record is before the wanted offset.
+            Some(Ok(view)) if view.offset < self.position.offset => None, // The record is before the wanted offset.
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.has_progress = true;
-                let epoch = open.epoch;
-                let is_last = open.next_offset <= view.offset.saturating_add(1);
-                self.advance_to(view.offset.saturating_add(1), epoch);
+                let next = OffsetAndEpoch::new(view.offset.saturating_add(1), open.end.epoch);
+                let is_last = open.end.offset <= next.offset;
+                self.advance_to(next);
                 if is_last {
                     self.finish_batch(on_damage); // At once, so that the last record releases the batch's memory.
                 }
-                Some(PartitionItem::Record(ConsumerRecord::new(&self.topic_partition, epoch, view), newly_kept))
+                Some(PartitionItem::Record(ConsumerRecord::new(&self.topic_partition, next.epoch, view), newly_kept))
             }
             Some(Err(error)) => {
                 self.unreadable(error.to_string(), on_damage);
@@ -110,15 +110,15 @@ impl PartitionFetchState {
             Some(BufferedItem::Gap(..)) => unreachable!("the reader passes a gap before the batches behind it"),
             None => return false,
         };
-        let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
+        let end = OffsetAndEpoch::new(batch.header().next_offset(), batch.header().leader_epoch);
         self.buffered_bytes -= batch.bytes().len();
         self.check_memory();
         match batch.records(PLAIN_BYTES_MAX) {
             Ok(records) => {
                 let bytes = records.bytes_held();
-                self.open = Some(BatchCursor { records, next_offset, epoch, bytes, counted_in: None });
+                self.open = Some(BatchCursor { records, end, bytes, counted_in: None });
             }
-            Err(error) => self.damaged_batch(self.position..next_offset, error.to_string(), on_damage),
+            Err(error) => self.damaged_batch(self.position.offset..end.offset, error.to_string(), on_damage),
         }
         self.error.is_none() || self.open.is_some()
     }
@@ -126,7 +126,7 @@ impl PartitionFetchState {
     /// Handles an open batch that ends early although its CRC is right: its producer built it wrongly.
     fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
         let open = self.open.take().expect("the open batch failed");
-        self.damaged_batch(self.position..open.next_offset, reason, on_damage);
+        self.damaged_batch(self.position.offset..open.end.offset, reason, on_damage);
     }
 
     fn damaged_batch(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
@@ -139,8 +139,8 @@ impl PartitionFetchState {
             }
             OnDamage::Skip => {
                 tracing::warn!(partition = %self.topic_partition, start = %offsets.start, %end, reason, "skipping damaged offsets");
-                if self.position < end {
-                    self.advance_to(end, None);
+                if self.position.offset < end {
+                    self.advance_to(OffsetAndEpoch::of_unknown_epoch(end));
                 }
             }
         }
@@ -148,10 +148,10 @@ impl PartitionFetchState {
 
     fn close_batch(&mut self) {
         if let Some(open) = self.open.take()
-            && self.position < open.next_offset
+            && self.position.offset < open.end.offset
         {
             // Compaction may have removed the last records.
-            self.advance_to(open.next_offset, open.epoch);
+            self.advance_to(open.end);
         }
     }
 }

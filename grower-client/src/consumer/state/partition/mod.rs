@@ -6,6 +6,7 @@ mod hand_out;
 pub(crate) use hand_out::{CallNumber, PartitionItem};
 
 use super::checked_batches::{CheckedBatches, FetchDamage};
+use super::offset_and_epoch::OffsetAndEpoch;
 use crate::backoff;
 use crate::consumer::settings::OnDamage;
 use crate::error::{ConsumeError, RequestError};
@@ -55,21 +56,16 @@ pub(crate) struct PartitionFetchState {
     /// The partition moves to another member: it is neither handed out nor fetched any more.
     pub(crate) is_revoking: bool,
     /// The next offset to hand out.
-    pub(crate) position: Offset,
-    /// The leader epoch of the record before it; `None` if unknown.
-    pub(crate) position_epoch: Option<LeaderEpoch>,
+    position: OffsetAndEpoch,
     /// The position at the reader's last call: all earlier records are processed.
-    pub(crate) consumed: Offset,
-    pub(crate) consumed_epoch: Option<LeaderEpoch>,
+    consumed: OffsetAndEpoch,
     pub(crate) committed: Option<Offset>,
     /// A record was handed out or the position was set, so there may be an offset to commit.
     pub(crate) has_progress: bool,
     /// The end of the fetched and checked records.
-    fetched: Offset,
-    fetched_epoch: Option<LeaderEpoch>,
+    fetched: OffsetAndEpoch,
     /// The next offset to fetch. The bytes up to it are received but not yet checked.
-    pub(crate) next_fetch: Offset,
-    pub(crate) next_fetch_epoch: Option<LeaderEpoch>,
+    next_fetch: OffsetAndEpoch,
     pub(crate) is_fetching: bool,
     pub(crate) not_before: Option<Instant>,
     pub(crate) high_watermark: Option<Offset>,
@@ -116,16 +112,12 @@ impl PartitionFetchState {
             is_starting: true,
             paused: false,
             is_revoking: false,
-            position: Offset::ZERO,
-            position_epoch: None,
-            consumed: Offset::ZERO,
-            consumed_epoch: None,
+            position: OffsetAndEpoch::ZERO,
+            consumed: OffsetAndEpoch::ZERO,
             committed: None,
             has_progress: false,
-            fetched: Offset::ZERO,
-            fetched_epoch: None,
-            next_fetch: Offset::ZERO,
-            next_fetch_epoch: None,
+            fetched: OffsetAndEpoch::ZERO,
+            next_fetch: OffsetAndEpoch::ZERO,
             is_fetching: false,
             not_before: None,
             high_watermark: None,
@@ -142,15 +134,15 @@ impl PartitionFetchState {
         }
     }
 
-    /// Moves to `offset`, after a record of this leader epoch; drops all buffered records and fetches in flight.
-    pub(crate) fn move_to(&mut self, offset: Offset, epoch: Option<LeaderEpoch>, version: FetchVersion) {
+    /// Moves the reader to `position`; drops all buffered records and fetches in flight.
+    pub(crate) fn move_to(&mut self, position: OffsetAndEpoch, version: FetchVersion) {
         self.version = version;
         self.is_starting = false;
         self.read_topic = self.topic;
-        (self.position, self.position_epoch) = (offset, epoch);
+        self.position = position;
         self.mark_consumed();
         (self.not_before, self.failures) = (None, 0);
-        self.refetch_from(offset, epoch);
+        self.refetch_from(position);
         self.forget_buffer();
         if self.error.take().is_some() {
             self.offline_reported = false; // The reader has not seen the error.
@@ -161,18 +153,22 @@ impl PartitionFetchState {
     /// Asserts the order of the offsets. Follows every change that could break it.
     fn check(&self) {
         debug_assert!(
-            self.consumed <= self.position,
+            self.consumed.offset <= self.position.offset,
             "{}: consumed beyond the position: {self:?}",
             self.topic_partition
         );
-        debug_assert!(self.fetched <= self.next_fetch, "{}: fetched beyond the fetch: {self:?}", self.topic_partition);
+        debug_assert!(
+            self.fetched.offset <= self.next_fetch.offset,
+            "{}: fetched beyond the fetch: {self:?}",
+            self.topic_partition
+        );
         debug_assert!(
             0 < self.unchecked_bytes || self.fetched == self.next_fetch,
             "{}: no bytes are received up to the next fetch: {self:?}",
             self.topic_partition
         );
         debug_assert!(
-            self.position <= self.fetched || self.has_gap(),
+            self.position.offset <= self.fetched.offset || self.has_gap(),
             "{}: the position is beyond the fetched end: {self:?}",
             self.topic_partition
         );
@@ -192,15 +188,29 @@ impl PartitionFetchState {
         self.buffer.iter().any(|item| matches!(item, BufferedItem::Gap(..)))
     }
 
-    /// Marks all handed-out records as consumed.
-    pub(crate) fn mark_consumed(&mut self) {
-        (self.consumed, self.consumed_epoch) = (self.position, self.position_epoch);
+    /// The next offset to hand out.
+    pub(crate) fn position(&self) -> OffsetAndEpoch {
+        self.position
     }
 
-    /// Restarts the fetches at `offset`, after a record of this leader epoch.
-    fn refetch_from(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
-        (self.fetched, self.next_fetch) = (offset, offset);
-        (self.fetched_epoch, self.next_fetch_epoch) = (epoch, epoch);
+    /// The position at the reader's last call.
+    pub(crate) fn consumed(&self) -> OffsetAndEpoch {
+        self.consumed
+    }
+
+    /// The next offset to fetch.
+    pub(crate) fn next_fetch(&self) -> OffsetAndEpoch {
+        self.next_fetch
+    }
+
+    /// Marks all handed-out records as consumed.
+    pub(crate) fn mark_consumed(&mut self) {
+        self.consumed = self.position;
+    }
+
+    /// Restarts the fetches at `start`.
+    fn refetch_from(&mut self, start: OffsetAndEpoch) {
+        (self.fetched, self.next_fetch) = (start, start);
         (self.is_fetching, self.unchecked_bytes) = (false, 0);
         self.version.fetches += 1;
         self.check();
@@ -244,17 +254,12 @@ impl PartitionFetchState {
 
     /// Counts `bytes` received from `wanted` on, which end before `next`, as unchecked, so that the next fetch may
     /// start. Returns false if they are not the expected ones.
-    pub(crate) fn begin_prefetch(
-        &mut self,
-        wanted: Offset,
-        (next, epoch): (Offset, Option<LeaderEpoch>),
-        bytes: usize,
-    ) -> bool {
-        if wanted != self.next_fetch {
+    pub(crate) fn begin_prefetch(&mut self, wanted: Offset, next: OffsetAndEpoch, bytes: usize) -> bool {
+        if wanted != self.next_fetch.offset {
             return false;
         }
-        debug_assert!(wanted < next, "{}: a fetch from {wanted} ends at {next}", self.topic_partition);
-        (self.is_fetching, self.next_fetch, self.next_fetch_epoch) = (false, next, epoch);
+        debug_assert!(wanted < next.offset, "{}: a fetch from {wanted} ends at {next:?}", self.topic_partition);
+        (self.is_fetching, self.next_fetch) = (false, next);
         self.unchecked_bytes += bytes;
         self.check();
         true
@@ -269,20 +274,18 @@ impl PartitionFetchState {
         checked: CheckedBatches,
         on_damage: OnDamage,
     ) -> Option<FetchDamage> {
-        debug_assert_eq!(wanted, self.fetched, "{}: a fetch at an unexpected offset", self.topic_partition);
-        if wanted != self.fetched {
+        debug_assert_eq!(wanted, self.fetched.offset, "{}: a fetch at an unexpected offset", self.topic_partition);
+        if wanted != self.fetched.offset {
             // Its records would repeat or skip others.
-            tracing::error!(partition = %self.topic_partition, %wanted, fetched = %self.fetched, "dropped a fetch at an unexpected offset");
-            self.refetch_from(self.fetched, self.fetched_epoch);
+            tracing::error!(partition = %self.topic_partition, %wanted, fetched = %self.fetched.offset, "dropped a fetch at an unexpected offset");
+            self.refetch_from(self.fetched);
             return None;
         }
         (self.failures, self.not_before, self.offline_reported) = (0, None, false);
-        self.fetched = checked.next;
-        if let Some(last) = checked.batches.last() {
-            self.fetched_epoch = last.header().leader_epoch;
-        }
+        let epoch = checked.batches.last().map_or(self.fetched.epoch, |last| last.header().leader_epoch);
+        self.fetched = OffsetAndEpoch::new(checked.next, epoch);
         if unchecked_bytes == 0 {
-            (self.is_fetching, self.next_fetch, self.next_fetch_epoch) = (false, checked.next, self.fetched_epoch);
+            (self.is_fetching, self.next_fetch) = (false, self.fetched);
         }
         debug_assert!(unchecked_bytes <= self.unchecked_bytes, "{}: bytes are checked twice", self.topic_partition);
         self.unchecked_bytes -= unchecked_bytes;
@@ -303,7 +306,7 @@ impl PartitionFetchState {
     /// Handles damage behind the checked batches: the first time at an offset it is returned for an investigation,
     /// which fetches it again; the second time it is reported.
     fn find_damage(&mut self, damage: FetchDamage, on_damage: OnDamage) -> Option<FetchDamage> {
-        self.refetch_from(self.fetched, self.fetched_epoch);
+        self.refetch_from(self.fetched);
         if self.investigated_at == Some(damage.offsets.start) {
             self.damaged(damage.offsets, damage.reason, on_damage);
             return None;
@@ -323,10 +326,9 @@ impl PartitionFetchState {
             }
             OnDamage::Skip => {
                 tracing::warn!(partition = %self.topic_partition, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
-                let is_behind = self.fetched < offsets.end;
-                // The epoch of a damaged record is unknown.
-                let epoch = if is_behind { None } else { self.fetched_epoch };
-                self.refetch_from(self.fetched.max(offsets.end), epoch);
+                let is_behind = self.fetched.offset < offsets.end;
+                let end = OffsetAndEpoch::of_unknown_epoch(offsets.end);
+                self.refetch_from(if is_behind { end } else { self.fetched });
             }
         }
     }
@@ -369,9 +371,13 @@ impl PartitionFetchState {
     }
 
     /// Moves the reader's position forward.
-    fn advance_to(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
-        debug_assert!(self.position <= offset, "{}: {offset} is behind {}", self.topic_partition, self.position);
-        (self.position, self.position_epoch) = (offset, epoch);
+    fn advance_to(&mut self, next: OffsetAndEpoch) {
+        debug_assert!(
+            self.position.offset <= next.offset,
+            "{}: {next:?} is behind the position: {self:?}",
+            self.topic_partition
+        );
+        self.position = next;
         self.check();
     }
 

@@ -5,6 +5,7 @@ mod turn;
 
 pub(crate) use shared::SharedSubscription;
 
+use super::offset_and_epoch::OffsetAndEpoch;
 use super::partition::{CallNumber, FetchVersion, PartitionFetchState};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
@@ -97,7 +98,7 @@ impl SubscriptionState {
         let version = self.next_version();
         let partition = self.partition(topic_partition)?;
         let open = partition.open_bytes();
-        partition.move_to(offset, None, version);
+        partition.move_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
         partition.has_progress = true;
         self.open_bytes -= open;
         self.check_memory();

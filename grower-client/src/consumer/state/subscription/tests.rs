@@ -39,7 +39,7 @@ fn batches(base: u32, count: u32) -> Vec<u8> {
 fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
     let on_damage = subscription.on_damage;
     let partition = subscription.partition(&topic_partition(partition)).unwrap();
-    let wanted = partition.next_fetch;
+    let wanted = partition.next_fetch().offset;
     let _ = partition.accept(wanted, 0, check_batches(Bytes::from(bytes), wanted, false), on_damage);
 }
 
@@ -82,7 +82,7 @@ fn records_are_consumed_when_the_reader_polls_again() {
     let at = |shared: &SharedSubscription| {
         let mut subscription = shared.lock();
         let partition = subscription.partition(&topic_partition(0)).unwrap();
-        (partition.consumed.value(), partition.position.value())
+        (partition.consumed().offset.value(), partition.position().offset.value())
     };
     assert_eq!(at(&shared), (0, 2));
     take(&shared, 1);
@@ -112,12 +112,15 @@ fn a_prefetch_behind_damage_is_discarded() {
     let mut subscription = shared.lock();
     let partition = subscription.partition(&topic_partition(0)).unwrap();
     let (version, bytes) = (partition.version, damaged.len());
-    assert!(partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes));
-    assert!(!partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
-    assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (6, bytes));
+    assert!(partition.begin_prefetch(Offset::ZERO, OffsetAndEpoch::of_unknown_epoch(Offset::new(6)), bytes));
+    assert!(
+        !partition.begin_prefetch(Offset::ZERO, OffsetAndEpoch::of_unknown_epoch(Offset::new(6)), bytes),
+        "the same twice"
+    );
+    assert_eq!((partition.next_fetch().offset.value(), partition.held_bytes()), (6, bytes));
     let checked = check_batches(Bytes::from(damaged), Offset::ZERO, false);
     assert!(partition.accept(Offset::ZERO, bytes, checked, OnDamage::Fail).is_some());
-    assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (3, bytes / 2));
+    assert_eq!((partition.next_fetch().offset.value(), partition.held_bytes()), (3, bytes / 2));
     assert!(
         subscription.current(&topic_partition(0), version).is_none(),
         "what comes from offset 6 on is not wanted any more"
@@ -132,13 +135,13 @@ fn unchecked_bytes_do_not_move_the_position() {
     let bytes = batches(3, 3);
     assert!(shared.lock().partition(&topic_partition(0)).unwrap().begin_prefetch(
         Offset::new(3),
-        (Offset::new(6), None),
+        OffsetAndEpoch::new(Offset::new(6), Some(LeaderEpoch::new(1))),
         bytes.len()
     ));
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
     let mut subscription = shared.lock();
     let partition = subscription.partition(&topic_partition(0)).unwrap();
-    assert_eq!(partition.position.value(), 3);
+    assert_eq!(partition.position().offset.value(), 3);
     let checked = check_batches(Bytes::from(bytes.clone()), Offset::new(3), false);
     assert!(partition.accept(Offset::new(3), bytes.len(), checked, OnDamage::Fail).is_none());
     drop(subscription);
@@ -194,7 +197,7 @@ fn a_reader_overtaken_by_retention_gets_its_buffer_then_the_exact_gap() {
         let partition = subscription.partition(&topic_partition(0)).unwrap();
         partition.dropped_up_to(Offset::new(3), Offset::new(6));
         partition.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
-        assert_eq!(partition.next_fetch, Offset::new(9));
+        assert_eq!(partition.next_fetch().offset, Offset::new(9));
         deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..9 gone", "9", "10", "11"]);
@@ -209,7 +212,8 @@ fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
         deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-    let at = |shared: &SharedSubscription| shared.lock().partition(&topic_partition(0)).unwrap().position.value();
+    let at =
+        |shared: &SharedSubscription| shared.lock().partition(&topic_partition(0)).unwrap().position().offset.value();
     assert_eq!(at(&shared), 3, "a commit must not pass a gap that the reader does not know of");
     let error = shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Gap(gap) if gap.offsets == (Offset::new(3)..Offset::new(9))));
@@ -242,11 +246,11 @@ fn a_truncated_log_moves_the_reader_back_and_drops_its_buffer() {
     assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
     let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
     change(&shared, |partition| {
-        assert_eq!(partition.next_fetch_epoch, Some(LeaderEpoch::new(1)));
+        assert_eq!(partition.next_fetch().epoch, Some(LeaderEpoch::new(1)));
         partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had none of the lost records.
-        assert_eq!((partition.next_fetch.value(), partition.has_something()), (2, false));
+        assert_eq!((partition.next_fetch().offset.value(), partition.has_something()), (2, false));
         partition.diverged(Offset::new(2), &cut_at(1));
-        assert_eq!(partition.next_fetch.value(), 1);
+        assert_eq!(partition.next_fetch().offset.value(), 1);
     });
     deliver(&mut shared.lock(), 0, batches(1, 3));
     assert_eq!(read_with_gaps(&shared, &gaps), ["1..2 gone", "1", "2", "3"]);
@@ -334,7 +338,7 @@ fn a_partition_reported_offline_before_its_start_can_still_start() {
     assert!(shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).is_err());
     shared
         .change_partition(&topic_partition(0), version, Instant::now(), |partition, _| {
-            partition.move_to(Offset::ZERO, None, version)
+            partition.move_to(OffsetAndEpoch::ZERO, version)
         })
         .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));

@@ -12,11 +12,11 @@ use super::commit::Committer;
 use crate::admin::{committed_offsets, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
-use crate::consumer::state::{FetchVersion, SharedSubscription};
+use crate::consumer::state::{FetchVersion, OffsetAndEpoch, SharedSubscription};
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use crate::retry::{self, StartAction};
-use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
+use grower_protocol::ids::{Offset, PartitionCount, PartitionId, TopicId};
 use grower_protocol::message::{
     CommittedOffset, ErrorCode, Failure, ListedOffset, OffsetSpec, OffsetToCommit, Request, Response, StartOffsets,
     TopicMetadata,
@@ -38,9 +38,8 @@ pub(crate) struct StartPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionStart {
     topic_partition: TopicPartition,
-    offset: Offset,
-    leader_epoch: Option<LeaderEpoch>,
-    /// The offset is the group's commit.
+    position: OffsetAndEpoch,
+    /// The position is the group's commit.
     is_committed: bool,
     /// The first offset that the log lost after the group had read it.
     lost_from: Option<Offset>,
@@ -88,11 +87,11 @@ pub(crate) async fn assign(
 #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
     shared.change_partition(&start.topic_partition, version, Instant::now(), |partition, _| {
-        partition.move_to(start.offset, start.leader_epoch, version);
-        partition.committed = start.is_committed.then_some(start.offset);
+        partition.move_to(start.position, version);
+        partition.committed = start.is_committed.then_some(start.position.offset);
         // With an epoch, the first fetch finds the exact loss.
-        if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
-            partition.lost_from(lost_from, None);
+        if let (None, Some(lost_from)) = (start.position.epoch, start.lost_from) {
+            partition.lost_from(OffsetAndEpoch::of_unknown_epoch(lost_from));
         }
     });
 }
@@ -133,14 +132,14 @@ pub(crate) async fn resolve(
 
 impl PartitionStart {
     fn at(topic_partition: TopicPartition, offset: Offset) -> Self {
-        Self { topic_partition, offset, leader_epoch: None, is_committed: false, lost_from: None }
+        let position = OffsetAndEpoch::of_unknown_epoch(offset);
+        Self { topic_partition, position, is_committed: false, lost_from: None }
     }
 
     fn committed(topic_partition: &TopicPartition, committed: &CommittedOffset) -> Self {
         Self {
             topic_partition: topic_partition.clone(),
-            offset: committed.offset,
-            leader_epoch: committed.leader_epoch,
+            position: OffsetAndEpoch::new(committed.offset, committed.leader_epoch),
             is_committed: true,
             lost_from: committed.lost_from,
         }
