@@ -15,11 +15,6 @@ pub(crate) fn delay(failures: u32, random: u64) -> Duration {
     half + Duration::from_nanos(random % (half.as_nanos() as u64 + 1))
 }
 
-/// Returns [`delay`] with randomness of the operating system.
-pub(crate) fn jittered(failures: u32) -> Duration {
-    delay(failures, random())
-}
-
 /// Returns a random number of the operating system, for [`delay`].
 #[expect(clippy::disallowed_methods, reason = "a shell draws random numbers")]
 pub(crate) fn random() -> u64 {

@@ -93,12 +93,12 @@ impl ConnectionPool {
 impl DialAttempts {
     /// Sets a backoff too, so that a broker that accepts and closes at once is not dialed in a tight loop.
     fn succeeded(&mut self, now: Instant) {
-        *self = Self { failures: 0, not_before: Some(now + backoff::jittered(1)) };
+        *self = Self { failures: 0, not_before: Some(now + backoff::delay(1, backoff::random())) };
     }
 
     fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(now + backoff::jittered(self.failures));
+        self.not_before = Some(now + backoff::delay(self.failures, backoff::random()));
     }
 }
 

@@ -8,6 +8,7 @@ use super::sequence_window::WindowSettings;
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::error::ProduceError;
+use crate::retry;
 use futures_core::future::BoxFuture;
 use grower_protocol::batch::BatchLimits;
 use grower_protocol::compression::Codec;
@@ -55,7 +56,7 @@ impl ProducerBuilder {
             codec: Codec::None,
             in_flight_max: IN_FLIGHT_MAX as usize,
             delivery_timeout: Duration::from_secs(120),
-            backoff: backoff::jittered,
+            retry_wait: |error, failures| retry::wait(Some(error), failures, backoff::random()),
         };
         let settings = ProducerSettings {
             acks: Acks::All,

@@ -38,7 +38,7 @@ impl ProducerEngine {
                 return;
             }
             tracing::debug!(topic = %topic.name, %error, "cannot send; trying again");
-            sleep(backoff::jittered(failures)).await;
+            sleep(retry::wait(Some(&error), failures, backoff::random())).await;
         }
     }
 

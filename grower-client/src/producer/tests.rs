@@ -79,8 +79,9 @@ async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
 fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
     let topic = ProducerTopic::new(TopicName::new("t").unwrap(), 0);
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
-    let backoff = |_| Duration::ZERO;
-    let window = WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, backoff };
+    let retry_wait = |_: &RequestError, _| Duration::ZERO;
+    let window =
+        WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, retry_wait };
     let queue = |number| {
         let topic_partition = topic.topic_partition(number);
         PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), None)

@@ -1,6 +1,5 @@
 //! The attempts of one call, until its deadline.
 
-use crate::backoff;
 use crate::error::RequestError;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,13 +19,13 @@ impl Attempts {
     /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait
     /// would pass the deadline.
     pub(crate) fn wait_after(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
-        if error.is_retriable() { self.next_wait(now, random) } else { None }
+        if error.is_retriable() { self.next_wait(error, now, random) } else { None }
     }
 
     /// Returns the wait before the next attempt of a call with a rule of its own; `None` if it would pass the deadline.
-    pub(crate) fn next_wait(&mut self, now: Instant, random: u64) -> Option<Duration> {
+    pub(crate) fn next_wait(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
-        let wait = backoff::delay(self.failures, random);
+        let wait = super::wait(Some(error), self.failures, random);
         (now + wait < self.deadline).then_some(wait)
     }
 }

@@ -1,11 +1,11 @@
-//! The retry rules: what each kind of call does after an error. Pure.
+//! The retry rules: what each kind of call does after an error, and after which wait. Pure.
 //!
 //! A call asks this module and carries out the action. The broker promises of each code whether the same request may
 //! succeed later ([`ErrorCode::is_retriable`]) and whether it may have taken effect ([`ErrorCode::outcome`]);
 //! [`RequestError`] says the same of a broken connection. A call follows these promises, except where a rule here names
 //! a code or a fault. The test prints all rules as one table.
 //!
-//! | call | rule |
+//! | rule | call |
 //! | --- | --- |
 //! | [`after_produce`] | the producer, for one batch |
 //! | [`is_topic_deleted`] | the producer, for the lookup of a topic |
@@ -13,22 +13,28 @@
 //! | [`after_start_lookup`] | the consumer, for the start of one partition |
 //! | [`after_heartbeat`], [`has_left`] | the member of a group |
 //! | [`Attempts`] | all other requests that may be carried out twice; admin calls with an effect are sent once |
+//! | [`wait`] | all that are repeated, for the time until the next attempt; dialing has a backoff of its own |
 
 mod attempts;
 
 pub(crate) use attempts::Attempts;
 
+use crate::backoff;
 use crate::error::RequestError;
 use grower_protocol::message::{ErrorCode, Outcome};
+use std::time::Duration;
+
+/// Returns the wait before the next attempt, after this many failures in a row, with jitter by `random`. `cause` is the
+/// last error, or `None` if the call is repeated for another reason. All errors have the same wait.
+pub(crate) fn wait(_cause: Option<&RequestError>, failures: u32, random: u64) -> Duration {
+    backoff::delay(failures, random)
+}
 
 /// The next action for a batch after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProduceAction {
     /// Send the same bytes again.
-    Resend {
-        /// After a backoff; otherwise as soon as the batches before it are sent.
-        after_backoff: bool,
-    },
+    Resend(ResendAfter),
     /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new
     /// sequence.
     HoldForNewSequence,
@@ -40,10 +46,19 @@ pub(crate) enum ProduceAction {
     GiveUp,
 }
 
+/// The event after which a batch is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResendAfter {
+    /// The batches before it are sent.
+    EarlierBatches,
+    /// The [`wait`] is over.
+    Wait,
+}
+
 impl ProduceAction {
     /// Whether the error only follows from an earlier batch's error, which names the cause.
     pub(crate) fn follows_from_another(self) -> bool {
-        matches!(self, Self::Resend { after_backoff: false } | Self::HoldForNewSequence)
+        matches!(self, Self::Resend(ResendAfter::EarlierBatches) | Self::HoldForNewSequence)
     }
 }
 
@@ -78,7 +93,7 @@ fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceActio
     match error.code() {
         // The broker misses an earlier batch, which is still unresolved or was refused or given up.
         Some(ErrorCode::OutOfOrderSequence) if !is_first && !behind_gap => {
-            ProduceAction::Resend { after_backoff: false }
+            ProduceAction::Resend(ResendAfter::EarlierBatches)
         }
         Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => ProduceAction::HoldForNewSequence,
         // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. It may
@@ -90,7 +105,7 @@ fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceActio
         _ if !error.is_retriable() => ProduceAction::GiveUp,
         // The broker would not recognise the second copy.
         _ if in_doubt && !idempotent => ProduceAction::GiveUp,
-        _ => ProduceAction::Resend { after_backoff: true },
+        _ => ProduceAction::Resend(ResendAfter::Wait),
     }
 }
 

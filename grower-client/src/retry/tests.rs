@@ -5,7 +5,6 @@ use crate::error::{ConnectError, ConnectionError};
 use ProduceAction::{GiveUp, HoldForNewProducerId, HoldForNewSequence, Resend, Split};
 use grower_protocol::message::Failure;
 use std::fmt::{Debug, Write as _};
-use std::time::Duration;
 
 /// The first unresolved batch, sent once, definitely refused.
 const PLAIN: ProduceContext = ProduceContext {
@@ -16,7 +15,7 @@ const PLAIN: ProduceContext = ProduceContext {
     idempotent: true,
     divisible: false,
 };
-const RESEND_LATER: ProduceAction = Resend { after_backoff: true };
+const RESEND_LATER: ProduceAction = Resend(ResendAfter::Wait);
 
 fn refusal(code: ErrorCode) -> RequestError {
     Failure::new(code, "no").into()
@@ -51,7 +50,7 @@ fn errors() -> Vec<(String, RequestError)> {
 }
 
 fn row(columns: [&dyn Debug; 5]) -> String {
-    let cell = |column: &dyn Debug| format!("{column:?}").replace("Resend { after_backoff: true }", "Resend");
+    let cell = |column: &dyn Debug| format!("{column:?}").replace("Resend(Wait)", "Resend");
     let mut row = String::new();
     for (column, width) in columns.into_iter().zip([21, 13, 15, 10, 0]) {
         let _ = write!(row, "{:width$} ", cell(column).trim_matches('"'));
@@ -149,7 +148,7 @@ fn without_idempotence_nothing_in_doubt_is_sent_again() {
 #[test]
 fn an_out_of_order_sequence_depends_on_the_batches_before_it() {
     let error = refusal(ErrorCode::OutOfOrderSequence);
-    check(&error, ProduceContext { is_first: false, ..PLAIN }, Resend { after_backoff: false });
+    check(&error, ProduceContext { is_first: false, ..PLAIN }, Resend(ResendAfter::EarlierBatches));
     check(&error, ProduceContext { behind_gap: true, ..PLAIN }, HoldForNewSequence);
     check(&error, PLAIN, HoldForNewProducerId);
     check(&error, ProduceContext { in_doubt: true, ..PLAIN }, GiveUp);

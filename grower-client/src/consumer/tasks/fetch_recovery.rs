@@ -57,8 +57,8 @@ impl FetchRecovery {
                         high_watermark,
                     });
                 }
-                // The log changed meanwhile, or the lookup failed.
-                Ok(_) | Err(_) => partition.retry_later(now, backoff::random()),
+                Ok(_) => partition.retry_later(None, now, backoff::random()), // The log changed meanwhile.
+                Err(error) => partition.retry_later(Some(&error), now, backoff::random()),
             });
         });
     }
@@ -82,8 +82,8 @@ impl FetchRecovery {
             self.shared.change_partition(topic_partition, *version, now, |partition, _| match (found, offline) {
                 (_, Some(error)) => partition.fail(error, now),
                 (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
-                (Ok(_), _) => partition.retry_later(now, backoff::random()),
-                (Err(error), _) if error.is_retriable() => partition.retry_later(now, backoff::random()),
+                (Ok(_), _) => partition.retry_later(None, now, backoff::random()),
+                (Err(error), _) if error.is_retriable() => partition.retry_later(Some(&error), now, backoff::random()),
                 (Err(source), _) => {
                     partition.set_error(ConsumeError::Topic { topic: topic_partition.topic.clone(), source })
                 }

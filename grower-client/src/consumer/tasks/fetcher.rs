@@ -264,7 +264,7 @@ impl Fetcher {
                 match retry::after_fetch(error) {
                     // The refresh below brings the topic's new state.
                     FetchAction::Retry | FetchAction::RefreshTopic if error.is_retriable() => {
-                        partition.retry_later(now, backoff::random());
+                        partition.retry_later(Some(error), now, backoff::random());
                     }
                     _ => partition.fail(error.clone(), now),
                 }

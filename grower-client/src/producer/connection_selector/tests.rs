@@ -93,7 +93,7 @@ impl World {
             codec: Codec::None,
             in_flight_max: 5,
             delivery_timeout: DELIVERY_TIMEOUT,
-            backoff: |_| Duration::from_secs(1),
+            retry_wait: |_, _| Duration::from_secs(1),
         };
         let queue =
             PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));

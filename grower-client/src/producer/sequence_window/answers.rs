@@ -5,7 +5,7 @@ use super::SequenceWindow;
 use crate::error::{ProduceError, RequestError};
 use crate::producer::delivery::BatchAck;
 use crate::producer::in_flight::{AnswerEffects, BatchSizeChange, BatchState, SequenceGap, SettledRecords, follows};
-use crate::retry::{self, ProduceAction, ProduceContext};
+use crate::retry::{self, ProduceAction, ProduceContext, ResendAfter};
 use tokio::time::Instant;
 
 impl SequenceWindow {
@@ -36,17 +36,17 @@ impl SequenceWindow {
         }
         let batch = &mut self.batches[at];
         match action {
-            ProduceAction::Resend { after_backoff } => {
+            ProduceAction::Resend(after) => {
                 batch.state = BatchState::Waiting;
-                if after_backoff {
-                    self.back_off(now);
+                if after == ResendAfter::Wait {
+                    self.back_off(&error, now);
                 }
             }
             ProduceAction::HoldForNewProducerId => {
                 batch.state = BatchState::NeedsSequence;
                 let first_missing = batch.first;
                 self.pause_at(SequenceGap { first_missing, unusable: true });
-                self.back_off(now);
+                self.back_off(&error, now);
             }
             ProduceAction::Split => self.split(at, effects),
             ProduceAction::GiveUp => {

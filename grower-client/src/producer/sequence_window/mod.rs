@@ -39,7 +39,7 @@ pub(super) struct SequenceWindow {
     codec: Codec,
     in_flight_max: usize,
     delivery_timeout: Duration,
-    backoff: fn(u32) -> Duration,
+    retry_wait: fn(&RequestError, u32) -> Duration,
     topic_id: TopicId,
     /// `None` if the producer is not idempotent, because its requests have no answers.
     identity: Option<ProducerIdentity>,
@@ -64,17 +64,18 @@ pub(super) struct WindowSettings {
     /// 1 to 5.
     pub(super) in_flight_max: usize,
     pub(super) delivery_timeout: Duration,
-    pub(super) backoff: fn(u32) -> Duration,
+    /// The wait before the next attempt, after an error and this many failures in a row.
+    pub(super) retry_wait: fn(&RequestError, u32) -> Duration,
 }
 
 impl SequenceWindow {
     pub(super) fn new(settings: WindowSettings, topic_id: TopicId, identity: Option<ProducerIdentity>) -> Self {
-        let WindowSettings { codec, in_flight_max, delivery_timeout, backoff } = settings;
+        let WindowSettings { codec, in_flight_max, delivery_timeout, retry_wait } = settings;
         Self {
             codec,
             in_flight_max,
             delivery_timeout,
-            backoff,
+            retry_wait,
             topic_id,
             identity,
             next_sequence: Sequence::ZERO,
@@ -150,8 +151,8 @@ impl SequenceWindow {
     /// Handles a failed request for a producer id.
     pub(super) fn identity_failed(&mut self, error: RequestError, now: Instant) {
         debug_assert!(self.identity.is_some(), "only an idempotent producer needs an id");
+        self.back_off(&error, now);
         self.last_error = Some(error);
-        self.back_off(now);
     }
 
     /// Returns the end of the current backoff.
@@ -269,9 +270,9 @@ impl SequenceWindow {
         })
     }
 
-    fn back_off(&mut self, now: Instant) {
+    fn back_off(&mut self, error: &RequestError, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(now + (self.backoff)(self.failures));
+        self.not_before = Some(now + (self.retry_wait)(error, self.failures));
     }
 
     fn in_flight_limit(&self, now: Instant) -> usize {

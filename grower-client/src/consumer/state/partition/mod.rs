@@ -7,7 +7,6 @@ pub(crate) use hand_out::{CallNumber, PartitionItem};
 
 use super::checked_batches::{CheckedBatches, FetchDamage};
 use super::offset_and_epoch::OffsetAndEpoch;
-use crate::backoff;
 use crate::consumer::settings::OnDamage;
 use crate::error::{ConsumeError, RequestError};
 use crate::gap::Gap;
@@ -333,12 +332,12 @@ impl PartitionFetchState {
         }
     }
 
-    /// Schedules another fetch after a backoff with jitter by `random`.
-    pub(crate) fn retry_later(&mut self, now: Instant, random: u64) {
+    /// Schedules another fetch after a wait with jitter by `random`.
+    pub(crate) fn retry_later(&mut self, cause: Option<&RequestError>, now: Instant, random: u64) {
         debug_assert!(self.is_fetching, "{}: no fetch is in flight", self.topic_partition);
         self.is_fetching = false;
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(now + backoff::delay(self.failures, random));
+        self.not_before = Some(now + retry::wait(cause, self.failures, random));
     }
 
     /// Reports a failed fetch to the reader; an offline partition only once until it is served again.

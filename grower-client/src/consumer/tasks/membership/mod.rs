@@ -89,7 +89,7 @@ impl MembershipTask {
             let Err(error) = self.send_heartbeat().await else { return Ok(()) };
             let action = retry::after_heartbeat(&error, self.has_joined());
             let is_repeated = matches!(action, HeartbeatAction::Retry | HeartbeatAction::WarnAndRetry);
-            let wait = attempts.next_wait(Instant::now(), backoff::random()).filter(|_| is_repeated);
+            let wait = attempts.next_wait(&error, Instant::now(), backoff::random()).filter(|_| is_repeated);
             let Some(wait) = wait else { return Err(error) };
             if action == HeartbeatAction::WarnAndRetry && !std::mem::replace(&mut has_warned, true) {
                 tracing::warn!(group = %self.member.group, %error, "cannot join the group yet; trying again");
@@ -101,7 +101,7 @@ impl MembershipTask {
     /// Runs until it is aborted, or another process takes the instance name.
     pub(crate) async fn run(mut self) {
         loop {
-            sleep_until(self.session.next_heartbeat(Instant::now(), backoff::random())).await;
+            sleep_until(self.session.next_heartbeat(Instant::now())).await;
             if self.session.is_stuck(self.shared.idle_for(Instant::now())) {
                 self.leave_until_reader_polls().await;
             }
@@ -168,7 +168,7 @@ impl MembershipTask {
 
     fn heartbeat_failed(&mut self, error: RequestError, action: HeartbeatAction) {
         tracing::debug!(group = %self.member.group, %error, "a heartbeat failed");
-        let is_expired = self.session.record_failure(Instant::now());
+        let is_expired = self.session.record_failure(&error, Instant::now(), backoff::random());
         if is_expired && self.has_joined() {
             self.lose_partitions(&error);
         }

@@ -1,7 +1,8 @@
 //! The times of a membership: when the next heartbeat is due, and how long answers, leases and revocations may take.
 //! Pure.
 
-use crate::backoff;
+use crate::error::RequestError;
+use crate::retry;
 use grower_protocol::message::instance_lease;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,20 +17,22 @@ pub(super) struct MemberSession {
     next_heartbeat: Instant,
     /// The failures since the last heartbeat with an answer that was followed.
     failures: u32,
+    /// The wait after the last of these failures.
+    retry_wait: Option<Duration>,
 }
 
 impl MemberSession {
     pub(super) fn new(timeout: Duration, max_poll_interval: Duration, now: Instant) -> Self {
-        Self { timeout, max_poll_interval, answered: now, next_heartbeat: now, failures: 0 }
+        Self { timeout, max_poll_interval, answered: now, next_heartbeat: now, failures: 0, retry_wait: None }
     }
 
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Returns the time of the next heartbeat: after a failure, a backoff with jitter by `random`.
-    pub(super) fn next_heartbeat(&self, now: Instant, random: u64) -> Instant {
-        if self.failures == 0 { self.next_heartbeat } else { now + backoff::delay(self.failures, random) }
+    /// Returns the time of the next heartbeat: after a failure, a wait from `now` on.
+    pub(super) fn next_heartbeat(&self, now: Instant) -> Instant {
+        self.retry_wait.map_or(self.next_heartbeat, |wait| now + wait)
     }
 
     /// Returns the time after which an answer is useless: the session of a joined member has expired by then.
@@ -48,13 +51,15 @@ impl MemberSession {
 
     /// Records that the assignment of the last answer was followed.
     pub(super) fn record_success(&mut self) {
-        self.failures = 0;
+        (self.failures, self.retry_wait) = (0, None);
     }
 
-    /// Records a failed heartbeat; returns whether the session has expired: others may read the partitions.
-    pub(super) fn record_failure(&mut self, now: Instant) -> bool {
+    /// Records a failed heartbeat, to be repeated after a wait with jitter by `random`. Returns whether the session has
+    /// expired: others may read the partitions.
+    pub(super) fn record_failure(&mut self, error: &RequestError, now: Instant, random: u64) -> bool {
         debug_assert!(self.answered <= now, "a heartbeat was answered in the future");
         self.failures = self.failures.saturating_add(1);
+        self.retry_wait = Some(retry::wait(Some(error), self.failures, random));
         self.timeout <= now.saturating_duration_since(self.answered)
     }
 
@@ -95,11 +100,11 @@ mod tests {
         let now = Instant::now();
         let mut session = session(now);
         session.record_answer(now, true, SECOND * 3);
-        assert_eq!(session.next_heartbeat(now, 0), now);
+        assert_eq!(session.next_heartbeat(now), now);
         session.record_answer(now, false, SECOND * 3);
-        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 3);
+        assert_eq!(session.next_heartbeat(now), now + SECOND * 3);
         session.record_answer(now, false, SECOND * 9);
-        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 5, "a heartbeat comes twice in a session");
+        assert_eq!(session.next_heartbeat(now), now + SECOND * 5, "a heartbeat comes twice in a session");
     }
 
     #[test]
@@ -108,10 +113,11 @@ mod tests {
         let mut session = session(now);
         session.record_answer(now + SECOND, false, SECOND);
         assert_eq!(session.answer_deadline(true, now + SECOND * 5), now + SECOND * 11);
-        assert!(!session.record_failure(now + SECOND * 10));
-        assert!(session.record_failure(now + SECOND * 11));
-        assert_eq!(session.next_heartbeat(now, 0), now + backoff::delay(2, 0));
+        let error = RequestError::TimedOut { after: SECOND };
+        assert!(!session.record_failure(&error, now + SECOND * 10, 0));
+        assert!(session.record_failure(&error, now + SECOND * 11, 0));
+        assert_eq!(session.next_heartbeat(now), now + retry::wait(Some(&error), 2, 0));
         session.record_success();
-        assert_eq!(session.next_heartbeat(now, 0), now + SECOND * 2);
+        assert_eq!(session.next_heartbeat(now), now + SECOND * 2);
     }
 }

@@ -86,7 +86,7 @@ impl StartLookup {
             if self.is_done() || !self.are_wanted() {
                 return;
             }
-            if let Some(error) = last_error {
+            if let Some(error) = &last_error {
                 tracing::debug!(%error, "cannot find out where to start; trying again");
                 if warn_at <= Instant::now() {
                     let (first, partitions) = (
@@ -97,7 +97,7 @@ impl StartLookup {
                     warn_at = Instant::now() + self.warn_each;
                 }
             }
-            sleep(backoff::jittered(failures)).await;
+            sleep(retry::wait(last_error.as_ref(), failures, backoff::random())).await;
         }
     }
 

@@ -121,7 +121,7 @@ impl World {
             codec: Codec::None,
             in_flight_max: 5,
             delivery_timeout: DELIVERY_TIMEOUT,
-            backoff: |_| Duration::from_secs(1),
+            retry_wait: |_, _| Duration::from_secs(1),
         };
         let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
