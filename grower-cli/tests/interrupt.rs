@@ -82,6 +82,7 @@ fn a_closed_terminal_ends_commands_like_ctrl_c() {
     let command = format!("produce events {} --follow", broker.path("app.log").display());
     let follower = broker.cli(&command).spawn().unwrap();
     until("a third line", || text(&broker.read("events")).lines().count() == 3);
+    let _input = producer.stdin.take(); // The end of the input would end the producer, too.
     for (child, code) in [(producer, 1), (follower, 0), (reader, 0)] {
         signal(&child, "HUP");
         let output = child.wait_with_output().unwrap();

@@ -13,11 +13,13 @@ pub(in crate::follow::tail) struct LogFolder {
     /// The followed path.
     pub(in crate::follow::tail) log: &'static str,
     pub(in crate::follow::tail) now: Instant,
+    /// The time that passes while the tail has nothing to do.
+    pub(in crate::follow::tail) idle_pause: Duration,
 }
 
 impl LogFolder {
     pub(in crate::follow::tail) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), log: "app.log", now: Instant::now() }
+        Self { directory: tempfile::tempdir().unwrap(), log: "app.log", now: Instant::now(), idle_pause: SILENCE_MIN }
     }
 
     pub(in crate::follow::tail) fn path(&self, name: &str) -> PathBuf {
@@ -83,7 +85,7 @@ impl LogFolder {
                 }
                 TailEvent::Idle => {
                     idle += 1;
-                    self.now += SILENCE_MIN;
+                    self.now += self.idle_pause;
                 }
             }
         }
