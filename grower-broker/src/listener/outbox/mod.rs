@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -256,7 +257,7 @@ impl ConnectionOutbox {
 
     async fn send_all(&self, mut bytes: &[u8], pace: &mut ReadPace) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = paced(pace, self.sink.send_some(bytes)).await?;
+            let sent = paced(pace, pin!(self.sink.send_some(bytes))).await?;
             pace.took(sent);
             bytes = &bytes[sent..];
         }
@@ -273,7 +274,8 @@ impl ConnectionOutbox {
         let mut sent = bytes.start;
         while sent < bytes.end {
             let rest = SENDFILE_PIECE.min(bytes.end - sent);
-            let taken = nonzero_or_eof(paced(pace, self.sink.send_file(file, position + sent as u64, rest)).await?)?;
+            let sending = pin!(self.sink.send_file(file, position + sent as u64, rest));
+            let taken = nonzero_or_eof(paced(pace, sending).await?)?;
             pace.took(taken);
             sent += taken;
         }
@@ -284,7 +286,7 @@ impl ConnectionOutbox {
         let mut sent = start;
         while sent < slice.len() {
             sent += if self.sink.sends_at_once() {
-                paced(pace, self.sink.ready()).await?;
+                paced(pace, pin!(self.sink.ready())).await?;
                 let taken = SCRATCH.with_borrow_mut(|buffer| self.sink.try_send(read_piece(slice, sent, buffer)?))?;
                 pace.took(taken);
                 taken
@@ -339,8 +341,9 @@ impl SendGathered for ConnectionOutbox {
     }
 }
 
-/// Waits until bytes are sent, as long as the pace allows.
-async fn paced<T>(pace: &mut ReadPace, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+/// Waits until bytes are sent, as long as the pace allows. The future comes pinned: by value, each connection would
+/// hold it three times.
+async fn paced<T>(pace: &mut ReadPace, sending: Pin<&mut impl Future<Output = io::Result<T>>>) -> io::Result<T> {
     let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly");
     let (sent, elapsed) = within(pace.left(), sending).await.ok_or_else(too_slow)?;
     pace.waited(elapsed);
