@@ -62,7 +62,7 @@ pub(crate) struct ReplicaMarks {
 /// Something that happened to the log or to the replica's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The replica leads from now on, under this epoch. What all in-sync replicas have is committed.
+    /// The replica leads from now on, under this epoch. Everything that all in-sync replicas hold is committed.
     EpochBegun(LeaderEpoch),
     /// A batch was written.
     Appended {

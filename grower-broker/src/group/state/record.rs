@@ -163,7 +163,7 @@ pub enum GroupRecordError {
         /// The decoding error.
         source: DecodeError,
     },
-    /// The record is damaged: no group changes that often.
+    /// The record is damaged: its epoch is beyond those that groups reach.
     #[error("the record at offset {offset} of the groups' topic has the impossible epoch {epoch}")]
     Epoch {
         /// The record's offset.
@@ -173,8 +173,9 @@ pub enum GroupRecordError {
     },
 }
 
-/// The largest epoch in a record. A thousand changes a second take 24 days to get there, and the next epochs still fit.
-const EPOCH_MAX: u32 = u32::MAX / 2;
+/// The largest epoch in a record: a hundred changes a second take more than a year to get there. A forged record leaves
+/// room for the epochs after it.
+const EPOCH_MAX: u32 = u32::MAX - (1 << 24);
 
 impl GroupRecord {
     /// The record to append.

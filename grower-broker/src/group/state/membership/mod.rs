@@ -224,7 +224,7 @@ impl MembershipState {
     }
 
     fn tick(&mut self) -> u32 {
-        self.epoch = self.epoch.checked_add(1).expect("records hold half of the epochs at most");
+        self.epoch = self.epoch.checked_add(1).expect("a record has an epoch far below the largest number");
         self.epoch
     }
 
