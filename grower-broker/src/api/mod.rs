@@ -103,6 +103,7 @@ impl Api {
             Request::ListGroups { after, most } => (Class::Groups, api().list_groups(after, most).boxed()),
             Request::DescribeGroup(group) => (Class::Groups, api().describe_group(group).boxed()),
             Request::ListCommits(group) => (Class::Groups, api().list_commits(group).boxed()),
+            Request::FetchSession(_) => (Class::Fetch, async { Err(no_sessions_yet()) }.boxed()),
             Request::DescribeGroupMemory => (Class::Groups, api().describe_group_memory().boxed()),
 
             Request::CreateTopics { topics } => (Class::Admin, api().create_topics(topics).boxed()),
@@ -143,6 +144,10 @@ impl Api {
         };
         burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }
+}
+
+fn no_sessions_yet() -> Failure {
+    Failure::new(grower_protocol::message::ErrorCode::Unsupported, "this broker keeps no fetch sessions")
 }
 
 /// The answer to a request as a whole; counts it if it failed.

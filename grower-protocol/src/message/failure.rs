@@ -156,8 +156,11 @@ error_codes! {
     36 => NotAllowed: final, Refused;
     /// The backup failed; existing backups are unchanged.
     37 => BackupFailed: final, Refused;
-    /// The groups use all memory that they may: a retry may succeed after some of it is released.
+    /// The groups or the fetch sessions use all memory that they may: a retry may succeed after some of it is released.
     38 => MemoryFull: retriable, Refused;
+    /// The broker does not have the fetch session, or the request is not the session's next one: the client must open
+    /// another session.
+    39 => UnknownFetchSession: final, Refused;
 }
 
 impl Failure {

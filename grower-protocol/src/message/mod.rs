@@ -8,6 +8,7 @@ mod backup;
 mod broker;
 mod failure;
 mod fetch;
+mod fetch_session;
 mod group;
 mod hello;
 mod kind;
@@ -20,6 +21,9 @@ pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
     Divergence, Fetch, FetchAnswer, FetchPartition, FetchedPartition, FetchedRecords, ListOffset, ListOffsets,
     ListedOffset, OffsetSpec, ReportDamage,
+};
+pub use fetch_session::{
+    AddedSlot, FetchSession, FetchSessionAnswer, FetchSessionId, FetchSlot, SessionPlace, SessionStep, SlotNews,
 };
 pub use group::{
     CommitterIdentity, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, SESSION_MAX, SESSION_MIN,
@@ -176,6 +180,9 @@ requests! {
     30 => StartOffsets(StartOffsets), parts: (start) => Partitions(start.starts.len());
     /// Describes the memory use of the broker's groups, and recent refusals.
     31 => DescribeGroupMemory, feature: "group-memory", memory: List;
+    /// Reads record batches of a set of partitions that the broker keeps. The answer tells only what has news.
+    32 => FetchSession(FetchSession), feature: "fetch-sessions", memory: Records,
+        parts: (fetch) => Partitions(fetch.add.len() + fetch.drop.len());
 }
 
 /// A response of a broker.
@@ -234,6 +241,8 @@ pub enum Response {
     ListSegments(SegmentPage),
     /// Answers [`Request::DescribeGroupMemory`].
     DescribeGroupMemory(GroupMemory),
+    /// Answers [`Request::FetchSession`]. The attachment holds the batches.
+    FetchSession(FetchSessionAnswer),
 }
 
 #[cfg(test)]

@@ -12,6 +12,10 @@ fn requests_keep_their_bytes() {
         leader_epoch: Some(LeaderEpoch::new(4)),
         last_epoch: Some(LeaderEpoch::new(5)),
     };
+    let added = AddedSlot { slot: FetchSlot(6), partition: fetch };
+    let place = SessionPlace { session: FetchSessionId(300), number: 301, received_below: 299 };
+    let session_fetch =
+        |step, add| FetchSession { step, max_wait_ms: 1, min_bytes: 2, max_bytes: 3, drop: vec![FetchSlot(5)], add };
     let heartbeat = Heartbeat {
         group: group(),
         member: member(),
@@ -38,6 +42,10 @@ fn requests_keep_their_bytes() {
             partitions: vec![ProducePartition { topic: TOPIC, partition: PARTITION, length: 300 }],
         }),
         Request::Fetch(Fetch { max_wait_ms: 1, min_bytes: 2, max_bytes: 3, partitions: vec![fetch] }),
+        Request::FetchSession(session_fetch(SessionStep::Open, vec![added])),
+        Request::FetchSession(session_fetch(SessionStep::Continue(place), Vec::new())),
+        Request::FetchSession(session_fetch(SessionStep::Resume(place), Vec::new())),
+        Request::FetchSession(session_fetch(SessionStep::Close(place.session), Vec::new())),
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -82,6 +90,10 @@ fn requests_keep_their_bytes() {
     InitProducer 02
     Produce 030205010707070707070707070707070707070702fb2c01
     Fetch 04010203010707070707070707070707070707070702fb2c010901040105
+    FetchSession 2000010203010501060707070707070707070707070707070702fb2c010901040105
+    FetchSession 2001fb2c01fb2d01fb2b01010203010500
+    FetchSession 2002fb2c01fb2d01fb2b01010203010500
+    FetchSession 2003fb2c01010203010500
     ListOffsets 050107070707070707070707070707070707020201
     Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
     LeaveGroup 070167016d

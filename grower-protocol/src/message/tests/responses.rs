@@ -53,6 +53,11 @@ fn responses_keep_their_bytes() {
                 Ok(FetchedPartition::Diverged(Divergence { epoch: Some(LeaderEpoch::new(7)), end: Offset::new(300) })),
             ],
         }),
+        Response::FetchSession(FetchSessionAnswer {
+            session: FetchSessionId(300),
+            number: 301,
+            parts: vec![SlotNews { slot: FetchSlot(6), offset: Offset::new(300), fetched: Err(refused()) }],
+        }),
         Response::ListOffsets(vec![Ok(ListedOffset { offset: Some(Offset::new(1)), timestamp: None })]),
         Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),
         Response::CommitOffsets(vec![Ok(()), Err(refused())]),
@@ -81,6 +86,7 @@ fn responses_keep_their_bytes() {
     InitProducer 030901
     Produce 040200fb2c01000201180466756c6c
     Fetch 05020000fb2c01050101020300010107fb2c01
+    FetchSession 16fb2c01fb2d010106fb2c0101180466756c6c
     ListOffsets 060100010100
     Heartbeat 0703c801070707070707070707070707070707070102
     CommitOffsets 08020001180466756c6c
