@@ -24,7 +24,7 @@ pub enum BenchCommand {
 }
 
 /// The topic of a bench.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct BenchTopic {
     /// The topic; created if missing
     #[arg(long, value_name = "NAME", default_value = "grower-bench")]

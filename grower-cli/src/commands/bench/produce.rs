@@ -6,15 +6,15 @@ use crate::options::{AckLevel, Compression};
 use crate::output::count_bar;
 use crate::session::Session;
 use clap::Args;
-use futures_util::future::try_join_all;
 use grower_client::{Delivery, Producer, Record};
 use indicatif::ProgressBar;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::task::JoinSet;
 
 /// Write records at full speed
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "A latency lasts from sending a record to its ack, time in the queue included.
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
@@ -62,12 +62,17 @@ impl BenchProduceCommand {
         let bar = count_bar(self.records);
         let began = Instant::now();
         let share = |at: u64| self.records / self.producers + u64::from(at < self.records % self.producers);
-        let writing = producers.iter().zip(0..).map(|(producer, at)| self.write(producer, share(at), &bar));
-        let parts = try_join_all(writing).await?;
+        let mut writing = JoinSet::new(); // Tasks of their own: no producer waits for a core while another one works.
+        for (producer, at) in producers.into_iter().zip(0..) {
+            let (command, bar, records) = (self.clone(), bar.clone(), share(at));
+            writing.spawn(async move { command.write(&producer, records, &bar).await });
+        }
+        let mut latencies = LatencyHistogram::new()?;
+        while let Some(written) = writing.join_next().await {
+            latencies.merge(&written??)?;
+        }
         let took = began.elapsed();
         bar.finish_and_clear();
-        let mut latencies = LatencyHistogram::new()?;
-        parts.iter().try_for_each(|part| latencies.merge(part))?;
         let bytes = self.records * self.size as u64;
         BenchResult { what: "produce", records: self.records, bytes, took, latencies, latency_of: "SEND TO ACK" }
             .print(session.output)
