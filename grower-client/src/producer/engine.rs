@@ -12,6 +12,7 @@ use super::memory::ProducerMemory;
 use super::queue::{PartitionQueue, SendStep};
 use super::timer::ProducerTimer;
 use super::topic::{NextAction, ProducerPartition, ProducerTopic, PushResult};
+use super::yield_pace::YieldPace;
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::error::{RequestError, single_part};
@@ -39,6 +40,7 @@ pub(super) struct ProducerEngine {
     pool: ConnectionPool,
     pub(super) settings: ProducerSettings,
     pub(super) memory: ProducerMemory,
+    pub(super) yield_pace: YieldPace,
     identity: Option<ProducerIdentity>,
     topics: RwLock<HashMap<Arc<str>, Arc<ProducerTopic>>>,
     pub(super) lookups: TopicLookups,
@@ -62,6 +64,7 @@ impl ProducerEngine {
         let engine = Arc::new(Self {
             pool: ConnectionPool::new(cluster.dialer().clone()),
             memory: ProducerMemory::new(settings.memory_bytes),
+            yield_pace: YieldPace::default(),
             next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
             cluster,
             settings,

@@ -19,6 +19,7 @@ mod sequence_window;
 mod split;
 mod timer;
 mod topic;
+mod yield_pace;
 
 pub use builder::ProducerBuilder;
 pub use delivery::Delivery;
@@ -72,6 +73,7 @@ impl Producer {
         if engine.is_closed() {
             return Err(ProduceError::Closed);
         }
+        engine.yield_pace.keep().await;
         let wanted = record.partition;
         let (mut topic, mut partition) = self.route(&record).await?;
         let reservation = self.reserve(&record, &topic, &partition).await?;
@@ -80,6 +82,7 @@ impl Producer {
         let record = record.into_batch_record(timestamp);
         loop {
             if let Some(delivery) = engine.push(&topic, &partition, &record, reservation.bytes) {
+                engine.yield_pace.queued(reservation.bytes);
                 reservation.hand_in();
                 return Ok(delivery);
             }
