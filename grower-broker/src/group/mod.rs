@@ -195,7 +195,7 @@ impl Groups {
     pub(crate) fn describe_memory(&self) -> GroupMemory {
         GroupMemory {
             used: self.memory.state_bytes(StateKind::Groups) as u64,
-            max: self.memory.state_bytes_max() as u64,
+            max: self.memory.state_bytes_max(StateKind::Groups) as u64,
             refused: self.refusals.lock().recent(self.now()),
         }
     }

@@ -1,6 +1,7 @@
-//! Memory for the state of groups and producers, which counts against the budget.
+//! Memory for the state of groups, producers and fetch sessions, which counts against the budget.
 //!
-//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth. Counting only adds to an
+//! Groups and producers have a sixteenth of the budget each. Fetch sessions have a quarter, but only as long as no
+//! request waits for memory: they can be opened again, so they are evicted for it. Sizes are estimates a little above the truth. Counting only adds to an
 //! atomic; the budget itself changes in steps of 64 KiB. So an append takes no lock for it.
 
 use super::{Memory, UNIT};
@@ -14,6 +15,8 @@ pub(crate) enum StateKind {
     Groups,
     /// Idempotent producers: the last batches of each in each partition.
     Producers,
+    /// Fetch sessions: the partitions that clients read, and their positions.
+    FetchSessions,
 }
 
 /// Taken from the budget, or given back, at a time.
@@ -23,6 +26,7 @@ const STEP: usize = 64 << 10;
 pub(super) struct StateAccount {
     groups: AtomicUsize,
     producers: AtomicUsize,
+    fetch_sessions: AtomicUsize,
     /// Units that are taken from the budget for all of it.
     held: AtomicUsize,
     settling: Mutex<()>,
@@ -38,13 +42,22 @@ pub(crate) struct StateReservation {
 
 impl StateKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::Groups, Self::Producers];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Producers, Self::FetchSessions];
 
     /// For metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Groups => "groups",
             Self::Producers => "producers",
+            Self::FetchSessions => "fetch_sessions",
+        }
+    }
+
+    /// The budget divided by this is what it may take.
+    const fn divisor(self) -> usize {
+        match self {
+            Self::Groups | Self::Producers => 16,
+            Self::FetchSessions => 4,
         }
     }
 }
@@ -54,6 +67,7 @@ impl StateAccount {
         match kind {
             StateKind::Groups => &self.groups,
             StateKind::Producers => &self.producers,
+            StateKind::FetchSessions => &self.fetch_sessions,
         }
     }
 
@@ -75,14 +89,14 @@ impl Memory {
         self.0.state.of(kind).load(Ordering::Relaxed)
     }
 
-    /// Bytes that each kind may take.
-    pub(crate) fn state_bytes_max(&self) -> usize {
-        self.total() / 16
+    /// Bytes that a kind may take.
+    pub(crate) fn state_bytes_max(&self, kind: StateKind) -> usize {
+        self.total() / kind.divisor()
     }
 
     /// Bytes that a kind may still take.
     pub(crate) fn state_room(&self, kind: StateKind) -> usize {
-        self.state_bytes_max().saturating_sub(self.state_bytes(kind))
+        self.state_bytes_max(kind).saturating_sub(self.state_bytes(kind))
     }
 
     fn settle_state(&self) {

@@ -12,8 +12,8 @@ pub(super) fn print(page: &mut MetricsPage<'_>, state: &BrokerState) -> fmt::Res
     page.gauge(("memory_budget", "The memory budget (--memory)", bytes), state.memory.total() as u64)?;
     let bytes_by_kind = StateKind::ALL.map(|kind| ([("kind", kind.name())], state.memory.state_bytes(kind) as u64));
     page.gauges(("memory_state", "Memory for the state of groups and producers", bytes), bytes_by_kind)?;
-    let most = state.memory.state_bytes_max() as u64;
-    page.gauge(("memory_state_limit", "Limit of that memory, for each kind", bytes), most)?;
+    let most = state.memory.state_bytes_max(StateKind::Groups) as u64;
+    page.gauge(("memory_state_limit", "Limit of that memory, for groups and for producers", bytes), most)?;
     if let Some(usage) = state.disk_reserve.usage() {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), usage.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), usage.total)?;

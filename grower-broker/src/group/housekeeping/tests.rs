@@ -257,7 +257,7 @@ async fn the_internal_topic_of_an_earlier_version_becomes_compacted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_are_refused_while_their_memory_is_used_up() {
     let mut world = World::with(Memory::new(16 << 20)).await;
-    let most = world.memory.state_bytes_max();
+    let most = world.memory.state_bytes_max(StateKind::Groups);
     let text = "x".repeat(4_096);
     let mut groups = 0;
     let refused = loop {

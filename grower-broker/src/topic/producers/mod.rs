@@ -48,7 +48,7 @@ impl Topics {
 
     /// Above seven eighths of the memory for states, drops the longest silent ones until a quarter is free.
     fn bound_producers(&self, now: Timestamp) {
-        let most = self.memory.state_bytes_max();
+        let most = self.memory.state_bytes_max(StateKind::Producers);
         if self.memory.state_bytes(StateKind::Producers) < most / 8 * 7 {
             return;
         }
