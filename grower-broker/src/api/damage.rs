@@ -5,7 +5,7 @@
 //! length. Reports of one partition wait for each other, so that no partition crowds out the others. A report needs no
 //! check of its own if a check that began after its arrival covers it.
 
-use super::fetch::read_failure;
+use super::partition_read::read_failure;
 use super::{Api, Burst, RequestContext};
 use crate::background;
 use crate::clock::BrokerClock;

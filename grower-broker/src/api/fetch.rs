@@ -3,14 +3,12 @@
 //! others.
 
 use super::burst::Burst;
+use super::partition_read::{self, ReadLimits, is_news_without_records, length};
 use super::{Api, RequestContext};
-use crate::disk_failure::code_of;
 use crate::metrics::{RequestClass, RequestTimer};
-use crate::partition::Partition;
-use grower_protocol::message::{
-    ErrorCode, Failure, Fetch, FetchAnswer, FetchPartition, FetchedPartition, FetchedRecords, Part, Response,
-};
-use grower_storage::log::{ReadError, Slice};
+use crate::partition::{FetchWaker, Partition};
+use grower_protocol::message::{Fetch, FetchAnswer, FetchedPartition, Part, Response};
+use grower_storage::log::Slice;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -26,7 +24,7 @@ struct Gathered {
 }
 
 /// The longest wait, whatever the request asks for: a vanished peer must not hold a request for ever.
-const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 impl Api {
     pub(super) fn fetch(
@@ -83,28 +81,29 @@ impl Api {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
-        let progress = Arc::new(Notify::new());
+        let news = Arc::new(Notify::new());
+        let waker: Arc<dyn FetchWaker> = news.clone();
         let partitions = self.partitions_of(request);
         let gathered = loop {
             for partition in &partitions {
-                partition.notify_beyond(partition.high_watermark(), &progress);
+                partition.wake_beyond(partition.high_watermark(), &waker, 0);
             }
             let gathered = self.gather(request); // After registering, so that no progress is missed.
             if gathered.is_enough(request) {
                 break gathered;
             }
             tokio::select! {
-                () = progress.notified() => {}
+                () = news.notified() => {}
                 () = &mut deadline => break self.gather(request),
                 () = self.state.memory.wanted(), if holds_memory => break gathered,
                 () = ended.cancelled() => break gathered,
             }
             for partition in &partitions {
-                partition.forget_fetch(&progress);
+                partition.forget_fetch(&waker, 0);
             }
         };
         for partition in &partitions {
-            partition.forget_fetch(&progress);
+            partition.forget_fetch(&waker, 0);
         }
         gathered
     }
@@ -124,59 +123,20 @@ impl Api {
         let mut left = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
         for wanted in &request.partitions {
-            let part = self.read(wanted, left, gathered.bytes == 0);
-            gathered.failed |= part.as_ref().map_or(true, |(fetched, _)| is_news_without_records(fetched));
-            gathered.partitions.push(part.map(|(fetched, slices)| {
-                let length = length(&fetched);
-                gathered.bytes += length;
-                left = left.saturating_sub(length);
-                gathered.slices.extend(slices);
-                fetched
+            let share = left.min(wanted.max_bytes as usize);
+            let most = (gathered.bytes != 0).then_some(share); // Only the first one may pass the limit, with one batch.
+            let part = partition_read::read(&self.state.topics, wanted, ReadLimits { share, most });
+            gathered.failed |= part.as_ref().map_or(true, |read| is_news_without_records(&read.fetched));
+            gathered.partitions.push(part.map(|read| {
+                gathered.bytes += read.bytes();
+                left = left.saturating_sub(read.bytes());
+                gathered.slices.extend(read.slices);
+                read.fetched
             }));
         }
         debug_assert_eq!(gathered.partitions.len(), request.partitions.len(), "each partition has an answer");
         debug_assert_eq!(gathered.bytes, gathered.slices.iter().map(Slice::len).sum(), "the slices are the answer");
         gathered
-    }
-
-    fn read(&self, wanted: &FetchPartition, left: usize, first: bool) -> Part<(FetchedPartition, Vec<Slice>)> {
-        let partition = self.state.topics.partition(wanted.topic, wanted.partition)?;
-        check_epoch(wanted, &partition)?;
-        let diverged = wanted.last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
-        match diverged {
-            Some(divergence) => Ok((FetchedPartition::Diverged(divergence), Vec::new())),
-            None => {
-                let (fetched, slices) = self.read_records(&partition, wanted, left, first)?;
-                Ok((FetchedPartition::Records(fetched), slices))
-            }
-        }
-    }
-
-    fn read_records(
-        &self,
-        partition: &Partition,
-        wanted: &FetchPartition,
-        left: usize,
-        first: bool,
-    ) -> Part<(FetchedRecords, Vec<Slice>)> {
-        let high_watermark = partition.high_watermark();
-        let limit = left.min(wanted.max_bytes as usize);
-        let log_start = partition.reader().span().start;
-        let mut slices = match partition.reader().read(wanted.offset, limit, high_watermark) {
-            Ok(slices) => slices,
-            Err(ReadError::Corrupt { offsets, .. }) => {
-                let damaged = Some((offsets.start, offsets.end));
-                return Ok((FetchedRecords { length: 0, high_watermark, log_start, damaged }, Vec::new()));
-            }
-            Err(error) => return Err(read_failure(partition, &error)),
-        };
-        let mut length: usize = slices.iter().map(Slice::len).sum();
-        if !first && limit < length {
-            slices.clear(); // Only the first partition may pass the limit, with one batch.
-            length = 0;
-        }
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        Ok((FetchedRecords { length, high_watermark, log_start, damaged: None }, slices))
     }
 }
 
@@ -187,47 +147,4 @@ impl Gathered {
             || self.failed
             || (request.min_bytes as usize).max(1) <= self.bytes
     }
-}
-
-/// Bytes of batches.
-fn length(fetched: &FetchedPartition) -> usize {
-    match fetched {
-        FetchedPartition::Records(fetched) => fetched.length as usize,
-        FetchedPartition::Diverged(_) => 0,
-    }
-}
-
-fn is_news_without_records(fetched: &FetchedPartition) -> bool {
-    match fetched {
-        FetchedPartition::Records(fetched) => fetched.damaged.is_some(),
-        FetchedPartition::Diverged(_) => true,
-    }
-}
-
-fn check_epoch(wanted: &FetchPartition, partition: &Partition) -> Result<(), Failure> {
-    let Some(known) = wanted.leader_epoch else { return Ok(()) };
-    let current = partition.epoch();
-    if known < current {
-        return Err(Failure::new(
-            ErrorCode::FencedLeaderEpoch,
-            format_args!("leader epoch {known} is over, the current one is {current}: refresh the metadata"),
-        ));
-    }
-    if current < known {
-        return Err(Failure::new(
-            ErrorCode::UnknownLeaderEpoch,
-            format_args!("leader epoch {known} is unknown here, the current one is {current}"),
-        ));
-    }
-    Ok(())
-}
-
-/// The failure that a client gets for a read error.
-pub(super) fn read_failure(partition: &Partition, error: &ReadError) -> Failure {
-    let code = match error {
-        ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::Corrupt { .. } => ErrorCode::CorruptLog,
-        ReadError::Disk(error) => code_of(error),
-    };
-    Failure::new(code, format_args!("{}/{}: {error}", partition.topic_name, partition.partition))
 }

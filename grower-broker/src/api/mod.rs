@@ -7,9 +7,11 @@ mod broker;
 mod burst;
 mod damage;
 mod fetch;
+mod fetch_session;
 mod groups;
 mod losses;
 mod offsets;
+mod partition_read;
 mod peer;
 mod permit;
 mod produce;
@@ -28,6 +30,7 @@ use crate::metrics::{RequestClass, RequestTimer};
 use crate::state::BrokerState;
 use bytes::BytesMut;
 use damage::DamageChecks;
+use fetch_session::FetchSessions;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grower_protocol::ids::GroupId;
@@ -41,6 +44,7 @@ pub(crate) struct Api {
     state: Arc<BrokerState>,
     producer_ids: ProducerIds,
     damage_checks: DamageChecks,
+    sessions: Arc<FetchSessions>,
 }
 
 /// A request without its message.
@@ -56,7 +60,10 @@ type Answered = Result<Response, Failure>;
 
 impl Api {
     pub(crate) fn new(state: Arc<BrokerState>) -> Self {
-        Self { state, producer_ids: ProducerIds::default(), damage_checks: DamageChecks::default() }
+        let sessions = Arc::new(FetchSessions::new(state.clone()));
+        let job = FetchSessions::run(Arc::downgrade(&sessions), state.memory.clone(), state.stop.clone());
+        state.tasks.spawn_until(&state.stop, "the fetch sessions job", job);
+        Self { state, producer_ids: ProducerIds::default(), damage_checks: DamageChecks::default(), sessions }
     }
 
     pub(crate) fn state(&self) -> &Arc<BrokerState> {
@@ -80,6 +87,7 @@ impl Api {
         let (class, answer): (RequestClass, BoxFuture<'static, Answered>) = match request {
             Request::Produce(ask) => return self.produce(timer(Class::produce(ask.acks)), ask, call, burst),
             Request::Fetch(ask) => return self.fetch(timer(Class::Fetch), ask, call, burst),
+            Request::FetchSession(ask) => return self.fetch_session(timer(Class::Fetch), ask, call, burst),
             Request::Heartbeat(beat) => return self.heartbeat(timer(Class::Heartbeat), beat, call, burst),
             Request::Hello(ask) => return self.hello(timer(Class::Admin), &ask, call, burst),
             Request::ReportDamage(ask) => return self.report_damage(timer(Class::Admin), ask, call, burst),
@@ -103,7 +111,6 @@ impl Api {
             Request::ListGroups { after, most } => (Class::Groups, api().list_groups(after, most).boxed()),
             Request::DescribeGroup(group) => (Class::Groups, api().describe_group(group).boxed()),
             Request::ListCommits(group) => (Class::Groups, api().list_commits(group).boxed()),
-            Request::FetchSession(_) => (Class::Fetch, async { Err(no_sessions_yet()) }.boxed()),
             Request::DescribeGroupMemory => (Class::Groups, api().describe_group_memory().boxed()),
 
             Request::CreateTopics { topics } => (Class::Admin, api().create_topics(topics).boxed()),
@@ -144,10 +151,6 @@ impl Api {
         };
         burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }
-}
-
-fn no_sessions_yet() -> Failure {
-    Failure::new(grower_protocol::message::ErrorCode::Unsupported, "this broker keeps no fetch sessions")
 }
 
 /// The answer to a request as a whole; counts it if it failed.

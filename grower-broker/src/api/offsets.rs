@@ -1,6 +1,6 @@
 //! Looks up offsets by position and by time.
 
-use super::fetch::read_failure;
+use super::partition_read::read_failure;
 use super::{Answered, Api};
 use crate::background;
 use crate::partition::Partition;

@@ -30,6 +30,7 @@ mod writer;
 
 pub(crate) use compaction::CompactError;
 pub(crate) use damage_check::DamageCheck;
+pub(crate) use fetches::FetchWaker;
 pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;

@@ -1,0 +1,95 @@
+//! Checks a request against its session before any of it is applied, then applies it.
+
+use super::source::SlotSource;
+use super::state::SessionState;
+use grower_protocol::message::{AddedSlot, ErrorCode, Failure, FetchSlot, SessionPlace};
+
+/// Answers of one session that its client has not taken in, as far as it said.
+pub(super) const UNACKNOWLEDGED_MAX: usize = 8;
+
+/// The changes of the set that a request brings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotChanges<'a> {
+    pub(super) drop: &'a [FetchSlot],
+    pub(super) add: &'a [AddedSlot],
+}
+
+/// A request, as far as its session can judge it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlacedRequest<'a> {
+    pub(super) place: SessionPlace,
+    pub(super) resumes: bool,
+    /// It wants an answer with records.
+    pub(super) wants_news: bool,
+    pub(super) changes: SlotChanges<'a>,
+}
+
+impl SlotChanges<'_> {
+    /// Refuses slots that are not ascending.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.add.is_sorted_by(|a, b| a.slot < b.slot) {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::InvalidRequest, "the added slots of a fetch session are not ascending"))
+    }
+}
+
+impl SessionState {
+    /// Refuses a request that is not the session's next one, or that contradicts itself. `answered_below` is the number
+    /// of the first request that still waits. The session stays as it was.
+    pub(super) fn check(&self, request: &PlacedRequest<'_>, answered_below: u64) -> Result<(), Failure> {
+        let SessionPlace { number, received_below, .. } = request.place;
+        let next = self.next_number;
+        if number < next || (!request.resumes && number != next) {
+            let detail = format_args!("request {number} is not the next one of its fetch session, which is {next}");
+            return Err(Failure::new(ErrorCode::UnknownFetchSession, detail));
+        }
+        let answered_below = if request.resumes { next } else { answered_below };
+        if received_below < self.received_below || answered_below < received_below {
+            let taken = self.received_below;
+            let detail = format_args!(
+                "the client has all answers below {received_below}: it had those below {taken} before, and only those \
+                 below {answered_below} were sent"
+            );
+            return Err(Failure::new(ErrorCode::InvalidRequest, detail));
+        }
+        request.changes.check()?;
+        let used = |added: &AddedSlot| u64::from(added.slot.0) < self.next_slot;
+        if !request.resumes
+            && let Some(added) = request.changes.add.first().filter(|added| used(added))
+        {
+            let detail = format_args!("slot {} of the fetch session was used before", added.slot.0);
+            return Err(Failure::new(ErrorCode::InvalidRequest, detail));
+        }
+        self.check_unacknowledged(request)
+    }
+
+    fn check_unacknowledged(&self, request: &PlacedRequest<'_>) -> Result<(), Failure> {
+        let kept = self.unacknowledged.iter().filter(|answer| request.place.received_below <= answer.number).count();
+        if request.wants_news && !request.resumes && UNACKNOWLEDGED_MAX <= kept {
+            let detail = format_args!("{kept} answers of the fetch session were not taken in: take them in first");
+            return Err(Failure::new(ErrorCode::LimitReached, detail));
+        }
+        Ok(())
+    }
+
+    /// Applies a request that was checked. A request that resumes takes back what may be lost.
+    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>, source: &impl SlotSource) {
+        let SessionPlace { number, received_below, .. } = request.place;
+        debug_assert!(self.next_number <= number, "request {number} was checked");
+        self.next_number = number + 1;
+        self.acknowledge(received_below);
+        if request.resumes {
+            self.take_back_unacknowledged(source);
+        }
+        self.change(&request.changes, source);
+    }
+
+    /// Applies changes: first the drops. Slots that were added before are skipped.
+    pub(super) fn change(&mut self, changes: &SlotChanges<'_>, source: &impl SlotSource) {
+        self.drop_slots(changes.drop, source);
+        let known = self.next_slot;
+        let new = changes.add.iter().filter(|added| known <= u64::from(added.slot.0));
+        self.add(new.map(|added| (added.slot, added.partition)));
+    }
+}

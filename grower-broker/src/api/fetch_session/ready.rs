@@ -1,0 +1,66 @@
+//! The slots of a session that have news.
+
+use crate::partition::FetchWaker;
+use grower_protocol::message::FetchSlot;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use tokio::sync::Notify;
+
+/// The slots with news, first come first served, each once. Partitions add to it under their own locks, so its lock is
+/// the last one taken and no partition is called under it.
+#[derive(Default)]
+pub(super) struct ReadySlots {
+    queue: Mutex<VecDeque<FetchSlot>>,
+    news: Notify,
+}
+
+impl ReadySlots {
+    /// Adds a slot behind the others.
+    pub(super) fn push(&self, slot: FetchSlot) {
+        self.queue.lock().push_back(slot);
+        self.news.notify_one();
+    }
+
+    /// Adds slots behind the others.
+    pub(super) fn extend(&self, slots: impl IntoIterator<Item = FetchSlot>) {
+        self.queue.lock().extend(slots);
+        self.news.notify_one();
+    }
+
+    /// Puts a slot before the others.
+    pub(super) fn push_first(&self, slot: FetchSlot) {
+        self.queue.lock().push_front(slot);
+    }
+
+    /// Takes the first slot, and tells how many there were.
+    pub(super) fn pop(&self) -> Option<(FetchSlot, usize)> {
+        let mut queue = self.queue.lock();
+        let ready = queue.len();
+        queue.pop_front().map(|slot| (slot, ready))
+    }
+
+    /// Removes all others.
+    pub(super) fn retain(&self, keep: impl FnMut(&FetchSlot) -> bool) {
+        self.queue.lock().retain(keep);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// Returns when there may be news, or when [`ReadySlots::look`] asks for a look.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Has the waiting request look again.
+    pub(super) fn look(&self) {
+        self.news.notify_one();
+    }
+}
+
+impl FetchWaker for ReadySlots {
+    fn wake(&self, slot: u32) {
+        self.push(FetchSlot(slot));
+    }
+}

@@ -1,0 +1,157 @@
+//! All sessions of the broker, within their part of its memory.
+
+use super::session::{SESSION_BYTES, SLOT_BYTES, ServedSession, unknown};
+use super::source::ServedSource;
+use crate::api::burst::Reply;
+use crate::memory::{Memory, StateKind, StateReservation};
+use crate::random::random_bytes;
+use crate::state::BrokerState;
+use grower_protocol::message::{ErrorCode, Failure, FetchSessionId, Response};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A session that is not used for this long is forgotten.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+const EXPIRE_EACH: Duration = Duration::from_secs(10);
+/// Idle sessions are evicted once requests waited for memory for this long.
+const RELIEVE_AFTER: Duration = Duration::from_secs(1);
+/// All others are after this many times as long.
+const LONG_WAIT: u32 = 10;
+
+/// The sessions by id.
+pub(in crate::api) struct FetchSessions {
+    state: Arc<BrokerState>,
+    sessions: RwLock<HashMap<u64, Arc<ServedSession>>>,
+}
+
+impl FetchSessions {
+    pub(in crate::api) fn new(state: Arc<BrokerState>) -> Self {
+        Self { state, sessions: RwLock::default() }
+    }
+
+    /// Opens an empty session whose memory is reserved.
+    pub(super) fn open(&self, memory: StateReservation) -> Arc<ServedSession> {
+        let now = self.state.clock.monotonic();
+        let mut sessions = self.sessions.write();
+        loop {
+            let id = u64::from_ne_bytes(random_bytes());
+            if let std::collections::hash_map::Entry::Vacant(free) = sessions.entry(id) {
+                return free.insert(Arc::new(ServedSession::new(FetchSessionId(id), memory, now))).clone();
+            }
+        }
+    }
+
+    /// Finds a session, which is used now.
+    pub(super) fn find(&self, id: FetchSessionId) -> Result<Arc<ServedSession>, Failure> {
+        let session = self.sessions.read().get(&id.0).cloned().ok_or_else(|| unknown(id))?;
+        session.touch(self.state.clock.monotonic());
+        Ok(session)
+    }
+
+    /// Ends a session.
+    pub(super) fn close(&self, id: FetchSessionId) -> Result<(), Failure> {
+        let session = self.sessions.write().remove(&id.0).ok_or_else(|| unknown(id))?;
+        self.end(&session);
+        Ok(())
+    }
+
+    fn end(&self, session: &ServedSession) {
+        let source = ServedSource { topics: &self.state.topics, ready: &session.ready };
+        self.refuse(session.end(&source), &unknown(session.id));
+    }
+
+    /// Refuses requests that waited.
+    pub(super) fn refuse(&self, replies: Vec<Reply>, failure: &Failure) {
+        for reply in replies {
+            self.state.health.metrics().request_failed(failure.code);
+            reply.send(&Response::Failed(failure.clone()));
+        }
+    }
+
+    /// Memory for so many slots of a session, and for the session if it is new. Sessions without a waiting request are
+    /// evicted for it, the one first that was not used for longest. The caller holds no session's lock.
+    pub(super) fn reserve(&self, slots: usize, user: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
+        let bytes = slots * SLOT_BYTES + if user.is_none() { SESSION_BYTES } else { 0 };
+        let memory = &self.state.memory;
+        let room = memory.state_room(StateKind::FetchSessions);
+        if room < bytes {
+            self.evict(bytes - room, user);
+        }
+        if 0 < bytes && memory.state_room(StateKind::FetchSessions) < bytes {
+            let most = memory.state_bytes_max(StateKind::FetchSessions);
+            let detail = format_args!(
+                "the fetch sessions of all clients take the {most} bytes that they may (a quarter of broker.memory), and \
+                 this one needs {bytes} more: read fewer partitions, or give the broker more memory"
+            );
+            return Err(Failure::new(ErrorCode::MemoryFull, detail));
+        }
+        let mut reservation = memory.state_reservation(StateKind::FetchSessions);
+        reservation.set(bytes);
+        Ok(reservation)
+    }
+
+    /// Evicts idle sessions until so many bytes are free, and a little more.
+    fn evict(&self, bytes: usize, user: Option<FetchSessionId>) {
+        let mut idle = self.all();
+        idle.retain(|session| session.is_idle() && Some(session.id) != user);
+        let surplus = self.state.memory.state_bytes_max(StateKind::FetchSessions) / 64;
+        self.evict_oldest(idle, bytes.max(surplus));
+    }
+
+    /// Evicts sessions, the one first that was not used for longest, until so many bytes are free.
+    fn evict_oldest(&self, mut sessions: Vec<Arc<ServedSession>>, bytes: usize) {
+        let used = || self.state.memory.state_bytes(StateKind::FetchSessions);
+        let most = used().saturating_sub(bytes);
+        sessions.sort_unstable_by_key(|session| session.used());
+        for session in sessions {
+            if used() <= most {
+                break;
+            }
+            if self.close(session.id).is_ok() {
+                tracing::debug!(session = session.id.0, "a fetch session was evicted");
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<ServedSession>> {
+        self.sessions.read().values().cloned().collect()
+    }
+
+    /// Forgets sessions that were not used for long.
+    fn expire(&self) {
+        let now = self.state.clock.monotonic().saturating_sub(IDLE_MAX).as_millis();
+        for session in self.all().into_iter().filter(|session| session.is_idle() && u128::from(session.used()) < now) {
+            let _ = self.close(session.id); // It may have been closed meanwhile.
+        }
+    }
+
+    /// Evicts sessions for requests that wait for memory: the idle ones first, and others if the wait is `long`.
+    fn relieve(&self, long: bool) {
+        let mut sessions = self.all();
+        sessions.retain(|session| long || session.is_idle());
+        let most = self.state.memory.state_bytes_max(StateKind::FetchSessions);
+        self.evict_oldest(sessions, if long { most / 4 } else { most });
+    }
+
+    /// Forgets sessions that are not used and gives memory to requests that wait for it, until the broker stops.
+    pub(in crate::api) async fn run(sessions: Weak<Self>, memory: Memory, stop: CancellationToken) {
+        let mut waits: u32 = 0;
+        while !stop.is_cancelled() {
+            let pause = if waits == 0 { EXPIRE_EACH } else { RELIEVE_AFTER };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = memory.wanted(), if waits == 0 => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            let Some(sessions) = sessions.upgrade() else { return };
+            sessions.expire();
+            if 0 < waits && memory.is_wanted() {
+                sessions.relieve(waits.is_multiple_of(LONG_WAIT));
+            }
+            waits = if memory.is_wanted() { waits + 1 } else { 0 };
+        }
+    }
+}
