@@ -202,6 +202,21 @@ fn a_bench_prints_throughput_and_latencies() {
 }
 
 #[test]
+fn a_bench_of_reading_tells_its_cost_alone_and_in_a_group() {
+    let broker = Served::start();
+    broker.ok("bench produce --records 500 --size 100 --partitions 3", b"");
+    for member in ["", "--group readers"] {
+        let json = kit::json(&broker.ok(&format!("bench consume --output json {member}"), b""));
+        assert_eq!(json[0]["records"], 500, "{json:?}");
+        for cost in ["first_record_seconds", "processor_seconds", "peak_memory_bytes"] {
+            assert!(0.0 < json[0][cost].as_f64().unwrap(), "{cost}: {json:?}");
+        }
+        assert!(json[0]["after_first_record"]["bytes"].as_u64().unwrap() < 50_000, "{json:?}");
+    }
+    assert!(text(&broker.ok("bench consume", b"")).contains("first record after "));
+}
+
+#[test]
 fn a_broker_is_described() {
     let broker = Served::start();
     broker.ok("topic create events", b"");

@@ -1,5 +1,6 @@
 //! The result of a bench, throughput and latencies, for people and for programs.
 
+use super::reader_cost::ReaderCost;
 use crate::options::OutputForm;
 use crate::output::{StdoutWriter, TextTable, bytes_for_people, counted};
 use hdrhistogram::Histogram;
@@ -38,6 +39,23 @@ impl LatencyHistogram {
 }
 
 impl BenchResult {
+    /// Prints the result, and what the reading cost.
+    pub(super) fn print_with(&self, output: OutputForm, cost: &ReaderCost) -> anyhow::Result<()> {
+        let mut out = StdoutWriter::open();
+        match output {
+            OutputForm::Json => {
+                let mut json = self.json();
+                json.as_object_mut().into_iter().for_each(|object| object.extend(cost.json()));
+                out.json(&json)?;
+            }
+            OutputForm::Table => {
+                self.table(&mut out)?;
+                writeln!(out, "\n{}", cost.words())?;
+            }
+        }
+        Ok(out.flush()?)
+    }
+
     /// Prints the result.
     pub(super) fn print(&self, output: OutputForm) -> anyhow::Result<()> {
         let mut out = StdoutWriter::open();

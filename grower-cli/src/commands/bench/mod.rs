@@ -4,6 +4,7 @@ mod consume;
 mod end_to_end;
 mod latency;
 mod produce;
+mod reader_cost;
 
 use crate::session::Session;
 use anyhow::Context;
