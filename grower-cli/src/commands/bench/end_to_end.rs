@@ -33,6 +33,9 @@ pub struct BenchEndToEndCommand {
     acks: AckLevel,
 }
 
+/// The longest wait for the end offsets of all partitions.
+const POSITIONS_WAIT_MAX: Duration = Duration::from_secs(60);
+
 impl BenchEndToEndCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         self.topic.create(&session.client).await?;
@@ -64,10 +67,16 @@ impl BenchEndToEndCommand {
         let name = self.topic.topic.as_str();
         let topic = session.client.admin().describe_topic(name, false).await?;
         let partitions: Vec<_> = topic.partitions.iter().map(|partition| (name, partition.partition)).collect();
-        let mut consumer = session.client.consumer().assign(partitions).from(StartFrom::End).build().await?;
-        let early = consumer.poll(Duration::from_millis(300)).await?; // The first poll finds the positions.
-        ensure!(early.is_empty(), "another producer writes to {name}; use another topic");
-        Ok(consumer)
+        let builder = session.client.consumer().assign(partitions.iter().copied()).from(StartFrom::End);
+        let (mut consumer, began) = (builder.build().await?, Instant::now());
+        loop {
+            let early = consumer.poll(Duration::from_millis(300)).await?; // Finds the positions.
+            ensure!(early.is_empty(), "another producer writes to {name}; use another topic");
+            if partitions.iter().all(|(name, partition)| consumer.position(name, *partition).is_some()) {
+                return Ok(consumer);
+            }
+            ensure!(began.elapsed() < POSITIONS_WAIT_MAX, "a partition of {name} has no end offset; is it offline?");
+        }
     }
 
     async fn round_trip(&self, producer: &Producer, consumer: &mut Consumer, at: u64) -> anyhow::Result<Duration> {
