@@ -24,6 +24,14 @@ pub(super) struct Amounts {
     pub(super) topic_rounds: u32,
     /// Batches of 16 KiB from each of eight producers into each partition.
     pub(super) batches: u64,
+    /// Partitions of the largest topic, records in it and in the topics that it is compared with, and rounds.
+    pub(super) many: u32,
+    pub(super) many_records: u64,
+    pub(super) many_rounds: u32,
+    /// Records sent one at a time to a reader of many partitions.
+    pub(super) many_singles: u64,
+    /// Duration of ten records a second.
+    pub(super) trickle: Duration,
     /// Starts, and restarts.
     pub(super) starts: u32,
     /// Size of the log at a restart.
@@ -47,6 +55,11 @@ impl Amounts {
             partitions: 1000,
             topic_rounds: 3,
             batches: 1,
+            many: 10_000,
+            many_records: 200_000,
+            many_rounds: 1,
+            many_singles: 200,
+            trickle: Duration::from_secs(5),
             starts: 5,
             restart_gib: 1,
             lookup_mib: 1024,
@@ -64,6 +77,10 @@ impl Amounts {
             paced: Duration::from_secs(5),
             topic_rounds: 1,
             batches: 6,
+            many_records: 500_000,
+            many_rounds: 3,
+            many_singles: 1_000,
+            trickle: Duration::from_secs(10),
             starts: 11,
             restart_gib: 10,
             ..Self::quick()
@@ -84,6 +101,11 @@ impl Amounts {
             partitions: 5,
             topic_rounds: 1,
             batches: 1,
+            many: 7,
+            many_records: 70,
+            many_rounds: 1,
+            many_singles: 3,
+            trickle: Duration::from_millis(200),
             starts: 1,
             restart_gib: 0,
             lookup_mib: 0,

@@ -47,9 +47,9 @@ pub(crate) struct Daemon {
 /// Number of log lines that are kept.
 const LAST_LINES: usize = 20;
 
-/// The path of the daemon's release build.
-pub(crate) fn release_build() -> PathBuf {
-    root().join("target/release/grower-broker")
+/// The path of a program's release build.
+pub(crate) fn release_build(program: &str) -> PathBuf {
+    root().join("target/release").join(program)
 }
 
 impl Daemon {

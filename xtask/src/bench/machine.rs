@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -73,12 +74,28 @@ pub(crate) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the processor seconds of a process.
+/// Returns the processor seconds of this process, which are exact.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Returns the processor seconds of a process, in hundredths.
 pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    sum_of_times(process, 2)
+}
+
+/// Returns the processor seconds of a process and of its children that have ended.
+pub(crate) fn cpu_seconds_with_children(process: u32) -> anyhow::Result<f64> {
+    sum_of_times(process, 4)
+}
+
+/// Adds up this many of four times: user and system time of the process, then those of its ended children.
+fn sum_of_times(process: u32, count: usize) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is the name in parentheses and may hold anything; user and system time are fields 14 and 15.
+    // The second field is the name in parentheses and may hold anything; the times begin at field 14.
     let after_name = stat.rsplit_once(") ").context("a strange /proc/../stat")?.1;
-    let ticks = after_name.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    let ticks = after_name.split(' ').skip(11).take(count).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
     Ok(ticks / TICKS)
 }
 

@@ -21,15 +21,22 @@ pub(super) struct Cost {
     pub(super) server: f64,
 }
 
+impl Cost {
+    /// Processor time of this process in relation to the time. More than one thread can exceed 1.
+    pub(super) fn client_busy(&self) -> f64 {
+        self.client / self.took.as_secs_f64()
+    }
+}
+
 impl Meter {
     pub(super) fn start(broker: &BenchBroker) -> anyhow::Result<Self> {
-        let (client, server) = (machine::cpu_seconds(std::process::id())?, broker.cpu_seconds()?);
+        let (client, server) = (machine::own_cpu_seconds(), broker.cpu_seconds()?);
         Ok(Self { began: Instant::now(), client, server })
     }
 
     pub(super) fn stop(self, broker: &BenchBroker) -> anyhow::Result<Cost> {
         let took = self.began.elapsed();
-        let client = machine::cpu_seconds(std::process::id())? - self.client;
+        let client = machine::own_cpu_seconds() - self.client;
         Ok(Cost { took, client, server: broker.cpu_seconds()? - self.server })
     }
 }

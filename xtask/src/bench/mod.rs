@@ -18,6 +18,7 @@
 
 mod amounts;
 pub(crate) mod bench_broker;
+mod command_line;
 mod demands;
 mod latencies;
 pub(crate) mod ledger;
@@ -131,7 +132,16 @@ pub(crate) fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Resul
 
 /// Restarts in release mode: a debug build of the load generator would dominate the measurement.
 pub(crate) fn run_in_release() -> anyhow::Result<()> {
-    must_succeed(cargo().args(["build", "--release", "--package", "grower-broker", "--package", "xtask"]))?;
+    must_succeed(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "grower-broker",
+        "--package",
+        "grower-cli",
+        "--package",
+        "xtask",
+    ]))?;
     must_succeed(cargo().args(["bench", "--quiet", "--no-run", "--package", "grower-storage", "--bench", "lookup"]))?;
     let program = root().join("target/release/xtask");
     Err(Command::new(program).args(std::env::args_os().skip(1)).exec())
@@ -145,9 +155,11 @@ async fn measure(
     directory: &Path,
     report: &mut BenchReport,
 ) -> anyhow::Result<()> {
-    let (program, broker) = (release_build(), directory.join("broker"));
-    let daemon = Daemon::start(&program, &broker).await?;
-    let mut context = RowContext { broker: daemon.broker(), program: &program, directory, amounts, round: 0 };
+    let (program, command_line) = (release_build("grower-broker"), release_build("grower-cli"));
+    let daemon = Daemon::start(&program, &directory.join("broker")).await?;
+    let broker = daemon.broker();
+    let mut context =
+        RowContext { broker, program: &program, command_line: &command_line, directory, amounts, round: 0 };
     for round in 0..amounts.rounds {
         context.round = round;
         let (others, ours) = (machine::cpu_seconds_of_all()?, processor_seconds(&context)?);
@@ -172,7 +184,7 @@ async fn timed(row: BenchRow, context: RowContext<'_>, report: &mut BenchReport)
 }
 
 fn processor_seconds(context: &RowContext<'_>) -> anyhow::Result<f64> {
-    Ok(machine::cpu_seconds(std::process::id())? + context.broker.cpu_seconds()?)
+    Ok(machine::cpu_seconds_with_children(std::process::id())? + context.broker.cpu_seconds()?)
 }
 
 #[cfg(test)]

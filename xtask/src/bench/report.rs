@@ -134,6 +134,9 @@ mod tests {
         report.add_with_limit("produce-1k-1", 950.0, "MB/s", 2000.0);
         report.add("produce-1k-1-peak-memory", 40.25, "MiB");
         report.add("idle", 12.5, "MiB");
+        report.add_with_limit("four-producers-100b-p99", 60.0, "ms", 20.0);
+        report.add_with_limit("partitions-10000-end-to-end", 0.66, "ms", 0.3);
+        report.add("partitions-10000-end-to-end-of-1", 0.3, "ms");
         report.add("single-all-round-trip", 0.05, "ms");
         report.add("single-all-fdatasync", 0.1, "ms");
         report.add_with_limit("single-all", 0.19, "ms", 0.15);

@@ -24,8 +24,8 @@ fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
     with_broker(async |broker| {
         let mut report = BenchReport::default();
-        let context =
-            RowContext { broker, program: Path::new("none"), directory: directory.path(), amounts: &amounts, round: 0 };
+        let (program, command_line, directory) = (Path::new("none"), &debug_build("grower-cli"), directory.path());
+        let context = RowContext { broker, program, command_line, directory, amounts: &amounts, round: 0 };
         for row in ROWS.iter().filter(|row| row.is_load()) {
             row.measure(context, &mut report).await.with_context(|| row.name())?;
             let figures = report.medians();
@@ -37,23 +37,42 @@ fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
     });
 }
 
-/// The daemon of the debug build. Testing this package alone does not build the binary of another one.
-fn debug_build() -> PathBuf {
+#[test]
+fn rows_of_many_partitions_report_figures_beside_those_of_one_partition() {
+    let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
+    with_broker(async |broker| {
+        let mut report = BenchReport::default();
+        let (program, command_line, directory) = (Path::new("none"), &debug_build("grower-cli"), directory.path());
+        let context = RowContext { broker, program, command_line, directory, amounts: &amounts, round: 0 };
+        let rows: Vec<_> = ROWS.iter().filter(|row| matches!(row, BenchRow::ManyPartitions(_))).collect();
+        for row in rows {
+            row.measure(context, &mut report).await.with_context(|| row.name())?;
+            let figures = report.medians();
+            for name in [row.name().to_owned(), format!("{}-of-1", row.name())] {
+                assert!(figures.iter().any(|figure| figure.name == name), "{name}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A program of the debug build. Testing this package alone does not build the binary of another one.
+fn debug_build(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("grower-broker");
+    let program = test.ancestors().nth(2).unwrap().join(name);
     if !program.exists() {
-        must_succeed(cargo().args(["build", "--quiet", "--package", "grower-broker"])).unwrap();
+        must_succeed(cargo().args(["build", "--quiet", "--package", name])).unwrap();
     }
     program
 }
 
 #[test]
 fn rows_with_daemons_of_their_own_report_figures() {
-    let program = debug_build();
+    let program = debug_build("grower-broker");
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
     let broker = BenchBroker { address: String::new(), process: std::process::id() };
-    let context =
-        RowContext { broker: &broker, program: &program, directory: directory.path(), amounts: &amounts, round: 0 };
+    let (program, command_line, directory) = (&program, Path::new("none"), directory.path());
+    let context = RowContext { broker: &broker, program, command_line, directory, amounts: &amounts, round: 0 };
     let mut report = BenchReport::default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {

@@ -66,8 +66,10 @@ impl Soak {
         let is_enough = |elapsed: Duration, _: &Tally| duration <= elapsed;
         runtime.block_on(unless_interrupted(async {
             println!("{}", Sample::HEADINGS);
-            let (usual, limited) =
-                (start_usual(directory.path()).await?, limited::start(&release_build(), directory.path()).await?);
+            let (usual, limited) = (
+                start_usual(directory.path()).await?,
+                limited::start(&release_build("grower-broker"), directory.path()).await?,
+            );
             let every = Duration::from_secs(self.every);
             tokio::try_join!(
                 soak_daemon(usual, Load::usual(), every, is_enough),
@@ -83,7 +85,7 @@ impl Soak {
 async fn start_usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     let (data_dir, backups) = (directory.join("broker"), directory.join("backups"));
     let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
-    let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
+    let daemon = Daemon::start_with(&settings, &release_build("grower-broker"), &data_dir).await?;
     let (broker, http) = (daemon.broker().clone(), daemon.http().to_owned());
     Ok((daemon, SoakTarget { name: "usual", broker, http, data_dir, clock: None }))
 }

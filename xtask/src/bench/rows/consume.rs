@@ -1,10 +1,10 @@
 //! `consume-1k`: reads from the beginning, out of the page cache, compared with the limit.
 //!
 //! An unmeasured pass compares every byte. The measured pass then counts every record, and checks its offset, its
-//! length and both ends of its value.
+//! length and both ends of its value. The memory is that of a process which only reads: `grower-cli bench consume`.
 
-use super::RowContext;
 use super::produce::add_cost;
+use super::{RowContext, mib};
 use crate::bench::bench_broker::BenchBroker;
 use crate::bench::ledger::Ledger;
 use crate::bench::limit;
@@ -32,7 +32,10 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     let per_second = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e6;
     report.add_with_limit(NAME, per_second(cost.took), "MB/s", per_second(limit));
     report.add(format!("{NAME}-limit"), per_second(limit), "MB/s");
+    report.add(format!("{NAME}-client-busy"), cost.client_busy(), "cores");
     add_cost(NAME, cost, report);
+    let alone = context.command_line().consume(&writing.topic, writing.count, &[]).await?;
+    report.add(format!("{NAME}-client-memory"), mib(alone.peak_memory_bytes), "MiB");
     context.add_peak_memory(NAME, report)?;
     context.delete(&writing.topic).await
 }

@@ -1,0 +1,152 @@
+//! `partitions-1000-consume`, `partitions-10000-*`: one reader of many partitions, compared with a reader of one.
+//!
+//! The topics hold the same records in batches of the same size, and are filled once. Every reader is a `grower-cli` of
+//! its own process. It counts the records; the rows of one partition compare their bytes.
+
+mod trickle;
+
+use super::{RowContext, mib, millis};
+use crate::bench::command_line::{LoadResult, ReadResult};
+use crate::bench::report::BenchReport;
+use crate::bench::workload::Workload;
+use grower_client::Acks;
+use trickle::CoreShares;
+
+const SIZE: usize = 1024;
+/// Records per batch. Ten are a batch of 10 KiB.
+const BATCH: u32 = 10;
+
+/// The work of one reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bench) enum ManyPartitionsRow {
+    /// Reads a thousand partitions from the beginning.
+    ConsumeThousand,
+    /// Reads ten thousand partitions from the beginning.
+    Consume,
+    /// Waits for one record at a time in ten thousand partitions.
+    EndToEnd,
+    /// Waits for ten records a second in ten thousand partitions.
+    Trickle,
+}
+
+impl ManyPartitionsRow {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::ConsumeThousand => "partitions-1000-consume",
+            Self::Consume => "partitions-10000-consume",
+            Self::EndToEnd => "partitions-10000-end-to-end",
+            Self::Trickle => "partitions-10000-trickle",
+        }
+    }
+
+    pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+        let many = if self == Self::ConsumeThousand { context.amounts.partitions } else { context.amounts.many };
+        let one = FilledTopic::prepare(&context, 1).await?;
+        let many = FilledTopic::prepare(&context, many).await?;
+        for _ in 0..context.amounts.many_rounds {
+            match self {
+                Self::ConsumeThousand | Self::Consume => self.consume(&context, &one, &many, report).await?,
+                Self::EndToEnd => self.end_to_end(&context, &one, &many, report).await?,
+                Self::Trickle => self.trickle(&context, &one, &many, report).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn consume(
+        self,
+        context: &RowContext<'_>,
+        one: &FilledTopic,
+        many: &FilledTopic,
+        report: &mut BenchReport,
+    ) -> anyhow::Result<()> {
+        let name = self.name();
+        let (base, _) = one.read(context).await?;
+        let (reading, server) = many.read(context).await?;
+        report.add_with_limit(name, reading.rate() / 1e6, "MB/s", base.rate() / 1e6);
+        report.add(format!("{name}-of-1"), base.rate() / 1e6, "MB/s");
+        report.add(format!("{name}-first-record"), millis(reading.until_first()), "ms");
+        report.add(format!("{name}-of-1-first-record"), millis(base.until_first()), "ms");
+        report.add(format!("{name}-client-cpu"), reading.processor_seconds, "s");
+        report.add(format!("{name}-of-1-client-cpu"), base.processor_seconds, "s");
+        report.add(format!("{name}-server-cpu"), server, "s");
+        report.add(format!("{name}-client-memory"), mib(reading.peak_memory_bytes), "MiB");
+        report.add(format!("{name}-of-1-client-memory"), mib(base.peak_memory_bytes), "MiB");
+        context.add_peak_memory(name, report)
+    }
+
+    async fn end_to_end(
+        self,
+        context: &RowContext<'_>,
+        one: &FilledTopic,
+        many: &FilledTopic,
+        report: &mut BenchReport,
+    ) -> anyhow::Result<()> {
+        let name = self.name();
+        let (base, result) = (one.end_to_end(context).await?, many.end_to_end(context).await?);
+        report.add_with_limit(name, millis(result.p50()), "ms", millis(base.p50()));
+        report.add(format!("{name}-of-1"), millis(base.p50()), "ms");
+        report.add_with_limit(format!("{name}-p99"), millis(result.p99()), "ms", millis(base.p99()));
+        report.add(format!("{name}-of-1-p99"), millis(base.p99()), "ms");
+        Ok(())
+    }
+
+    async fn trickle(
+        self,
+        context: &RowContext<'_>,
+        one: &FilledTopic,
+        many: &FilledTopic,
+        report: &mut BenchReport,
+    ) -> anyhow::Result<()> {
+        let name = self.name();
+        let (base, shares) = (one.trickle(context).await?, many.trickle(context).await?);
+        report.add(name, shares.server * 100.0, "% of core");
+        report.add(format!("{name}-of-1"), base.server * 100.0, "% of core");
+        report.add(format!("{name}-client"), shares.client * 100.0, "% of core");
+        report.add(format!("{name}-of-1-client"), base.client * 100.0, "% of core");
+        Ok(())
+    }
+}
+
+/// A topic that rows share.
+struct FilledTopic {
+    name: String,
+    partitions: u32,
+}
+
+impl FilledTopic {
+    /// Creates the topic on first use, and fills its partitions evenly.
+    async fn prepare(context: &RowContext<'_>, partitions: u32) -> anyhow::Result<Self> {
+        let topic = Self { name: format!("many-{partitions}"), partitions };
+        if !context.has_topic(&topic.name).await? {
+            let count = context.amounts.many_records / u64::from(partitions);
+            let base = Workload::new(&topic.name, 1, count, SIZE);
+            let writing = Workload { partitions, batch_records: Some(BATCH), acks: Acks::Leader, ..base };
+            context.warm_up(writing.bytes())?;
+            writing.create_topic(context.broker).await?;
+            writing.run(context.broker).await?;
+            context.expect_records(&topic.name, writing.records()).await?;
+        }
+        Ok(topic)
+    }
+
+    /// Reads the topic. Returns the processor seconds of the broker, too.
+    async fn read(&self, context: &RowContext<'_>) -> anyhow::Result<(ReadResult, f64)> {
+        let records = context.count_records(&self.name).await?;
+        context.settle().await?;
+        context.warm_up(0)?; // The data is in the page cache.
+        let before = context.broker.cpu_seconds()?;
+        let reading = context.command_line().consume(&self.name, records, &[]).await?;
+        Ok((reading, context.broker.cpu_seconds()? - before))
+    }
+
+    async fn end_to_end(&self, context: &RowContext<'_>) -> anyhow::Result<LoadResult> {
+        context.settle().await?;
+        let arguments = ["--size", &SIZE.to_string()];
+        context.command_line().end_to_end(&self.name, context.amounts.many_singles, &arguments).await
+    }
+
+    async fn trickle(&self, context: &RowContext<'_>) -> anyhow::Result<CoreShares> {
+        trickle::measure(context, &self.name, self.partitions).await
+    }
+}
