@@ -1,7 +1,7 @@
 //! Builds a batch from records.
 
 use super::header::{Attributes, CRC_COVERS_FROM, HEADER_LENGTH, LENGTH_COUNTS_FROM, MAGIC, ProducerStamp};
-use super::{BatchHeader, Record, crc32c, varint};
+use super::{BatchHeader, Record, RecordRef, crc32c, varint};
 use crate::compression::{self, Codec};
 use crate::ids::Timestamp;
 use bytes::BytesMut;
@@ -51,34 +51,31 @@ impl BatchBuilder {
         self.bytes.len()
     }
 
-    /// The number of bytes that `record` would add to [`BatchBuilder::size`].
-    pub fn size_of(&self, record: &Record) -> usize {
-        let body = self.body_length(record);
-        varint::length(body as i64) + body
+    /// Adds a record. The caller enforces size limits: see [`BatchBuilder::push_within`].
+    pub fn push(&mut self, record: &Record) {
+        let is_pushed = self.push_within(record.into(), usize::MAX);
+        debug_assert!(is_pushed, "there is no limit");
     }
 
-    /// Adds a record. The caller enforces size limits: see [`BatchBuilder::size_of`].
-    pub fn push(&mut self, record: &Record) {
-        if self.count == 0 {
+    /// Adds a record unless [`BatchBuilder::size`] would pass `bytes_max`; returns whether it was added. An empty batch
+    /// takes every record.
+    pub fn push_within(&mut self, record: RecordRef<'_>, bytes_max: usize) -> bool {
+        let layout = self.layout(record);
+        let body = layout.body_length();
+        let length = varint::length(body as i64) + body;
+        if bytes_max.saturating_sub(self.size()) < length && !self.is_empty() {
+            return false;
+        }
+        if self.is_empty() {
             self.base_timestamp = record.timestamp;
         }
-        let body = self.body_length(record);
+        self.bytes.reserve(length);
         let before = self.size();
-        let into = &mut self.bytes;
-        varint::put(into, body as i64);
-        into.push(0); // Record attributes: Kafka defines none.
-        varint::put(into, timestamp_delta(self.base_timestamp, record.timestamp));
-        varint::put(into, self.count.into());
-        put_nullable(into, record.key.as_deref());
-        put_nullable(into, record.value.as_deref());
-        varint::put(into, record.headers.len() as i64);
-        for header in &record.headers {
-            put_nullable(into, Some(&header.name));
-            put_nullable(into, header.value.as_deref());
-        }
-        debug_assert_eq!(self.size(), before + varint::length(body as i64) + body, "size_of is exact");
+        layout.write(body, &mut self.bytes);
+        debug_assert_eq!(self.size(), before + length, "the computed length is exact");
         self.max_timestamp = self.max_timestamp.max(record.timestamp);
         self.count += 1;
+        true
     }
 
     /// Finishes the batch with base offset 0 and no leader epoch: the broker assigns both.
@@ -125,16 +122,57 @@ impl BatchBuilder {
         self.bytes[..HEADER_LENGTH].copy_from_slice(&header);
     }
 
-    fn body_length(&self, record: &Record) -> usize {
-        let base = if self.count == 0 { record.timestamp } else { self.base_timestamp };
-        let headers: usize =
-            record.headers.iter().map(|h| nullable_length(Some(&h.name)) + nullable_length(h.value.as_deref())).sum();
-        1 + varint::length(timestamp_delta(base, record.timestamp))
-            + varint::length(self.count.into())
-            + nullable_length(record.key.as_deref())
-            + nullable_length(record.value.as_deref())
-            + varint::length(record.headers.len() as i64)
-            + headers
+    fn layout<'a>(&self, record: RecordRef<'a>) -> RecordLayout<'a> {
+        let base = if self.is_empty() { record.timestamp } else { self.base_timestamp };
+        let mut head = Head { bytes: [0; HEAD_MAX], length: 1 }; // Record attributes: Kafka defines none.
+        head.put(timestamp_delta(base, record.timestamp));
+        head.put(self.count.into());
+        head.put(nullable_length(record.key));
+        RecordLayout { head, record }
+    }
+}
+
+/// The longest [`Head`]: attributes, two varints of 64 bits and one of 32.
+const HEAD_MAX: usize = 1 + 10 + 5 + 10;
+
+/// The beginning of a record's body, from its attributes to the length of its key.
+struct Head {
+    bytes: [u8; HEAD_MAX],
+    length: usize,
+}
+
+impl Head {
+    fn put(&mut self, value: i64) {
+        let rest = self.bytes.get_mut(self.length..).unwrap_or_default();
+        self.length += varint::write(rest, value);
+    }
+}
+
+/// A record with the parts of its body that do not stand in its fields.
+struct RecordLayout<'a> {
+    head: Head,
+    record: RecordRef<'a>,
+}
+
+impl RecordLayout<'_> {
+    fn body_length(&self) -> usize {
+        let RecordRef { key, value, headers, .. } = self.record;
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers_length: usize =
+            headers.iter().map(|header| put_length(Some(&header.name)) + put_length(header.value.as_deref())).sum();
+        self.head.length + length(key) + put_length(value) + varint::length(headers.len() as i64) + headers_length
+    }
+
+    fn write(&self, body_length: usize, into: &mut Vec<u8>) {
+        varint::put(into, body_length as i64);
+        into.extend_from_slice(self.head.bytes.get(..self.head.length).unwrap_or_default());
+        into.extend_from_slice(self.record.key.unwrap_or_default());
+        put_nullable(into, self.record.value);
+        varint::put(into, self.record.headers.len() as i64);
+        for header in self.record.headers {
+            put_nullable(into, Some(&header.name));
+            put_nullable(into, header.value.as_deref());
+        }
     }
 }
 
@@ -157,16 +195,17 @@ fn timestamp_delta(base: Timestamp, timestamp: Timestamp) -> i64 {
     timestamp.as_millis().wrapping_sub(base.as_millis())
 }
 
-fn put_nullable(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => {
-            varint::put(into, bytes.len() as i64);
-            into.extend_from_slice(bytes);
-        }
-        None => varint::put(into, -1),
-    }
+/// The length as batches store it: -1 for none.
+fn nullable_length(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |bytes| bytes.len() as i64)
 }
 
-fn nullable_length(bytes: Option<&[u8]>) -> usize {
-    bytes.map_or(1, |bytes| varint::length(bytes.len() as i64) + bytes.len())
+fn put_nullable(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    varint::put(into, nullable_length(bytes));
+    into.extend_from_slice(bytes.unwrap_or_default());
+}
+
+/// The number of bytes that [`put_nullable`] appends.
+fn put_length(bytes: Option<&[u8]>) -> usize {
+    varint::length(nullable_length(bytes)) + bytes.map_or(0, <[u8]>::len)
 }

@@ -27,7 +27,7 @@ pub use filler::fillers;
 pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerStamp, TimestampType};
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
-pub use record::{Header, Record, RecordView};
+pub use record::{Header, Record, RecordRef, RecordView};
 pub use record_scanner::{Records, RecordsError};
 pub use rewrite::{KeyedRecord, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};

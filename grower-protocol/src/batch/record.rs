@@ -16,6 +16,26 @@ pub struct Record {
     pub headers: Vec<Header>,
 }
 
+/// A record to put into a batch, borrowed from its owner.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// The time that the producer gives the record.
+    pub timestamp: Timestamp,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; none makes the record a tombstone of its key.
+    pub value: Option<&'a [u8]>,
+    /// The headers in order.
+    pub headers: &'a [Header],
+}
+
+impl<'a> From<&'a Record> for RecordRef<'a> {
+    fn from(record: &'a Record) -> Self {
+        let Record { timestamp, key, value, headers } = record;
+        Self { timestamp: *timestamp, key: key.as_deref(), value: value.as_deref(), headers }
+    }
+}
+
 /// One header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -21,12 +21,7 @@ fn record(value: &str) -> Record {
 
 fn built(codec: Codec, records: &[Record]) -> BytesMut {
     let mut builder = BatchBuilder::new(codec);
-    for record in records {
-        let before = builder.size();
-        let growth = builder.size_of(record);
-        builder.push(record);
-        assert_eq!(builder.size(), before + growth);
-    }
+    records.iter().for_each(|record| builder.push(record));
     builder.build(None)
 }
 
@@ -61,6 +56,24 @@ fn any_record() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
+    #[test]
+    fn a_record_joins_a_batch_exactly_if_the_batch_keeps_its_limit(records in prop::collection::vec(any_record(), 2..8)) {
+        let (mut unlimited, mut limited) = (BatchBuilder::new(Codec::None), BatchBuilder::new(Codec::None));
+        for (at, record) in records.iter().enumerate() {
+            let before = limited.size();
+            unlimited.push(record);
+            let after = unlimited.size();
+            if 0 < at {
+                prop_assert!(!limited.push_within(record.into(), after - 1));
+            }
+            prop_assert_eq!(limited.size(), before);
+            let limit = if at == 0 { 0 } else { after }; // An empty batch takes every record.
+            prop_assert!(limited.push_within(record.into(), limit));
+            prop_assert_eq!(limited.size(), after);
+        }
+        prop_assert_eq!(limited.build(None), unlimited.build(None));
+    }
+
     #[test]
     fn records_read_back_as_they_were_built(records in prop::collection::vec(any_record(), 1..20), which in 0usize..5) {
         let batch = Batch::check(built(Codec::ALL[which], &records).freeze()).unwrap();

@@ -1,19 +1,38 @@
 //! Zig-zag varints: 7 bits in each byte, lowest first. The top bit is set while more bytes follow.
 
+/// The length of the longest varint in bytes.
+pub(super) const LENGTH_MAX: usize = 10;
+
 /// Appends `value` in 1 to 10 bytes.
 pub(super) fn put(into: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while 0x80 <= rest {
-        into.push(rest as u8 | 0x80);
-        rest >>= 7;
+    let zigzag = zigzag(value);
+    if zigzag < 0x80 {
+        return into.push(zigzag as u8); // Nearly all: small numbers and the lengths of short fields.
     }
-    into.push(rest as u8);
+    let mut bytes = [0; LENGTH_MAX];
+    let length = write(&mut bytes, value);
+    into.extend_from_slice(&bytes[..length]);
+}
+
+/// Writes `value` to the beginning of `into`, which must have room, and returns its length.
+pub(super) fn write(into: &mut [u8], value: i64) -> usize {
+    let (mut rest, mut at) = (zigzag(value), 0);
+    while 0x80 <= rest {
+        into[at] = rest as u8 | 0x80;
+        rest >>= 7;
+        at += 1;
+    }
+    into[at] = rest as u8;
+    at + 1
 }
 
 /// The number of bytes that [`put`] appends.
 pub(super) fn length(value: i64) -> usize {
-    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
-    (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
+    (64 - (zigzag(value) | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Reads one varint and advances `bytes` past it; `None` if it is incomplete or has more than 64 bits.

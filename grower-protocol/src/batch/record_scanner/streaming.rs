@@ -156,9 +156,6 @@ impl RecordScanner {
     }
 }
 
-/// Length in bytes of the longest varint.
-const VARINT_MAX: usize = 10;
-
 /// Reads one record that spans several chunks.
 struct ChunkedRecord<'a, 'b> {
     decompressor: &'a mut Decompressor<'b>,
@@ -181,7 +178,7 @@ impl ChunkedRecord<'_, '_> {
 
     /// Reads a varint and appends its encoded bytes to `into`.
     fn varint_into(&mut self, into: &mut Vec<u8>) -> Result<i64, RecordsError> {
-        let mut bytes = [0; VARINT_MAX];
+        let mut bytes = [0; varint::LENGTH_MAX];
         for byte in &mut bytes {
             *byte = self.byte()?;
             into.push(*byte);
@@ -222,7 +219,7 @@ impl ChunkedRecord<'_, '_> {
             return Err(self.malformed.clone());
         }
         sink.before_key(length);
-        into.reserve_exact(length + VARINT_MAX);
+        into.reserve_exact(length + varint::LENGTH_MAX);
         let start = into.len();
         self.take(length, |bytes| into.extend_from_slice(bytes))?;
         Ok(Some(start..into.len()))
