@@ -48,6 +48,7 @@
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
 
+mod acks;
 mod admin;
 mod backoff;
 mod client;
@@ -63,14 +64,16 @@ mod retry;
 mod single_flight;
 pub mod transport;
 
+pub use acks::{AckRange, RecordAcks};
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, RebalanceEvent, StartFrom};
 pub use error::{
-    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, NotCommitted, ProduceError, RequestError,
+    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, NotCommitted, ProduceError,
+    RequestError, SendAllError,
 };
 pub use gap::{Gap, GapCause};
-pub use producer::{Delivery, Partitioner, Producer, ProducerBuilder};
+pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;
 

@@ -1,7 +1,7 @@
 //! The records that producers send and consumers receive.
 
 use bytes::Bytes;
-use grower_protocol::batch::{self, Header, RecordView};
+use grower_protocol::batch::{Header, RecordRef, RecordView};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::Durability;
 use std::sync::Arc;
@@ -61,9 +61,9 @@ impl Record {
         self
     }
 
-    /// Converts the record to the form that batches store.
-    pub(crate) fn into_batch_record(self, timestamp: Timestamp) -> batch::Record {
-        batch::Record { timestamp, key: self.key, value: self.value, headers: self.headers }
+    /// The record as batches store it, with this timestamp.
+    pub(crate) fn at(&self, timestamp: Timestamp) -> RecordRef<'_> {
+        RecordRef { timestamp, key: self.key.as_deref(), value: self.value.as_deref(), headers: &self.headers }
     }
 }
 

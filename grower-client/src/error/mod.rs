@@ -6,6 +6,7 @@ mod connect;
 mod consume;
 mod produce;
 mod request;
+mod send_all;
 
 pub use admin::AdminError;
 pub use commit::{CommitError, NotCommitted};
@@ -13,5 +14,6 @@ pub use connect::{ConnectError, ConnectionError};
 pub use consume::ConsumeError;
 pub use produce::ProduceError;
 pub use request::RequestError;
+pub use send_all::{FailedRange, SendAllError};
 
 pub(crate) use request::{single_part, unexpected_response};

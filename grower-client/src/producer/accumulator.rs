@@ -1,10 +1,10 @@
 //! Collects the records of one partition in batches to send. Pure: time comes in as an argument.
 
-use super::delivery::{Delivery, DeliveryPromise, UnobservedError};
+use super::delivery::{DeliveryPromise, UnobservedError};
 use super::in_flight::SettledRecords;
 use crate::error::ProduceError;
 use crate::record::TopicPartition;
-use grower_protocol::batch::{BatchBuilder, Record};
+use grower_protocol::batch::{BatchBuilder, RecordRef};
 use grower_protocol::compression::Codec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +35,23 @@ impl UnsentBatch {
     /// Fails its records.
     pub(super) fn fail(self, error: ProduceError) -> SettledRecords {
         SettledRecords { promise: self.promise, reserved: self.reserved, outcome: Err(error) }
+    }
+}
+
+/// The result of adding a record.
+#[derive(Debug)]
+pub(super) struct PushedRecord<D> {
+    pub(super) delivery: D,
+    /// The record started a batch.
+    pub(super) started: bool,
+    /// A batch is sealed, either with this record or because it had no room for it.
+    pub(super) filled: bool,
+}
+
+impl<D> PushedRecord<D> {
+    /// Whether [`Accumulator::take`] may have a new batch.
+    pub(super) fn may_send(&self) -> bool {
+        self.started || self.filled
     }
 }
 
@@ -71,31 +88,42 @@ impl Accumulator {
         self.unobserved = unobserved;
     }
 
-    /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room. The
-    /// second result tells whether the record started or filled a batch; otherwise no new action is due.
-    pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
-        let sealed = self.sealed.len();
-        if self.open.as_ref().is_some_and(|batch| self.is_full(batch) || !self.fits(batch, record)) {
-            self.seal();
+    /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room.
+    /// `deliver` makes the delivery of the record, the last of the promise.
+    pub(super) fn push<D>(
+        &mut self,
+        record: RecordRef<'_>,
+        reserved: usize,
+        clock: impl Fn() -> Instant,
+        deliver: impl FnOnce(&mut DeliveryPromise) -> D,
+    ) -> PushedRecord<D> {
+        let bytes_max = self.bytes_max;
+        let is_joined = self.open.as_mut().is_some_and(|batch| batch.builder.push_within(record, bytes_max));
+        let mut filled = false;
+        if !is_joined {
+            filled = self.open.is_some();
+            self.start(record, clock());
         }
-        let started = self.open.is_none();
-        let (settings, topic_partition, unobserved, likely) =
-            (self.settings, &self.topic_partition, &self.unobserved, self.likely_bytes);
-        let batch = self.open.get_or_insert_with(|| UnsentBatch {
-            builder: BatchBuilder::with_capacity(settings.codec, likely),
-            promise: DeliveryPromise::new(topic_partition.clone(), unobserved.clone()),
-            reserved: 0,
-            since: clock(),
-        });
-        batch.builder.push(record);
+        let batch = self.open.as_mut().expect("it is open since this or an earlier push");
         batch.reserved += reserved;
         debug_assert_eq!(batch.promise.count(), batch.builder.count() - 1, "each record has a delivery");
-        let delivery = batch.promise.extend(record.timestamp);
-        if self.open.as_ref().is_some_and(|batch| self.is_full(batch)) {
+        let delivery = deliver(&mut batch.promise);
+        debug_assert_eq!(batch.promise.count(), batch.builder.count(), "each record has a delivery");
+        if bytes_max <= batch.builder.size() || self.settings.records <= batch.builder.count() {
             self.seal();
+            filled = true;
         }
-        debug_assert!(self.open.as_ref().is_none_or(|batch| !self.is_full(batch)), "a full batch stays open");
-        (delivery, started || sealed < self.sealed.len())
+        PushedRecord { delivery, started: !is_joined, filled }
+    }
+
+    /// Starts a batch with this record; seals the open batch first.
+    fn start(&mut self, record: RecordRef<'_>, now: Instant) {
+        self.seal();
+        let mut builder = BatchBuilder::with_capacity(self.settings.codec, self.likely_bytes);
+        let is_pushed = builder.push_within(record, self.bytes_max);
+        debug_assert!(is_pushed, "an empty batch takes every record");
+        let promise = DeliveryPromise::new(self.topic_partition.clone(), self.unobserved.clone());
+        self.open = Some(UnsentBatch { builder, promise, reserved: 0, since: now });
     }
 
     /// Seals the open batch: it leaves as soon as the window has room.
@@ -162,14 +190,6 @@ impl Accumulator {
     pub(super) fn restore_size(&mut self) {
         self.bytes_max = self.settings.bytes;
     }
-
-    fn is_full(&self, batch: &UnsentBatch) -> bool {
-        self.bytes_max <= batch.builder.size() || self.settings.records <= batch.builder.count()
-    }
-
-    fn fits(&self, batch: &UnsentBatch, record: &Record) -> bool {
-        batch.builder.size() + batch.builder.size_of(record) <= self.bytes_max
-    }
 }
 
 #[cfg(test)]
@@ -177,6 +197,7 @@ impl Accumulator {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use grower_protocol::batch::Record;
     use grower_protocol::ids::{PartitionId, TopicName};
 
     const LINGER: Duration = Duration::from_millis(5);
@@ -188,7 +209,7 @@ mod tests {
 
     fn push(accumulator: &mut Accumulator, length: usize, now: Instant) {
         let record = Record { value: Some(Bytes::from(vec![b'x'; length])), ..Record::default() };
-        drop(accumulator.push(&record, length, || now));
+        accumulator.push((&record).into(), length, || now, DeliveryPromise::extend);
     }
 
     fn counts(accumulator: &mut Accumulator, idle: bool, now: Instant) -> Vec<u32> {
@@ -209,7 +230,8 @@ mod tests {
     fn only_starting_or_filling_a_batch_needs_a_sender() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 3);
-        let mut needs_sender = || accumulator.push(&Record::default(), 1, || now).1;
+        let record = Record::default();
+        let mut needs_sender = || accumulator.push((&record).into(), 1, || now, DeliveryPromise::extend).may_send();
         assert_eq!([needs_sender(), needs_sender(), needs_sender(), needs_sender()], [true, false, true, true]);
     }
 

@@ -1,7 +1,8 @@
 //! Delivers the outcome of each record to its caller, with one allocation per batch.
 //!
-//! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the
-//! caller's end and covers one record. A dropped promise settles its records, so no caller waits forever.
+//! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. The caller's end is a
+//! [`Delivery`] for one record, or [`Deliveries`](super::Deliveries) for many. A dropped promise settles its records, so
+//! no caller waits forever.
 
 use crate::error::ProduceError;
 use crate::record::{Ack, TopicPartition};
@@ -30,7 +31,7 @@ pub(super) type DeliveryOutcome = Result<BatchAck, ProduceError>;
 pub(super) struct UnobservedError(Mutex<Option<ProduceError>>);
 
 impl UnobservedError {
-    fn record(&self, error: &ProduceError) {
+    pub(super) fn record(&self, error: &ProduceError) {
         self.0.lock().get_or_insert_with(|| error.clone());
     }
 
@@ -41,7 +42,7 @@ impl UnobservedError {
 
 /// The state that both ends of a batch share.
 #[derive(Debug)]
-struct BatchDelivery {
+pub(super) struct BatchDelivery {
     topic_partition: TopicPartition,
     unobserved: Arc<UnobservedError>,
     state: Mutex<DeliveryState>,
@@ -84,7 +85,7 @@ pub(super) struct BatchCompletion {
 
 /// The index of a future's waker, valid until the next outcome.
 #[derive(Clone, Copy, Debug)]
-struct WakerSlot {
+pub(super) struct WakerSlot {
     outcomes: usize,
     at: usize,
 }
@@ -100,11 +101,22 @@ impl DeliveryPromise {
         self.records.end - self.records.start
     }
 
-    /// Adds a record.
-    pub(super) fn extend(&mut self, timestamp: Timestamp) -> Delivery {
+    /// Adds a record and returns its index in the batch.
+    pub(super) fn extend(&mut self) -> u32 {
         let index = self.records.end;
         self.records.end += 1;
+        index
+    }
+
+    /// Adds a record and returns its delivery.
+    pub(super) fn deliver(&mut self, timestamp: Timestamp) -> Delivery {
+        let index = self.extend();
         Delivery { shared: self.shared.clone(), index, timestamp, slot: None, seen: false }
+    }
+
+    /// The state of the batch that its records belong to.
+    pub(super) fn batch(&self) -> &Arc<BatchDelivery> {
+        &self.shared
     }
 
     /// Splits off all records after the first `count`.
@@ -161,6 +173,34 @@ impl DeliveryPromise {
     }
 }
 
+impl BatchDelivery {
+    pub(super) fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// Returns the outcome of record `index` and the range of records that share it, or registers `context`.
+    pub(super) fn poll(
+        &self,
+        index: u32,
+        slot: &mut Option<WakerSlot>,
+        context: &Context<'_>,
+    ) -> Poll<(Range<u32>, DeliveryOutcome)> {
+        self.state.lock().poll(index, slot, context)
+    }
+
+    /// Ends the delivery of records whose outcome no caller will see.
+    pub(super) fn drop_deliveries(&self, records: Range<u32>) {
+        let mut state = self.state.lock();
+        let settled = state.outcomes.iter().filter(|(of, _)| overlap(of, &records) != 0);
+        if let Some(error) = settled.clone().find_map(|(_, outcome)| outcome.as_ref().err()) {
+            self.unobserved.record(error);
+        }
+        if settled.map(|(of, _)| overlap(of, &records)).sum::<u32>() < records.len() as u32 {
+            state.record_dropped(records);
+        }
+    }
+}
+
 impl Drop for DeliveryPromise {
     fn drop(&mut self) {
         if !self.records.is_empty() {
@@ -174,12 +214,12 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (first, outcome) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
+        let (records, outcome) = ready!(this.shared.poll(this.index, &mut this.slot, context));
         this.seen = true;
         Poll::Ready(outcome.map(|ack| Ack {
             topic: this.shared.topic_partition.topic.clone(),
             partition: this.shared.topic_partition.partition,
-            offset: ack.base_offset.map(|base| base.saturating_add((this.index - first).into())),
+            offset: ack.base_offset.map(|base| base.saturating_add((this.index - records.start).into())),
             timestamp: this.timestamp,
             durability: ack.durability,
         }))
@@ -188,14 +228,8 @@ impl Future for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.seen {
-            return;
-        }
-        let mut state = self.shared.state.lock();
-        match state.outcome(self.index) {
-            Some((_, Err(error))) => self.shared.unobserved.record(error),
-            Some((_, Ok(_))) => {}
-            None => state.record_dropped(self.index),
+        if !self.seen {
+            self.shared.drop_deliveries(self.index..self.index + 1);
         }
     }
 }
@@ -229,28 +263,25 @@ impl DeliveryState {
         Some(first.map_or(Ok(()), |(_, outcome)| outcome.clone().map(drop)))
     }
 
-    /// Returns the outcome of record `index` and the first record that shares it, or registers `context`.
     fn poll(
         &mut self,
         index: u32,
         slot: &mut Option<WakerSlot>,
         context: &Context<'_>,
-    ) -> Poll<(u32, DeliveryOutcome)> {
-        if let Some((records, outcome)) = self.outcome(index) {
-            return Poll::Ready((records.start, outcome.clone()));
+    ) -> Poll<(Range<u32>, DeliveryOutcome)> {
+        match self.outcomes.iter().find(|(records, _)| records.contains(&index)) {
+            Some(settled) => Poll::Ready(settled.clone()),
+            None => {
+                self.wake_later(slot, context);
+                Poll::Pending
+            }
         }
-        self.wake_later(slot, context);
-        Poll::Pending
     }
 
-    fn outcome(&self, index: u32) -> Option<&(Range<u32>, DeliveryOutcome)> {
-        self.outcomes.iter().find(|(records, _)| records.contains(&index))
-    }
-
-    fn record_dropped(&mut self, index: u32) {
+    fn record_dropped(&mut self, records: Range<u32>) {
         self.dropped = match self.dropped.is_empty() {
-            true => index..index + 1,
-            false => self.dropped.start.min(index)..self.dropped.end.max(index + 1),
+            true => records,
+            false => self.dropped.start.min(records.start)..self.dropped.end.max(records.end),
         };
     }
 
@@ -301,7 +332,7 @@ mod tests {
     #[test]
     fn each_record_of_a_batch_gets_its_own_offset() {
         let mut promise = promise();
-        let mut deliveries: Vec<Delivery> = (0..3).map(|_| promise.extend(Timestamp::default())).collect();
+        let mut deliveries: Vec<Delivery> = (0..3).map(|_| promise.deliver(Timestamp::default())).collect();
         assert!(poll(&mut deliveries[1]).is_pending());
         promise.resolve(at(40));
         let offsets: Vec<u64> = deliveries.iter_mut().map(offset).collect();
@@ -311,7 +342,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_split_batch_have_their_own_outcomes() {
         let mut head = promise();
-        let mut deliveries: Vec<Delivery> = (0..5).map(|_| head.extend(Timestamp::default())).collect();
+        let mut deliveries: Vec<Delivery> = (0..5).map(|_| head.deliver(Timestamp::default())).collect();
         let tail = head.split_off(2);
         tail.resolve(at(9));
         assert!(poll(&mut deliveries[1]).is_pending());
@@ -337,7 +368,7 @@ mod tests {
             (false, false, false, false),
         ] {
             let mut promise = promise();
-            let mut delivery = Some(promise.extend(Timestamp::default()));
+            let mut delivery = Some(promise.deliver(Timestamp::default()));
             if dropped_before {
                 delivery = None;
             }
@@ -354,7 +385,7 @@ mod tests {
     #[test]
     fn a_dropped_promise_says_that_the_outcome_is_unknown() {
         let mut promise = promise();
-        let mut delivery = promise.extend(Timestamp::default());
+        let mut delivery = promise.deliver(Timestamp::default());
         drop(promise);
         assert!(matches!(poll(&mut delivery), Poll::Ready(Err(ProduceError::Dropped))));
     }

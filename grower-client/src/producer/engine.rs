@@ -5,7 +5,7 @@
 
 use super::builder::ProducerSettings;
 use super::connection_selector::ConnectionKind;
-use super::delivery::{BatchAck, Delivery, UnobservedError};
+use super::delivery::{BatchAck, UnobservedError};
 use super::in_flight::{AttemptResult, NumberedBatch, ReleasedRecords, SendAttempt};
 use super::lookup::TopicLookups;
 use super::memory::ProducerMemory;
@@ -16,13 +16,12 @@ use super::yield_pace::YieldPace;
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::error::{RequestError, single_part};
-use grower_protocol::batch;
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
     Acks, Durability, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
 };
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -42,7 +41,7 @@ pub(super) struct ProducerEngine {
     pub(super) memory: ProducerMemory,
     pub(super) yield_pace: YieldPace,
     identity: Option<ProducerIdentity>,
-    topics: RwLock<HashMap<Arc<str>, Arc<ProducerTopic>>>,
+    topics: RwLock<BTreeMap<Arc<str>, Arc<ProducerTopic>>>,
     pub(super) lookups: TopicLookups,
     pub(super) unobserved: Arc<UnobservedError>,
     timer: ProducerTimer,
@@ -172,19 +171,18 @@ impl ProducerEngine {
         self.run_actions(topic, partition, next_action);
     }
 
-    /// Queues a record that holds `reserved` bytes of memory; returns `None` if the partition or the producer is
-    /// closed.
-    pub(super) fn push(
+    /// Queues records with `fill` and runs the actions that follow; returns `None` if the partition or the producer is
+    /// closed. See [`ProducerPartition::push`].
+    pub(super) fn push<D>(
         self: &Arc<Self>,
         topic: &Arc<ProducerTopic>,
         partition: &Arc<ProducerPartition>,
-        record: &batch::Record,
-        reserved: usize,
-    ) -> Option<Delivery> {
-        // Another caller waits for the memory that this record's batch holds.
+        fill: impl FnOnce(&mut PartitionQueue) -> (D, bool),
+    ) -> Option<D> {
+        // Another caller waits for the memory that the batch of these records holds.
         let ends_linger = self.memory.is_short() && self.settings.lingers();
         let kind = self.connection_kind();
-        match partition.push(record, reserved, kind, ends_linger, || self.is_closed(), Instant::now) {
+        match partition.push(kind, ends_linger, || self.is_closed(), Instant::now, fill) {
             PushResult::Closed => None,
             PushResult::Joined(delivery) => Some(delivery),
             PushResult::Sends(delivery, next_action, deadline) => {
@@ -352,6 +350,11 @@ impl ProducerEngine {
         let busy = |partition: Arc<ProducerPartition>| partition.lock().queue.is_busy();
         self.topics().iter().any(|topic| topic.partitions().into_iter().any(busy))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 /// Requests a producer id that was never used.

@@ -18,18 +18,21 @@ pub(super) struct ProducerMemory {
     waiting: AtomicUsize,
 }
 
-/// The memory reserved for one record; freed when dropped.
+/// The memory reserved for records; freed when dropped.
 #[derive(Debug)]
-pub(super) struct MemoryReservation<'a> {
-    permit: SemaphorePermit<'a>,
-    pub(super) bytes: usize,
-}
+pub(super) struct MemoryReservation<'a>(SemaphorePermit<'a>);
 
 impl MemoryReservation<'_> {
-    /// Passes the memory to the record's queue; [`ProducerMemory::release`] frees it, batch by batch.
-    pub(super) fn hand_in(self) {
-        debug_assert_eq!(self.permit.num_permits(), self.bytes, "a reservation holds its bytes");
-        self.permit.forget();
+    /// The reserved bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+
+    /// Passes some of its memory to the queue of a record; [`ProducerMemory::release`] frees it, batch by batch.
+    pub(super) fn hand_in(&mut self, bytes: usize) {
+        let handed_in = self.0.split(bytes);
+        debug_assert!(handed_in.is_some(), "{bytes} bytes of {}", self.bytes());
+        handed_in.into_iter().for_each(SemaphorePermit::forget);
     }
 }
 
@@ -55,6 +58,12 @@ impl ProducerMemory {
         Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
     }
 
+    /// Reserves memory if it is free.
+    pub(super) fn try_reserve(&self, bytes: usize) -> Option<MemoryReservation<'_>> {
+        let permits = u32::try_from(bytes).ok()?;
+        self.free.try_acquire_many(permits).ok().map(MemoryReservation)
+    }
+
     /// Reserves memory for `record`, first come first served. Calls `full` before a wait; returns `None` if no memory
     /// was free within `max_wait`.
     pub(super) async fn reserve(
@@ -68,16 +77,23 @@ impl ProducerMemory {
             Ok(permits) if bytes <= self.capacity => permits,
             _ => return Err(ProduceError::TooLarge { bytes, memory: self.capacity }),
         };
-        if let Ok(permit) = self.free.try_acquire_many(permits) {
-            return Ok(Some(MemoryReservation { permit, bytes }));
+        if let Some(reservation) = self.try_reserve(bytes) {
+            return Ok(Some(reservation));
         }
         let _waiting = MemoryWaiter::new(&self.waiting);
         full(); // After the count: a caller that fills a batch from here on sees that it must not linger.
+        if max_wait.is_zero() {
+            return if self.free.is_closed() { Err(ProduceError::Closed) } else { Ok(None) };
+        }
         match timeout(max_wait, self.free.acquire_many(permits)).await {
-            Ok(Ok(permit)) => Ok(Some(MemoryReservation { permit, bytes })),
+            Ok(Ok(permit)) => Ok(Some(MemoryReservation(permit))),
             Ok(Err(_)) => Err(ProduceError::Closed),
             Err(_) => Ok(None),
         }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The reserved bytes.
@@ -102,7 +118,8 @@ impl ProducerMemory {
     }
 }
 
-fn size(record: &Record) -> usize {
+/// The memory that a record takes.
+pub(super) fn size(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len());
     let headers: usize = record.headers.iter().map(|header| header.name.len() + length(&header.value)).sum();
     RECORD_OVERHEAD + length(&record.key) + length(&record.value) + headers

@@ -7,8 +7,11 @@
 mod accumulator;
 mod builder;
 mod connection_selector;
+mod deliveries;
 mod delivery;
 mod engine;
+mod hand_in;
+mod hand_in_many;
 mod in_flight;
 mod lookup;
 mod memory;
@@ -22,17 +25,18 @@ mod topic;
 mod yield_pace;
 
 pub use builder::ProducerBuilder;
+pub use deliveries::Deliveries;
 pub use delivery::Delivery;
 pub use partitioner::Partitioner;
 
-use crate::error::ProduceError;
+use crate::acks::RecordAcks;
+use crate::error::{ProduceError, SendAllError};
 use crate::record::{Ack, Record};
+use delivery::DeliveryPromise;
 use engine::ProducerEngine;
-use grower_protocol::ids::{PartitionId, Timestamp, TopicName};
-use memory::MemoryReservation;
+use futures_core::future::BoxFuture;
+use hand_in_many::RecordIntake;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-use topic::{ProducerPartition, ProducerTopic};
 
 /// Sends records; see [`crate::Client::producer`]. Clones are cheap and share all state.
 ///
@@ -64,34 +68,54 @@ impl Producer {
         self.enqueue(record).await?.await
     }
 
+    /// Sends records, of any topics and partitions, and waits for their acks. Costs far less for each record than many
+    /// calls of [`Producer::send`] and promises the same.
+    ///
+    /// If some records fail, the error names exactly those by their index. If the future is dropped before it
+    /// completes, the records queued so far are sent nevertheless, and none of the others.
+    pub async fn send_all(&self, records: impl IntoIterator<Item = Record>) -> Result<RecordAcks, SendAllError> {
+        self.enqueue_all(records).await.await
+    }
+
     /// Queues a record, and waits only for free memory of the producer, at most the delivery timeout. The returned
     /// [`Delivery`] resolves to the ack.
     ///
     /// If the future is dropped before it completes, the record is not queued.
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, ProduceError> {
         let engine = &self.handle.engine;
-        if engine.is_closed() {
-            return Err(ProduceError::Closed);
-        }
         engine.yield_pace.keep().await;
-        let wanted = record.partition;
-        let (mut topic, mut partition) = self.route(&record).await?;
-        let reservation = self.reserve(&record, &topic, &partition).await?;
-        engine.check_bulk();
-        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
-        let record = record.into_batch_record(timestamp);
-        loop {
-            if let Some(delivery) = engine.push(&topic, &partition, &record, reservation.bytes) {
-                engine.yield_pace.queued(reservation.bytes);
-                reservation.hand_in();
-                return Ok(delivery);
-            }
-            if engine.is_closed() {
-                return Err(ProduceError::Closed);
-            }
-            // The topic was deleted during the wait for memory. It may exist again.
-            (topic, partition) = self.route_again(&topic.name, wanted, record.key.as_deref()).await?;
+        match engine.try_enqueue(&record) {
+            Some(delivery) => Ok(delivery),
+            None => self.enqueue_later(&record).await,
         }
+    }
+
+    /// A future of its own, since few records need it.
+    fn enqueue_later<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Delivery, ProduceError>> {
+        let engine = &self.handle.engine;
+        Box::pin(engine.enqueue(record, engine.settings.window.delivery_timeout, DeliveryPromise::deliver))
+    }
+
+    /// Queues records in their order, and waits only for free memory of the producer. The returned [`Deliveries`]
+    /// resolve to the acks.
+    ///
+    /// A record that cannot be queued fails alone, except that a wait for memory ends after the delivery timeout for
+    /// all records that are left. If the future is dropped before it completes, the records queued so far are sent
+    /// nevertheless, and none of the others.
+    pub async fn enqueue_all(&self, records: impl IntoIterator<Item = Record>) -> Deliveries {
+        let mut intake = RecordIntake::new(&self.handle.engine);
+        for record in records {
+            if intake.add(record) {
+                if !intake.hand_in() {
+                    intake.hand_in_rest().await;
+                }
+                self.handle.engine.yield_pace.keep().await;
+            }
+        }
+        if !intake.hand_in() {
+            intake.hand_in_rest().await;
+        }
+        intake.into_deliveries()
     }
 
     /// Ends the linger of all open batches and sends them now. Useful before waiting for acks: no further record could
@@ -125,58 +149,6 @@ impl Producer {
         self.handle.engine.abandon();
         result
     }
-
-    async fn route(&self, record: &Record) -> Result<(Arc<ProducerTopic>, Arc<ProducerPartition>), ProduceError> {
-        let engine = &self.handle.engine;
-        let topic = match engine.known_topic(&record.topic) {
-            Some(topic) => topic,
-            None => engine.look_up(&record.topic).await?,
-        };
-        let key = record.key.as_deref();
-        match topic.route(record.partition, key, engine.settings.partitioner) {
-            Some(partition) => Ok((topic, partition)),
-            None => self.route_again(&topic.name, record.partition, key).await, // The topic may have grown.
-        }
-    }
-
-    async fn route_again(
-        &self,
-        name: &TopicName,
-        wanted: Option<PartitionId>,
-        key: Option<&[u8]>,
-    ) -> Result<(Arc<ProducerTopic>, Arc<ProducerPartition>), ProduceError> {
-        let engine = &self.handle.engine;
-        let topic = engine.look_up(name.as_str()).await?;
-        match topic.route(wanted, key, engine.settings.partitioner) {
-            Some(partition) => Ok((topic, partition)),
-            None => Err(ProduceError::UnknownPartition {
-                topic: name.clone(),
-                partition: wanted.unwrap_or_default(),
-                partitions: topic.count(),
-            }),
-        }
-    }
-
-    async fn reserve(
-        &self,
-        record: &Record,
-        topic: &ProducerTopic,
-        partition: &ProducerPartition,
-    ) -> Result<MemoryReservation<'_>, ProduceError> {
-        let engine = &self.handle.engine;
-        let max_wait = engine.settings.window.delivery_timeout;
-        let reservation = engine.memory.reserve(record, max_wait, || engine.end_lingers()).await?;
-        reservation.ok_or_else(|| {
-            let topic_partition = topic.topic_partition(partition.number);
-            ProduceError::timed_out(&topic_partition, max_wait, false, partition.lock().queue.last_error())
-        })
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use delivery::UnobservedError;
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::batch;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::TopicId;
+use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 use in_flight::{BatchId, ReleasedRecords};
 use queue::{PartitionQueue, SendStep};
@@ -18,6 +18,7 @@ use sequence_window::WindowSettings;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
+use topic::{ProducerPartition, ProducerTopic};
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -139,7 +140,8 @@ fn a_settled_failure_is_recorded_before_a_flush_can_miss_it() {
         let unobserved = Arc::new(UnobservedError::default());
         let topic = topic(&unobserved);
         let partition = topic.partitions().remove(0);
-        drop(partition.lock().queue.push(&batch::Record::default(), 1, Instant::now));
+        let deliver = |promise: &mut DeliveryPromise| drop(promise.deliver(Timestamp::default()));
+        partition.lock().queue.push((&batch::Record::default()).into(), 1, Instant::now, deliver);
         let released = fail(&topic, &partition);
         assert!(partition.lock().queue.flush().is_empty(), "{name}");
         assert!(unobserved.take().is_some(), "{name}");

@@ -6,15 +6,13 @@
 //! flush miss.
 
 use super::connection_selector::{ConnectionKind, ConnectionSelector, SelectableConnection, Selection};
-use super::delivery::Delivery;
 use super::in_flight::{AnswerEffects, AttemptResult, BatchId, ReleasedRecords, SendAttempt, settle};
 use super::partitioner::{Partitioner, PartitionerState};
 use super::queue::{PartitionQueue, SendStep};
 use crate::connection::BrokerConnection;
 use crate::error::RequestError;
-use crate::record::TopicPartition;
+use crate::record::{Record, TopicPartition};
 use bytes::Bytes;
-use grower_protocol::batch;
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -54,13 +52,13 @@ pub(super) struct PartitionSendState<C = BrokerConnection> {
     closed: bool,
 }
 
-/// The result of queueing a record.
-pub(super) enum PushResult {
-    /// The record joined an open batch; no action follows.
-    Joined(Delivery),
+/// The result of queueing records, with their deliveries.
+pub(super) enum PushResult<D> {
+    /// The records joined an open batch; no action follows.
+    Joined(D),
     /// The action to run now, and the queue's next deadline.
-    Sends(Delivery, NextAction, Option<Instant>),
-    /// The partition is closed and did not accept the record.
+    Sends(D, NextAction, Option<Instant>),
+    /// The partition is closed and accepts no records.
     Closed,
 }
 
@@ -158,20 +156,25 @@ impl ProducerTopic {
         partitions
     }
 
-    /// Returns the partition for a record, by its partition number or its key; `None` if the number does not exist.
-    pub(super) fn route(
-        &self,
-        wanted: Option<PartitionId>,
-        key: Option<&[u8]>,
-        partitioner: Partitioner,
-    ) -> Option<Arc<ProducerPartition>> {
+    /// Chooses the partition of a record, by its partition number or its key; `None` if the number does not exist.
+    pub(super) fn choose(&self, record: &Record, partitioner: Partitioner) -> Option<PartitionId> {
         let count = self.count();
-        let number = match wanted {
+        let number = match record.partition {
             Some(partition) => partition.value(),
-            None => self.partitioner_state.choose(partitioner, key, count),
+            None => self.partitioner_state.choose(partitioner, record.key.as_deref(), count),
         };
-        debug_assert!(wanted.is_some() || number < count.max(1), "the partitioner chose {number} of {count}");
-        if number < count { self.partitions.read().get(number as usize).cloned() } else { None }
+        debug_assert!(record.partition.is_some() || number < count.max(1), "the partitioner chose {number} of {count}");
+        (number < count).then_some(PartitionId::new(number))
+    }
+
+    /// Returns a partition.
+    pub(super) fn partition(&self, number: PartitionId) -> Option<Arc<ProducerPartition>> {
+        self.partitions.read().get(number.value() as usize).cloned()
+    }
+
+    /// Returns the partition of a record; see [`ProducerTopic::choose`].
+    pub(super) fn route(&self, record: &Record, partitioner: Partitioner) -> Option<Arc<ProducerPartition>> {
+        self.partition(self.choose(record, partitioner)?)
     }
 
     /// Returns true for the one caller that must reconnect the topic.
@@ -196,23 +199,22 @@ impl ProducerPartition {
         self.state.lock()
     }
 
-    /// Queues a record that holds `reserved` bytes of memory, unless the partition or its producer is closed.
-    /// `ends_linger` ends the linger of its batch.
-    pub(super) fn push(
+    /// Queues records with `fill`, unless the partition or its producer is closed. `fill` returns their deliveries and
+    /// whether [`PartitionQueue::next`] may have a new step. `ends_linger` ends the linger of their batch.
+    pub(super) fn push<D>(
         &self,
-        record: &batch::Record,
-        reserved: usize,
         kind: ConnectionKind,
         ends_linger: bool,
         is_producer_closed: impl Fn() -> bool,
         clock: impl Fn() -> Instant,
-    ) -> PushResult {
+        fill: impl FnOnce(&mut PartitionQueue) -> (D, bool),
+    ) -> PushResult<D> {
         let mut state = self.lock();
         if state.closed || is_producer_closed() {
             return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
         let was_busy = state.queue.is_busy();
-        let (delivery, may_send) = state.queue.push(record, reserved, &clock);
+        let (delivery, may_send) = fill(&mut state.queue);
         if ends_linger {
             state.queue.seal();
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::{ConnectionError, RequestError};
 use crate::producer::accumulator::BatchSettings;
-use crate::producer::delivery::BatchAck;
+use crate::producer::delivery::{BatchAck, DeliveryPromise};
 use crate::producer::in_flight::{BatchId, NumberedBatch, SendAttempt, SettledRecords};
 use crate::producer::queue::{PartitionQueue, SendStep};
 use crate::producer::sequence_window::WindowSettings;
@@ -11,7 +11,7 @@ use crate::producer::topic::{NextAction, PartitionSendState};
 use crate::record::TopicPartition;
 use grower_protocol::batch::Record;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
+use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure, ProducerIdentity};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -115,7 +115,8 @@ impl World {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Push => {
-                drop(self.state.queue.push(&Record::default(), 1, || self.now));
+                let deliver = |promise: &mut DeliveryPromise| drop(promise.deliver(Timestamp::default()));
+                self.state.queue.push((&Record::default()).into(), 1, || self.now, deliver);
                 self.run_actions();
             }
             Event::Act => self.act(),

@@ -1,7 +1,7 @@
 //! The queue of one partition: records that form batches, batches in flight, and the right to send.
 
-use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{BatchCompletion, Delivery, DeliveryPromise, UnobservedError};
+use super::accumulator::{Accumulator, BatchSettings, PushedRecord};
+use super::delivery::{BatchCompletion, DeliveryPromise, UnobservedError};
 use super::in_flight::{
     AnswerEffects, AttemptResult, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords,
 };
@@ -9,7 +9,7 @@ use super::sequence_window::{SequenceWindow, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
-use grower_protocol::batch::Record;
+use grower_protocol::batch::RecordRef;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::ProducerIdentity;
 use std::sync::Arc;
@@ -74,11 +74,17 @@ impl PartitionQueue {
         self
     }
 
-    /// Queues a record that holds `reserved` bytes of the producer's memory. The second result tells whether
-    /// [`PartitionQueue::next`] may have a new step because of it. Reads the clock only for the first record of a
-    /// batch.
-    pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
-        self.accumulator.push(record, reserved, clock)
+    /// Queues a record that holds `reserved` bytes of the producer's memory; see [`Accumulator::push`]. Reads the clock
+    /// only for the first record of a batch. [`PartitionQueue::next`] may have a new step if the record started or
+    /// filled a batch.
+    pub(super) fn push<D>(
+        &mut self,
+        record: RecordRef<'_>,
+        reserved: usize,
+        clock: impl Fn() -> Instant,
+        deliver: impl FnOnce(&mut DeliveryPromise) -> D,
+    ) -> PushedRecord<D> {
+        self.accumulator.push(record, reserved, clock, deliver)
     }
 
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.

@@ -2,18 +2,20 @@
 
 mod answers;
 mod producer_ids;
+mod sent_records;
 
 use super::*;
 use crate::error::ConnectionError;
-use crate::producer::delivery::{BatchAck, Delivery};
-use grower_protocol::batch::{Batch, BatchHeader};
+use crate::producer::deliveries::Deliveries;
+use crate::producer::delivery::BatchAck;
+use crate::record::Ack;
+use grower_protocol::batch::{Batch, BatchHeader, Record};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicName};
+use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure, Outcome};
 use proptest::prelude::*;
+use sent_records::SentRecords;
 use std::collections::{HashMap, VecDeque};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(100);
 /// More than any backoff and less than the delivery timeout.
@@ -83,7 +85,8 @@ struct World {
     answers: Vec<(BatchId, Result<BatchAck, RequestError>)>,
     now: Instant,
     ids: u64,
-    sent: Vec<(u32, Delivery)>,
+    pushed: u32,
+    sent: Vec<SentRecords>,
     /// The earliest expiry of a batch. Later, expired batches may still be in flight.
     give_up: Instant,
     in_flight_seen: usize,
@@ -96,6 +99,8 @@ struct World {
 #[derive(Clone, Debug)]
 enum Event {
     Push(u32),
+    /// The same with one delivery for all.
+    PushMany(u32),
     /// The broker handles the next attempt.
     Handle,
     /// The broker refuses it.
@@ -132,6 +137,7 @@ impl World {
             answers: Vec::new(),
             now,
             ids: 1,
+            pushed: 0,
             sent: Vec::new(),
             give_up: now + DELIVERY_TIMEOUT,
             in_flight_seen: 0,
@@ -144,6 +150,10 @@ impl World {
         match event {
             Event::Push(count) => {
                 let may_send = (0..count).fold(false, |before, _| self.push() | before);
+                assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
+            }
+            Event::PushMany(count) => {
+                let may_send = self.push_many(count);
                 assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
             }
             Event::Handle => {
@@ -183,11 +193,26 @@ impl World {
     }
 
     fn push(&mut self) -> bool {
-        let value = self.sent.len() as u32;
-        let record = Record { value: Some(value.to_be_bytes().to_vec().into()), ..Record::default() };
-        let (delivery, may_send) = self.queue.push(&record, 1, || self.now);
-        self.sent.push((value, delivery));
+        let value = self.pushed;
+        let (delivery, may_send) = self.push_record(|promise| promise.deliver(Timestamp::default()));
+        self.sent.push(SentRecords::One(value, delivery));
         may_send
+    }
+
+    fn push_many(&mut self, count: u32) -> bool {
+        let (first, mut deliveries) = (self.pushed, Deliveries::new(Arc::default()));
+        let push = |_| self.push_record(|promise| deliveries.add(promise, Timestamp::default())).1;
+        let may_send = (0..count).map(push).fold(false, |before, may_send| before | may_send);
+        self.sent.push(SentRecords::Many(first, deliveries));
+        may_send
+    }
+
+    fn push_record<D>(&mut self, deliver: impl FnOnce(&mut DeliveryPromise) -> D) -> (D, bool) {
+        let record = Record { value: Some(self.pushed.to_be_bytes().to_vec().into()), ..Record::default() };
+        self.pushed += 1;
+        let pushed = self.queue.push((&record).into(), 1, || self.now, deliver);
+        let may_send = pushed.may_send();
+        (pushed.delivery, may_send)
     }
 
     fn drain(&mut self) {
@@ -242,13 +267,11 @@ impl World {
 
     /// Checks the outcome of each record against the log.
     fn check(mut self) {
-        let mut context = Context::from_waker(Waker::noop());
         let mut acked = Vec::new();
-        for (value, delivery) in self.sent.drain(..) {
+        for (value, outcome) in self.sent.drain(..).flat_map(SentRecords::outcomes) {
             let times = self.broker.log.iter().filter(|logged| **logged == value).count();
             assert!(times <= 1, "record {value} is there {times} times: {:?}", self.broker.log);
-            let Poll::Ready(result) = pin!(delivery).poll(&mut context) else { panic!("record {value} is stuck") };
-            match result {
+            match outcome.unwrap_or_else(|| panic!("record {value} is stuck")) {
                 Ok(ack) => {
                     let offset = ack.offset.unwrap().value();
                     assert_eq!(self.broker.log[offset as usize], value, "record {value} was acknowledged at {offset}");
@@ -278,6 +301,7 @@ fn event() -> impl Strategy<Value = Event> {
     let code = prop::sample::select(vec![ErrorCode::DiskFull, ErrorCode::NotLeader, ErrorCode::InvalidRecord]);
     prop_oneof![
         4 => (1u32..8).prop_map(Event::Push),
+        4 => (1u32..12).prop_map(Event::PushMany),
         6 => Just(Event::Handle),
         6 => any::<usize>().prop_map(Event::Answer),
         2 => code.prop_map(Event::Refuse),
@@ -304,12 +328,8 @@ proptest! {
 }
 
 fn offsets(world: &mut World) -> Vec<Option<u64>> {
-    let mut context = Context::from_waker(Waker::noop());
-    let mut offset = |delivery: Delivery| match pin!(delivery).poll(&mut context) {
-        Poll::Ready(Ok(ack)) => ack.offset.map(Offset::value),
-        _ => None,
-    };
-    world.sent.drain(..).map(|(_, delivery)| offset(delivery)).collect()
+    let acked = |outcome: Option<Result<Ack, ProduceError>>| outcome?.ok()?.offset.map(Offset::value);
+    world.sent.drain(..).flat_map(SentRecords::outcomes).map(|(_, outcome)| acked(outcome)).collect()
 }
 
 /// Creates a world with a known producer and `batches` batches in flight.
@@ -359,10 +379,8 @@ fn a_timeout_behind_a_refused_batch_names_the_refusal() {
         world.apply(Event::Answer(0));
     }
     world.apply(Event::TimeOut);
-    let mut context = Context::from_waker(Waker::noop());
-    let outcomes = world.sent.drain(..).skip(1).map(|(_, delivery)| pin!(delivery).poll(&mut context));
-    for outcome in outcomes {
-        let Poll::Ready(Err(ProduceError::TimedOut { last: Some(last), .. })) = outcome else { panic!("{outcome:?}") };
+    for (_, outcome) in world.sent.drain(..).flat_map(SentRecords::outcomes).skip(1) {
+        let Some(Err(ProduceError::TimedOut { last: Some(last), .. })) = outcome else { panic!("{outcome:?}") };
         assert_eq!(last.code(), Some(ErrorCode::DiskFull));
     }
 }

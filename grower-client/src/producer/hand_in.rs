@@ -1,0 +1,123 @@
+//! Hands records in: finds their partitions, reserves their memory and queues them.
+//!
+//! A record that needs no wait is queued by a synchronous call; only the others need a future of their own.
+
+use super::delivery::{Delivery, DeliveryPromise};
+use super::engine::{ProducerEngine, now};
+use super::memory::{self, MemoryReservation};
+use super::topic::{ProducerPartition, ProducerTopic};
+use crate::error::ProduceError;
+use crate::record::Record;
+use grower_protocol::ids::{Timestamp, TopicName};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+type Route = (Arc<ProducerTopic>, Arc<ProducerPartition>);
+
+impl ProducerEngine {
+    /// Queues a record, unless it must wait or fails.
+    pub(super) fn try_enqueue(self: &Arc<Self>, record: &Record) -> Option<Delivery> {
+        let topic = self.known_topic(&record.topic)?;
+        let reservation = self.memory.try_reserve(memory::size(record))?; // Before the partitioner counts the record.
+        let partition = topic.route(record, self.settings.partitioner)?;
+        self.check_bulk();
+        self.push_one(&topic, &partition, record, reservation, DeliveryPromise::deliver).ok()
+    }
+
+    /// Queues a record, and waits for its topic, at most the delivery timeout, and for its memory, at most `max_wait`.
+    /// `deliver` makes its delivery.
+    pub(super) async fn enqueue<D>(
+        self: &Arc<Self>,
+        record: &Record,
+        max_wait: Duration,
+        mut deliver: impl FnMut(&mut DeliveryPromise, Timestamp) -> D,
+    ) -> Result<D, ProduceError> {
+        if self.is_closed() {
+            return Err(ProduceError::Closed);
+        }
+        let (mut topic, mut partition) = self.route(record).await?;
+        let mut reservation = self.reserve(record, max_wait, &topic, &partition).await?;
+        self.check_bulk();
+        loop {
+            reservation = match self.push_one(&topic, &partition, record, reservation, &mut deliver) {
+                Ok(delivery) => return Ok(delivery),
+                Err(reservation) => reservation,
+            };
+            if self.is_closed() {
+                return Err(ProduceError::Closed);
+            }
+            // The topic was deleted during the wait for memory. It may exist again.
+            (topic, partition) = self.route_again(&topic.name, record).await?;
+        }
+    }
+
+    /// Queues a record with its memory; returns the memory if the partition or the producer is closed.
+    fn push_one<'a, D>(
+        self: &Arc<Self>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
+        record: &Record,
+        mut reservation: MemoryReservation<'a>,
+        deliver: impl FnOnce(&mut DeliveryPromise, Timestamp) -> D,
+    ) -> Result<D, MemoryReservation<'a>> {
+        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
+        let bytes = reservation.bytes();
+        let delivery = self.push(topic, partition, |queue| {
+            let pushed = queue.push(record.at(timestamp), bytes, now, |promise| deliver(promise, timestamp));
+            let may_send = pushed.may_send();
+            (pushed.delivery, may_send)
+        });
+        match delivery {
+            Some(delivery) => {
+                self.yield_pace.queued(bytes);
+                reservation.hand_in(bytes);
+                Ok(delivery)
+            }
+            None => Err(reservation),
+        }
+    }
+
+    async fn route(&self, record: &Record) -> Result<Route, ProduceError> {
+        let topic = match self.known_topic(&record.topic) {
+            Some(topic) => topic,
+            None => self.look_up(&record.topic).await?,
+        };
+        match topic.route(record, self.settings.partitioner) {
+            Some(partition) => Ok((topic, partition)),
+            None => self.route_again(&topic.name, record).await, // The topic may have grown.
+        }
+    }
+
+    async fn route_again(&self, name: &TopicName, record: &Record) -> Result<Route, ProduceError> {
+        let topic = self.look_up(name.as_str()).await?;
+        match topic.route(record, self.settings.partitioner) {
+            Some(partition) => Ok((topic, partition)),
+            None => Err(ProduceError::UnknownPartition {
+                topic: name.clone(),
+                partition: record.partition.unwrap_or_default(),
+                partitions: topic.count(),
+            }),
+        }
+    }
+
+    async fn reserve(
+        self: &Arc<Self>,
+        record: &Record,
+        max_wait: Duration,
+        topic: &ProducerTopic,
+        partition: &ProducerPartition,
+    ) -> Result<MemoryReservation<'_>, ProduceError> {
+        let reservation = self.memory.reserve(record, max_wait, || self.end_lingers()).await?;
+        reservation.ok_or_else(|| {
+            let topic_partition = topic.topic_partition(partition.number);
+            let after = self.settings.window.delivery_timeout;
+            ProduceError::timed_out(&topic_partition, after, false, partition.lock().queue.last_error())
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+pub(super) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

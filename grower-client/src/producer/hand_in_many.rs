@@ -1,0 +1,196 @@
+//! Hands many records in, chunk by chunk: consecutive records of one partition are queued under one lock, with one
+//! reservation of memory and one reading of the clock.
+
+use super::deliveries::Deliveries;
+use super::engine::{ProducerEngine, now};
+use super::hand_in::wall_clock;
+use super::memory::{self, MemoryReservation};
+use super::topic::{ProducerPartition, ProducerTopic};
+use crate::error::ProduceError;
+use crate::record::Record;
+use futures_core::future::BoxFuture;
+use grower_protocol::ids::{PartitionId, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most records of a chunk: few enough to stay in the processor's nearest cache.
+pub(super) const CHUNK_RECORDS: usize = 128;
+
+/// A chunk reserves at most this part of the producer's memory at once.
+const RESERVED_PART: usize = 4;
+
+/// Records that one caller hands in.
+pub(super) struct RecordIntake<'a> {
+    engine: &'a Arc<ProducerEngine>,
+    chunk: Vec<Record>,
+    deliveries: Deliveries,
+    /// A topic that could not be looked up: its other records fail without another lookup.
+    failed_topic: Option<(Arc<str>, ProduceError)>,
+    /// The longest wait for memory. Zero once a record waited in vain: the others have waited as long.
+    max_wait: Duration,
+}
+
+impl<'a> RecordIntake<'a> {
+    pub(super) fn new(engine: &'a Arc<ProducerEngine>) -> Self {
+        Self {
+            engine,
+            chunk: Vec::with_capacity(CHUNK_RECORDS),
+            deliveries: Deliveries::new(engine.unobserved.clone()),
+            failed_topic: None,
+            max_wait: engine.settings.window.delivery_timeout,
+        }
+    }
+
+    /// Adds a record to the chunk; returns whether [`RecordIntake::hand_in`] is due.
+    pub(super) fn add(&mut self, record: Record) -> bool {
+        self.chunk.push(record);
+        self.chunk.len() == CHUNK_RECORDS
+    }
+
+    pub(super) fn into_deliveries(self) -> Deliveries {
+        debug_assert!(self.chunk.is_empty(), "all records are handed in");
+        self.deliveries
+    }
+
+    /// Hands in the records of the chunk, unless some must wait: [`RecordIntake::hand_in_rest`] must follow then.
+    pub(super) fn hand_in(&mut self) -> bool {
+        let handed_in = RecordRun::hand_in(self.engine, &self.chunk, &mut self.deliveries);
+        drop(self.chunk.drain(..handed_in));
+        self.chunk.is_empty()
+    }
+
+    /// Hands in the records of the chunk and waits where needed. If the future is dropped, the records that are not
+    /// queued yet never are.
+    pub(super) fn hand_in_rest(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while !self.hand_in() {
+                self.hand_in_one().await;
+                self.chunk.remove(0);
+            }
+        })
+    }
+
+    /// Hands in the first record of the chunk.
+    async fn hand_in_one(&mut self) {
+        let record = &self.chunk[0];
+        let failed = self.failed_topic.as_ref().filter(|(topic, _)| *topic == record.topic);
+        let result = match failed {
+            Some((_, error)) => Err(error.clone()),
+            None => self.engine.enqueue(record, self.max_wait, |promise, at| self.deliveries.add(promise, at)).await,
+        };
+        let Err(error) = result else { return };
+        match &error {
+            ProduceError::Topic { .. } => self.failed_topic = Some((record.topic.clone(), error.clone())),
+            ProduceError::TimedOut { .. } => self.max_wait = Duration::ZERO,
+            _ => {}
+        }
+        self.deliveries.add_failed(error);
+    }
+}
+
+/// Consecutive records, from the next one to hand in.
+struct RecordRun<'a> {
+    engine: &'a Arc<ProducerEngine>,
+    records: &'a [Record],
+    /// The partition of the first record, if it is chosen. A partitioner may count the records that it chooses for.
+    chosen: Option<PartitionId>,
+    /// Some memory for the records.
+    reservation: Option<MemoryReservation<'a>>,
+    /// For records without a timestamp.
+    timestamp: Timestamp,
+}
+
+impl<'a> RecordRun<'a> {
+    /// Hands in records until one must wait or fails; returns their number.
+    fn hand_in(engine: &'a Arc<ProducerEngine>, all: &'a [Record], deliveries: &mut Deliveries) -> usize {
+        let mut run = Self { engine, records: all, chosen: None, reservation: None, timestamp: wall_clock() };
+        let mut topic: Option<Arc<ProducerTopic>> = None;
+        while let Some(record) = run.records.first() {
+            if topic.as_ref().is_none_or(|topic| *topic.name.as_str() != *record.topic) {
+                topic = engine.known_topic(&record.topic);
+            }
+            let Some(topic) = &topic else { break };
+            if !run.reserve() {
+                break;
+            }
+            let chosen = run.chosen.take().or_else(|| topic.choose(record, engine.settings.partitioner));
+            let Some(partition) = chosen.and_then(|number| topic.partition(number)) else { break };
+            if !run.push(topic, &partition, deliveries) {
+                break;
+            }
+        }
+        all.len() - run.records.len()
+    }
+
+    /// Reserves memory for the first record, and for more if there is enough.
+    fn reserve(&mut self) -> bool {
+        let first = self.records.first().map_or(0, memory::size);
+        if self.reservation.as_ref().is_some_and(|reserved| first <= reserved.bytes()) {
+            return true;
+        }
+        self.reservation = None;
+        let memory = &self.engine.memory;
+        let sizes = self.records.iter().map(memory::size);
+        let limit = memory.capacity() / RESERVED_PART;
+        let wanted = sizes
+            .scan(0, |sum, size| {
+                *sum += size;
+                Some(*sum)
+            })
+            .take_while(|sum| *sum <= limit)
+            .last();
+        self.reservation = wanted.and_then(|all| memory.try_reserve(all)).or_else(|| memory.try_reserve(first));
+        self.reservation.is_some()
+    }
+
+    /// Queues the first record and all after it that follow it into its batch; returns `false` if the partition or the
+    /// producer is closed.
+    fn push(
+        &mut self,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
+        deliveries: &mut Deliveries,
+    ) -> bool {
+        let engine = self.engine;
+        engine.check_bulk();
+        let free = self.reservation.as_ref().map_or(0, MemoryReservation::bytes);
+        let (first, timestamp) = (&self.records[0], self.timestamp);
+        let pushed = engine.push(topic, partition, |queue| {
+            let (mut count, mut bytes, mut may_send) = (0, 0, false);
+            for record in self.records {
+                let size = memory::size(record);
+                if free < bytes + size || 0 < count && !self.joins(record, first, topic, partition.number) {
+                    break;
+                }
+                let timestamp = record.timestamp.unwrap_or(timestamp);
+                let pushed = queue.push(record.at(timestamp), size, now, |promise| deliveries.add(promise, timestamp));
+                (count, bytes, may_send) = (count + 1, bytes + size, may_send || pushed.may_send());
+                if pushed.filled {
+                    break; // It leaves now, and the sticky partition may change.
+                }
+            }
+            ((count, bytes, may_send), may_send)
+        });
+        let Some((count, bytes, may_send)) = pushed else { return false };
+        debug_assert!(0 < count, "the first record has memory");
+        if let Some(reservation) = &mut self.reservation {
+            reservation.hand_in(bytes);
+        }
+        engine.yield_pace.queued(bytes);
+        self.records = &self.records[count..];
+        if may_send {
+            self.timestamp = wall_clock(); // Building a batch takes time.
+        }
+        true
+    }
+
+    /// Whether a record goes where the first one went.
+    fn joins(&mut self, record: &Record, first: &Record, topic: &ProducerTopic, partition: PartitionId) -> bool {
+        if !Arc::ptr_eq(&record.topic, &first.topic) && record.topic != first.topic {
+            return false;
+        }
+        let chosen = topic.choose(record, self.engine.settings.partitioner);
+        self.chosen = chosen.filter(|number| *number != partition);
+        chosen == Some(partition)
+    }
+}
