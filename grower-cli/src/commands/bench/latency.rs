@@ -30,7 +30,12 @@ impl LatencyHistogram {
     }
 
     pub(super) fn add(&mut self, took: Duration) {
-        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.add_many(took, 1);
+    }
+
+    /// Adds the same duration for many records.
+    pub(super) fn add_many(&mut self, took: Duration, records: u64) {
+        self.0.saturating_record_n(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), records);
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> anyhow::Result<()> {

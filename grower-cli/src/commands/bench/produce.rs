@@ -6,7 +6,7 @@ use crate::options::{AckLevel, Compression};
 use crate::output::count_bar;
 use crate::session::Session;
 use clap::Args;
-use grower_client::{Delivery, Producer, Record};
+use grower_client::{Deliveries, Producer, Record};
 use indicatif::ProgressBar;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,13 +15,16 @@ use tokio::task::JoinSet;
 
 /// Write records at full speed
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "A latency lasts from sending a record to its ack, time in the queue included.
+#[command(
+    after_help = "A latency lasts from handing a record in to its ack, time in the queue included. Records are handed in 256 at a time: \
+all of these have the latency from the first one's hand-in to the last one's ack.
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
 \"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}
 
 Example:
-  grower-cli bench produce --records 1000000 --size 100 --producers 4")]
+  grower-cli bench produce --records 1000000 --size 100 --producers 4"
+)]
 pub struct BenchProduceCommand {
     #[command(flatten)]
     topic: BenchTopic,
@@ -47,6 +50,23 @@ pub struct BenchProduceCommand {
 
 /// Limit of records in flight per producer.
 const IN_FLIGHT_MAX: usize = 16 << 10;
+
+/// The records of one hand-in.
+const CHUNK_RECORDS: u64 = 256;
+
+/// The chunks of records that one producer has in flight.
+struct InFlightChunks<'a> {
+    chunks: VecDeque<InFlightChunk>,
+    latencies: LatencyHistogram,
+    bar: &'a ProgressBar,
+}
+
+/// Records that were handed in together.
+struct InFlightChunk {
+    handed_in_at: Instant,
+    records: u64,
+    deliveries: Deliveries,
+}
 
 impl BenchProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
@@ -80,35 +100,34 @@ impl BenchProduceCommand {
 
     async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<LatencyHistogram> {
         let (topic, value): (Arc<str>, _) = (self.topic.topic.as_str().into(), payload(self.size));
-        let mut latencies = LatencyHistogram::new()?;
-        let mut in_flight: VecDeque<(Instant, Delivery)> = VecDeque::new();
-        for _ in 0..records {
-            if in_flight.len() == IN_FLIGHT_MAX {
-                settle(&mut in_flight, IN_FLIGHT_MAX / 2, &mut latencies, bar).await?;
+        let record = || Record::new(topic.clone()).value(value.clone());
+        let mut in_flight = InFlightChunks { chunks: VecDeque::new(), latencies: LatencyHistogram::new()?, bar };
+        let mut left = records;
+        while left != 0 {
+            if in_flight.chunks.len() == IN_FLIGHT_MAX / CHUNK_RECORDS as usize {
+                in_flight.settle(in_flight.chunks.len() / 2).await?;
             }
-            let record = Record::new(topic.clone()).value(value.clone());
-            let enqueued_at = Instant::now();
-            in_flight.push_back((enqueued_at, producer.enqueue(record).await?));
+            let (handed_in_at, records) = (Instant::now(), CHUNK_RECORDS.min(left));
+            let deliveries = producer.enqueue_all((0..records).map(|_| record())).await;
+            in_flight.chunks.push_back(InFlightChunk { handed_in_at, records, deliveries });
+            left -= records;
         }
         producer.flush().await?;
-        settle(&mut in_flight, 0, &mut latencies, bar).await?;
-        Ok(latencies)
+        in_flight.settle(0).await?;
+        Ok(in_flight.latencies)
     }
 }
 
-/// Waits until only `left` records are in flight.
-async fn settle(
-    in_flight: &mut VecDeque<(Instant, Delivery)>,
-    left: usize,
-    latencies: &mut LatencyHistogram,
-    bar: &ProgressBar,
-) -> anyhow::Result<()> {
-    while left < in_flight.len() {
-        if let Some((enqueued_at, delivery)) = in_flight.pop_front() {
-            delivery.await?;
-            latencies.add(enqueued_at.elapsed());
-            bar.inc(1);
+impl InFlightChunks<'_> {
+    /// Waits until only `left` chunks are in flight.
+    async fn settle(&mut self, left: usize) -> anyhow::Result<()> {
+        while left < self.chunks.len() {
+            if let Some(chunk) = self.chunks.pop_front() {
+                chunk.deliveries.await?;
+                self.latencies.add_many(chunk.handed_in_at.elapsed(), chunk.records);
+                self.bar.inc(chunk.records);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
