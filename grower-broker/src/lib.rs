@@ -47,6 +47,7 @@ pub mod operations {
 /// For fuzzing, and nothing else: no part of it is promised.
 #[doc(hidden)]
 pub mod fuzzed {
+    pub use crate::api::fetch_session_actions;
     pub use crate::http::ServerNames;
     pub use crate::logs::begun::written_again as begun_written_again;
 }

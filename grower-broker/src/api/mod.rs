@@ -22,6 +22,7 @@ mod trim;
 
 pub(crate) use answer::{Answer, Outbox};
 pub(crate) use burst::Burst;
+pub use fetch_session::fuzzed::fetch_session_actions;
 pub(crate) use peer::Peer;
 pub(crate) use permit::{InFlightLimit, Permit, decoded};
 

@@ -44,6 +44,12 @@ impl SessionState {
             let detail = format_args!("request {number} is not the next one of its fetch session, which is {next}");
             return Err(Failure::new(ErrorCode::UnknownFetchSession, detail));
         }
+        if number == u64::MAX {
+            return Err(Failure::new(
+                ErrorCode::InvalidRequest,
+                "no request could follow this one in its fetch session",
+            ));
+        }
         let answered_below = if request.resumes { next } else { answered_below };
         if received_below < self.received_below || answered_below < received_below {
             let taken = self.received_below;

@@ -113,7 +113,7 @@ impl SessionState {
             return Look::TooLarge;
         }
         let share = (left / ready.max(1)).max(SHARE_MIN).min(left).min(limit);
-        let before = SlotMove { slot, told: state.told, offset: state.wanted.offset };
+        let before = SlotMove { slot, told: state.told, ended: false, offset: state.wanted.offset };
         let read = source.read(&state.wanted, ReadLimits { share, most: (0 < news.bytes).then_some(left) });
         let (read, seen) = match read.map(|read| (plain_mark(&read), read)) {
             Ok((Some(seen), read)) => (read, seen),
@@ -143,7 +143,7 @@ impl SessionState {
 
     fn end_slot(&mut self, before: SlotMove, fetched: Part<FetchedPartition>, news: &mut GatheredNews) -> Look {
         news.urgent = true;
-        news.push(before, fetched, Vec::new());
+        news.push(SlotMove { ended: true, ..before }, fetched, Vec::new());
         if let Some(state) = self.slots.get_mut(&before.slot) {
             state.progress = SlotProgress::Ended;
         }

@@ -8,8 +8,10 @@
 //! a session in their order.
 
 mod changes;
+pub(super) mod fuzzed;
 mod gather;
 mod ready;
+mod serve;
 mod session;
 mod sessions;
 mod source;
@@ -27,11 +29,8 @@ use grower_protocol::message::{ErrorCode, Failure, FetchSession, FetchSessionId,
 use grower_storage::log::Slice;
 use session::{AnswerLimits, ServedSession, WaitingFetchRequest, placed};
 use source::ServedSource;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
 
 impl Api {
     pub(super) fn fetch_session(
@@ -164,55 +163,6 @@ impl Api {
         }
     }
 
-    /// Serves the requests of a session that wait, in their order, until none is left.
-    async fn serve_session(self: Arc<Self>, session: Arc<ServedSession>) {
-        let _closes = ClosesAfterPanic { api: &self, id: session.id };
-        let (mut first, mut over) = (None, false);
-        loop {
-            match self.serve_first(&session, &mut first, over) {
-                Served::Answered(reply, (response, slices)) => {
-                    session.touch(self.state.clock.monotonic());
-                    reply.send_slices(&response, slices);
-                }
-                Served::Waits => {}
-                Served::NoneLeft => return,
-            }
-            over = match &mut first {
-                Some(first) => first.wait(&self, &session).await,
-                None => false,
-            };
-        }
-    }
-
-    /// Answers the first request that waits, if it has enough or its wait is `over`.
-    fn serve_first(&self, session: &ServedSession, first: &mut Option<FirstWait>, over: bool) -> Served {
-        let Ok(mut guard) = session.lock() else {
-            let _ = self.sessions.close(session.id); // A panic ended it, if it is still there.
-            return Served::NoneLeft;
-        };
-        let queue = &mut *guard;
-        let Some(request) = queue.waiting.front_mut() else {
-            queue.served = false;
-            return Served::NoneLeft;
-        };
-        let over = over && first.as_ref().is_some_and(|first| first.number == request.number);
-        let wait = match first.take_if(|first| first.number == request.number) {
-            Some(wait) => wait,
-            None => FirstWait::of(request),
-        };
-        if !wait.ended.is_cancelled() {
-            queue.state.gather(&self.source(session), request.limits.most, &mut request.news);
-        }
-        if !over && !request.news.is_enough(request.limits.least) {
-            *first = Some(wait);
-            return Served::Waits;
-        }
-        *first = None;
-        let WaitingFetchRequest { number, mut news, reply, .. } = queue.waiting.pop_front().expect("it is the first");
-        queue.state.answered(number, std::mem::take(&mut news.moves));
-        Served::Answered(reply, session.answer(number, news))
-    }
-
     fn source<'a>(&'a self, session: &'a ServedSession) -> ServedSource<'a> {
         ServedSource { topics: &self.state.topics, ready: &session.ready }
     }
@@ -223,49 +173,5 @@ impl Api {
     }
 }
 
-/// What became of the first request that waits.
-enum Served {
-    Answered(Reply, (Response, Vec<Slice>)),
-    Waits,
-    NoneLeft,
-}
-
-/// What the first request of a session waits for, besides news.
-struct FirstWait {
-    number: u64,
-    deadline: Pin<Box<Sleep>>,
-    ended: CancellationToken,
-    holds_memory: bool,
-}
-
-impl FirstWait {
-    fn of(request: &mut WaitingFetchRequest) -> Self {
-        let reply = &request.reply;
-        let deadline = request.deadline.take().expect("a request becomes the first once");
-        Self { number: request.number, deadline, ended: reply.ended().clone(), holds_memory: reply.holds_memory() }
-    }
-
-    /// Waits for news, or until the wait is over: then it returns true.
-    async fn wait(&mut self, api: &Api, session: &ServedSession) -> bool {
-        tokio::select! {
-            () = session.ready.news() => false,
-            () = &mut self.deadline => true,
-            () = api.state.memory.wanted(), if self.holds_memory => true,
-            () = self.ended.cancelled() => true,
-        }
-    }
-}
-
-/// Ends a session if a panic ends the task that serves it: its other requests would wait for ever.
-struct ClosesAfterPanic<'a> {
-    api: &'a Api,
-    id: FetchSessionId,
-}
-
-impl Drop for ClosesAfterPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.api.sessions.close(self.id);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

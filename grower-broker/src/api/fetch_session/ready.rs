@@ -48,6 +48,11 @@ impl ReadySlots {
         self.queue.lock().len()
     }
 
+    /// The slots in it.
+    pub(super) fn all(&self) -> Vec<FetchSlot> {
+        self.queue.lock().iter().copied().collect()
+    }
+
     /// Returns when there may be news, or when [`ReadySlots::look`] asks for a look.
     pub(super) async fn news(&self) {
         self.news.notified().await;

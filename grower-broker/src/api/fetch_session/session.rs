@@ -71,7 +71,7 @@ pub(super) struct AnswerLimits {
 }
 
 /// The exclusive right to change a session. A panic meanwhile ends it.
-pub(super) struct SessionGuard<'a> {
+pub(super) struct FetchSessionGuard<'a> {
     session: &'a ServedSession,
     queue: MutexGuard<'a, SessionQueue>,
 }
@@ -88,9 +88,9 @@ impl ServedSession {
     }
 
     /// Locks the session, unless it has ended.
-    pub(super) fn lock(&self) -> Result<SessionGuard<'_>, Failure> {
+    pub(super) fn lock(&self) -> Result<FetchSessionGuard<'_>, Failure> {
         let queue = self.queue.lock();
-        if queue.ended { Err(unknown(self.id)) } else { Ok(SessionGuard { session: self, queue }) }
+        if queue.ended { Err(unknown(self.id)) } else { Ok(FetchSessionGuard { session: self, queue }) }
     }
 
     /// It is used now.
@@ -162,7 +162,7 @@ impl SessionQueue {
     }
 }
 
-impl Deref for SessionGuard<'_> {
+impl Deref for FetchSessionGuard<'_> {
     type Target = SessionQueue;
 
     fn deref(&self) -> &SessionQueue {
@@ -170,13 +170,13 @@ impl Deref for SessionGuard<'_> {
     }
 }
 
-impl DerefMut for SessionGuard<'_> {
+impl DerefMut for FetchSessionGuard<'_> {
     fn deref_mut(&mut self) -> &mut SessionQueue {
         &mut self.queue
     }
 }
 
-impl Drop for SessionGuard<'_> {
+impl Drop for FetchSessionGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.queue.ended = true;

@@ -57,6 +57,8 @@ pub(super) struct UnacknowledgedAnswer {
 pub(super) struct SlotMove {
     pub(super) slot: FetchSlot,
     pub(super) told: bool,
+    /// The part ended it.
+    pub(super) ended: bool,
     pub(super) offset: Offset,
 }
 
@@ -91,10 +93,9 @@ impl SessionState {
         self.received_below = received_below;
         while let Some(answer) = self.unacknowledged.pop_front_if(|answer| answer.number < received_below) {
             self.unacknowledged_moves -= answer.moves.len();
-            for moved in answer.moves {
-                if self.slots.get(&moved.slot).is_some_and(|slot| slot.progress == SlotProgress::Ended) {
-                    self.slots.remove(&moved.slot);
-                }
+            for ended in answer.moves.iter().filter(|moved| moved.ended) {
+                let slot = self.slots.remove(&ended.slot);
+                debug_assert!(slot.is_none_or(|slot| slot.progress == SlotProgress::Ended), "{ended:?} did not end");
             }
         }
     }
@@ -131,7 +132,7 @@ impl SessionState {
     /// Takes back parts of answers that were lost, the latest first: their slots stand before them again.
     pub(super) fn take_back(&mut self, moves: Vec<SlotMove>, source: &impl SlotSource) {
         let mut ready = Vec::new();
-        for SlotMove { slot, told, offset } in moves.into_iter().rev() {
+        for SlotMove { slot, told, offset, .. } in moves.into_iter().rev() {
             let Some(state) = self.slots.get_mut(&slot) else { continue }; // Dropped since.
             debug_assert!(offset <= state.wanted.offset, "a part moved {slot:?} back");
             (state.wanted.offset, state.told) = (offset, told);

@@ -1,0 +1,347 @@
+//! Drives the state of a session with any actions, and checks it against a client that reads each partition by itself.
+//! For tests and fuzzing.
+//!
+//! The client takes in answers in their order, loses some, and resumes. At the end it must have read each partition in
+//! order and without a gap, and have been told of everything. After each action every slot stands in exactly one place.
+
+use super::changes::{PlacedRequest, SlotChanges};
+use super::gather::GatheredNews;
+use super::ready::ReadySlots;
+use super::source::SlotSource;
+use super::state::{SessionState, SlotProgress};
+use crate::api::partition_read::{PartitionRead, ReadLimits};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_protocol::message::{
+    AddedSlot, ErrorCode, Failure, FetchPartition, FetchSessionId, FetchSlot, FetchedPartition, FetchedRecords, Part,
+    SessionPlace, SlotNews,
+};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+const PARTITIONS: usize = 5;
+
+/// A log of batches with one record each.
+#[derive(Clone, Default)]
+struct FakeLog {
+    sizes: Vec<usize>,
+    start: usize,
+    /// This batch is damaged.
+    damaged: Option<usize>,
+    deleted: bool,
+}
+
+impl FakeLog {
+    fn read(&self, from: usize, limits: ReadLimits) -> Part<PartitionRead> {
+        if self.deleted {
+            return Err(Failure::new(ErrorCode::UnknownTopicId, "deleted"));
+        }
+        if from < self.start || self.sizes.len() < from {
+            return Err(Failure::new(ErrorCode::OffsetOutOfRange, "out of range"));
+        }
+        let mut fetched = FetchedRecords {
+            length: 0,
+            high_watermark: offset(self.sizes.len()),
+            log_start: offset(self.start),
+            damaged: None,
+        };
+        if self.damaged == Some(from) && from < self.sizes.len() {
+            fetched.damaged = Some((offset(from), offset(from + 1)));
+            return Ok(PartitionRead::without_records(FetchedPartition::Records(fetched)));
+        }
+        let (mut next, mut length) = (from, 0);
+        while next < self.sizes.len() && self.damaged != Some(next) {
+            if next != from && limits.share < length + self.sizes[next] {
+                break;
+            }
+            length += self.sizes[next];
+            next += 1;
+        }
+        if limits.most.is_some_and(|most| most < length) {
+            let fetched = FetchedPartition::Records(fetched);
+            return Ok(PartitionRead { too_large: true, ..PartitionRead::without_records(fetched) });
+        }
+        fetched.length = length as u32;
+        let next = (from < next).then_some((offset(next), LeaderEpoch::new(1)));
+        Ok(PartitionRead { next, ..PartitionRead::without_records(FetchedPartition::Records(fetched)) })
+    }
+}
+
+/// The partitions, and the slots that wait for each with the high watermark that they have seen.
+struct FakeSource {
+    logs: Vec<FakeLog>,
+    waiting: RefCell<BTreeMap<FetchSlot, (usize, usize)>>,
+    ready: Arc<ReadySlots>,
+}
+
+impl FakeSource {
+    fn wake(&self, partition: usize) {
+        let high_watermark = self.logs[partition].sizes.len();
+        let news = |at: usize, seen: usize| at == partition && (self.logs[at].deleted || seen < high_watermark);
+        self.waiting.borrow_mut().retain(|slot, (at, seen)| {
+            let woken = news(*at, *seen);
+            if woken {
+                self.ready.push(*slot);
+            }
+            !woken
+        });
+    }
+}
+
+impl SlotSource for FakeSource {
+    fn read(&self, wanted: &FetchPartition, limits: ReadLimits) -> Part<PartitionRead> {
+        self.logs[log_of(wanted)].read(wanted.offset.value() as usize, limits)
+    }
+
+    fn wait(&self, slot: FetchSlot, wanted: &FetchPartition, seen: Offset) {
+        let before = self.waiting.borrow_mut().insert(slot, (log_of(wanted), seen.value() as usize));
+        assert!(before.is_none(), "{slot:?} waits twice");
+        self.wake(log_of(wanted));
+    }
+
+    fn forget(&self, slot: FetchSlot, _wanted: &FetchPartition) -> bool {
+        self.waiting.borrow_mut().remove(&slot).is_some()
+    }
+}
+
+/// A client: what it has read, and the answers on their way to it.
+#[derive(Default)]
+struct FakeClient {
+    /// The log and position of each slot that was not dropped; none once it has ended.
+    slots: BTreeMap<FetchSlot, (usize, Option<usize>)>,
+    untold: BTreeSet<FetchSlot>,
+    answers: VecDeque<(u64, Vec<SlotNews>)>,
+    received_below: u64,
+}
+
+impl FakeClient {
+    fn take_in(&mut self, logs: &[FakeLog]) {
+        let Some((number, parts)) = self.answers.pop_front() else { return };
+        self.received_below = number + 1;
+        for part in parts {
+            let Some((log, position)) = self.slots.get_mut(&part.slot) else { continue }; // Dropped since.
+            let at = position.expect("a slot that ended has no news");
+            assert_eq!(part.offset.value() as usize, at, "{:?} skips or repeats records", part.slot);
+            self.untold.remove(&part.slot);
+            *position = match part.fetched {
+                Ok(FetchedPartition::Records(FetchedRecords { length, damaged: None, .. })) => {
+                    let mut next = (at, 0);
+                    while next.1 < length as usize {
+                        next = (next.0 + 1, next.1 + logs[*log].sizes[next.0]);
+                    }
+                    assert_eq!(next.1, length as usize, "a part has whole batches");
+                    Some(next.0)
+                }
+                _ => None,
+            };
+        }
+    }
+}
+
+struct SessionWorld<'a> {
+    input: std::slice::Iter<'a, u8>,
+    source: FakeSource,
+    state: SessionState,
+    waiting: VecDeque<(u64, GatheredNews)>,
+    client: FakeClient,
+    next_slot: u32,
+}
+
+/// Runs actions, one after the other. Panics if a promise breaks.
+pub fn fetch_session_actions(input: &[u8]) {
+    let ready = Arc::new(ReadySlots::default());
+    let mut world = SessionWorld {
+        input: input.iter(),
+        source: FakeSource {
+            logs: vec![FakeLog::default(); PARTITIONS],
+            waiting: RefCell::default(),
+            ready: ready.clone(),
+        },
+        state: SessionState::new(ready),
+        waiting: VecDeque::new(),
+        client: FakeClient::default(),
+        next_slot: 0,
+    };
+    world.state.next_number = 1;
+    while let Some(action) = world.input.next() {
+        world.act(*action);
+        world.check();
+    }
+    world.read_to_the_end();
+}
+
+impl SessionWorld<'_> {
+    fn byte(&mut self) -> usize {
+        usize::from(self.input.next().copied().unwrap_or_default())
+    }
+
+    fn act(&mut self, action: u8) {
+        match action % 10 {
+            0 | 1 => self.change_log(|log, byte| log.sizes.extend(vec![1 + byte * 7; 1 + byte % 3])),
+            2 => self.change_log(|log, byte| match byte % 4 {
+                0 => log.deleted = true,
+                1 => *log = FakeLog::default(),
+                2 => log.damaged = log.sizes.len().checked_sub(byte / 4 % 4),
+                _ => log.start = log.sizes.len().min(log.start + 1),
+            }),
+            3 | 4 => self.request(false),
+            5 => self.gather_first(),
+            6 => self.answer_first(),
+            7 | 8 => self.client.take_in(&self.source.logs),
+            _ => self.request(true),
+        }
+    }
+
+    fn change_log(&mut self, change: impl FnOnce(&mut FakeLog, usize)) {
+        let (at, byte) = (self.byte() % self.source.logs.len(), self.byte());
+        let mut log = self.source.logs[at].clone();
+        change(&mut log, byte);
+        if log.sizes.len() < self.source.logs[at].sizes.len() {
+            self.source.logs.push(log); // A topic that is created again has another id.
+            self.source.logs[at].deleted = true;
+        } else {
+            self.source.logs[at] = log;
+        }
+        self.source.wake(at);
+    }
+
+    /// Sends a request with one change, and one that is refused before it.
+    fn request(&mut self, resumes: bool) {
+        let (log, byte) = (self.byte() % self.source.logs.len(), self.byte());
+        let at = if byte % 2 == 0 { 0 } else { self.source.logs[log].sizes.len() };
+        let slot = FetchSlot(self.next_slot);
+        let wanted = FetchPartition {
+            topic: TopicId::from_random([1; 16]),
+            partition: PartitionId::new(log as u32),
+            offset: offset(at),
+            max_bytes: 1 + (byte as u32) * 5,
+            leader_epoch: None,
+            last_epoch: None,
+        };
+        let add = (byte % 3 != 0).then_some(AddedSlot { slot, partition: wanted });
+        let drop = (byte % 5 == 0).then_some(FetchSlot((byte as u32) % (self.next_slot + 1)));
+        let received_below = self.client.received_below;
+        let number = self.state.next_number + if resumes { byte as u64 % 3 } else { 0 };
+        let place = SessionPlace { session: FetchSessionId(0), number, received_below };
+        let changes = SlotChanges { drop: drop.as_slice(), add: add.as_slice() };
+        let request = PlacedRequest { place, resumes, wants_news: byte % 7 != 0, changes };
+        self.send_wrong(&request, byte);
+        if self.check_request(&request) {
+            self.next_slot += add.iter().len() as u32;
+            self.client.slots.extend(add.map(|added| (added.slot, (log, Some(at)))));
+            self.client.untold.extend(add.map(|added| added.slot));
+            drop.map(|slot| (self.client.slots.remove(&slot), self.client.untold.remove(&slot)));
+            self.send(&request);
+        }
+    }
+
+    fn check_request(&self, request: &PlacedRequest<'_>) -> bool {
+        let answered_below = self.waiting.front().map_or(self.state.next_number, |(number, _)| *number);
+        self.state.check(request, answered_below).is_ok()
+    }
+
+    fn send_wrong(&self, right: &PlacedRequest<'_>, byte: usize) {
+        let mut wrong = *right;
+        match byte % 4 {
+            0 => wrong.place.number = self.state.next_number - 1,
+            1 => wrong.place.number = u64::MAX,
+            2 => wrong.place.received_below = self.state.next_number + 1,
+            _ => wrong.place.received_below = self.state.received_below.wrapping_sub(1),
+        }
+        assert!(!self.check_request(&wrong), "{wrong:?} is taken");
+    }
+
+    fn send(&mut self, request: &PlacedRequest<'_>) {
+        if request.resumes {
+            while let Some((_, news)) = self.waiting.pop_back() {
+                self.state.take_back(news.moves, &self.source);
+            }
+            self.client.answers.clear();
+        }
+        self.state.apply(request, &self.source);
+        if request.wants_news {
+            self.waiting.push_back((request.place.number, GatheredNews::default()));
+        }
+    }
+
+    fn gather_first(&mut self) {
+        let most = 1 + self.byte() * 20;
+        let Some((_, news)) = self.waiting.front_mut() else { return };
+        let before = (news.parts.len(), news.bytes);
+        self.state.gather(&self.source, most, news);
+        let first_alone = before.1 == 0 && news.parts.iter().filter(|part| part.fetched.is_ok()).count() == 1;
+        assert!(news.bytes <= most.max(before.1) || first_alone || before.0 < news.parts.len());
+        assert!(news.full || self.source.ready.len() == 0, "news is left although the answer has room");
+    }
+
+    fn answer_first(&mut self) {
+        let Some((number, news)) = self.waiting.pop_front() else { return };
+        if !news.parts.is_empty() {
+            self.client.answers.push_back((number, news.parts));
+        }
+        self.state.answered(number, news.moves);
+    }
+
+    /// Each slot stands in one place, and the counts are those of what there is.
+    fn check(&self) {
+        let queued = self.source.ready.all();
+        let waiting = self.source.waiting.borrow();
+        let ready: BTreeSet<_> = queued.iter().copied().collect();
+        assert_eq!(queued.len(), ready.len(), "a slot is ready twice: {queued:?}");
+        for (slot, state) in &self.state.slots {
+            let places = (ready.contains(slot), waiting.contains_key(slot));
+            let right = match state.progress {
+                SlotProgress::Ready => places == (true, false),
+                SlotProgress::Waiting => places.0 != places.1,
+                SlotProgress::Ended => places == (false, false),
+            };
+            assert!(right, "{slot:?} is {:?}, but (ready, waiting) is {places:?}", state.progress);
+        }
+        assert!(waiting.keys().all(|slot| self.state.slots.contains_key(slot)), "a dropped slot still waits");
+        let stale = queued.iter().filter(|slot| !self.state.slots.contains_key(slot)).count();
+        assert_eq!(stale, self.state.stale, "dropped slots in the queue");
+        let moves: usize = self.state.unacknowledged.iter().map(|answer| answer.moves.len()).sum();
+        assert_eq!(moves, self.state.unacknowledged_moves);
+    }
+
+    /// Reads on until there is no news, and checks that nothing was left out.
+    fn read_to_the_end(&mut self) {
+        loop {
+            while !self.waiting.is_empty() {
+                self.answer_first();
+            }
+            while !self.client.answers.is_empty() {
+                self.client.take_in(&self.source.logs);
+            }
+            if self.source.ready.len() == 0 {
+                break;
+            }
+            let place = SessionPlace {
+                session: FetchSessionId(0),
+                number: self.state.next_number,
+                received_below: self.client.received_below,
+            };
+            let changes = SlotChanges { drop: &[], add: &[] };
+            let request = PlacedRequest { place, resumes: false, wants_news: true, changes };
+            assert!(self.check_request(&request), "a client that takes in everything is served");
+            self.send(&request);
+            self.gather_first();
+            self.check();
+        }
+        assert_eq!(self.client.untold, BTreeSet::new(), "slots of which nothing was told");
+        for (slot, (log, position)) in &self.client.slots {
+            let Some(position) = position else { continue };
+            let log = &self.source.logs[*log];
+            let end = if log.deleted { None } else { Some(log.sizes.len()) };
+            assert_eq!(Some(*position), end, "{slot:?} was not told of all");
+        }
+    }
+}
+
+fn offset(at: usize) -> Offset {
+    Offset::new(at as u64)
+}
+
+fn log_of(wanted: &FetchPartition) -> usize {
+    wanted.partition.value() as usize
+}
