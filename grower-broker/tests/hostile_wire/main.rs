@@ -1,8 +1,11 @@
 //! Hostile bytes on the wire. The broker keeps serving all other clients.
 
+mod fetch_sessions;
 mod fetches;
 #[path = "../support/raw.rs"]
 mod raw;
+#[path = "../fetch_sessions/client.rs"]
+mod session_client;
 
 use grower_broker::{Broker, BrokerConfig};
 use grower_protocol::batch::{ProducerStamp, crc32c};

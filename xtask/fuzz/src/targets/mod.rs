@@ -7,6 +7,7 @@ mod broker;
 mod cli;
 mod compression;
 mod config;
+mod fetch_session;
 mod follow;
 mod group;
 mod http;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     cli::ARGUMENTS,
     follow::NOTE,
     broker::BROKER,
+    fetch_session::FETCH_SESSION,
 ];
 
 /// Finds a target by name.
