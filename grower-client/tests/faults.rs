@@ -304,7 +304,7 @@ async fn a_reader_misses_and_repeats_nothing_despite_faults() {
         refused(ErrorCode::NotLeader),
         refused(ErrorCode::FencedLeaderEpoch),
     ];
-    let fake = FakeBroker::failing(|request| matches!(request, Request::Fetch(_)), faults);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::FetchSession(_)), faults);
     let client = fake.client().await;
     let reading = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50));
     let mut consumer = reading.build().await.unwrap();
@@ -320,7 +320,7 @@ async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests()
     let fetches = std::sync::Arc::new(AtomicU32::new(0));
     let counted = fetches.clone();
     let fake = FakeBroker::new(move |request| match request {
-        Request::Fetch(_) => {
+        Request::FetchSession(_) => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Silence
         }

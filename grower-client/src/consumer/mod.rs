@@ -116,9 +116,7 @@ impl Consumer {
         offset: Offset,
     ) -> Result<(), ConsumeError> {
         let topic_partition = topic_partition(topic, partition)?;
-        self.shared.lock().seek(&topic_partition, offset)?;
-        self.shared.fetchable.notify_one();
-        Ok(())
+        self.shared.lock().seek(&topic_partition, offset)
     }
 
     /// Continues, in each assigned partition, at the first record at or after `time`, or at the end if there is none.
@@ -131,7 +129,6 @@ impl Consumer {
         for (topic_partition, offset) in topic_partitions.iter().zip(found) {
             drop(self.shared.lock().seek(topic_partition, offset)); // A revoked partition needs no seek.
         }
-        self.shared.fetchable.notify_one();
         Ok(())
     }
 
@@ -144,7 +141,6 @@ impl Consumer {
     /// Resumes a paused partition.
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
         self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = false;
-        self.shared.fetchable.notify_one();
         Ok(())
     }
 
@@ -153,7 +149,7 @@ impl Consumer {
         let subscription = self.shared.lock();
         subscription
             .partitions
-            .values()
+            .iter()
             .filter(|partition| !partition.is_revoking)
             .map(|partition| partition.topic_partition.clone())
             .collect()
@@ -187,7 +183,7 @@ impl Consumer {
         let committed = match (&self.committer, self.settings.auto_commit) {
             (Some(committer), Some(_)) => {
                 let progress =
-                    || self.shared.lock().partitions.values().filter_map(UncommittedOffset::handed_out).collect();
+                    || self.shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect();
                 committer.commit(&self.shared, progress).await
             }
             _ => Ok(()),

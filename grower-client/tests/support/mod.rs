@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 mod counted;
+mod sessions;
 
 use bytes::BytesMut;
 use counted::Counted;
@@ -12,6 +13,7 @@ use grower_client::{Client, ErrorCode, Failure, transport};
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::message::*;
 use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
+use sessions::{Sessions, WaitingFetch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,6 +49,7 @@ type Script = dyn Fn(&Request) -> Act + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct FakeBroker {
     log: Arc<Mutex<Log>>,
+    sessions: Arc<Mutex<Sessions>>,
     script: Arc<Script>,
     preface: Preface,
     features: Vec<Feature>,
@@ -76,6 +79,7 @@ impl FakeBroker {
         let (writes, connections) = (Arc::default(), Arc::default());
         Self {
             log: Arc::default(),
+            sessions: Arc::default(),
             script: Arc::new(script),
             preface: Preface::OURS,
             features: Feature::ours(),
@@ -118,6 +122,11 @@ impl FakeBroker {
     /// Creates the topic again, with this byte in its id.
     pub(crate) fn create_topic(&self, id: u8) {
         self.log.lock().unwrap().topic = Some(TopicId::from_random([id; 16]));
+    }
+
+    /// Forgets all fetch sessions.
+    pub(crate) fn evict_sessions(&self) {
+        self.sessions.lock().unwrap().evict();
     }
 
     /// Returns a client with a short request timeout.
@@ -198,6 +207,14 @@ impl FakeBroker {
                     Act::Cut => return,
                     Act::Refuse(code) => encode(correlation, &Response::Failed(Failure::new(code, "as scripted")), &[]),
                     Act::Bytes(bytes) => bytes,
+                    Act::Serve if matches!(request, Request::FetchSession(_)) => {
+                        let Request::FetchSession(asked) = request else { unreachable!() };
+                        let applied = self.sessions.lock().unwrap().apply(&asked);
+                        let (fake, answers) = (self.clone(), answers.clone());
+                        // It may wait while the next ones are read.
+                        tokio::spawn(async move { answers.send(fake.fetch(correlation, asked, applied).await) });
+                        continue;
+                    }
                     act => {
                         let answer = self.answer(request, frame).await;
                         match act {
@@ -249,20 +266,38 @@ impl FakeBroker {
                 })
             }
             Request::FetchOffsets { .. } => Response::FetchOffsets(Vec::new()),
-            Request::Fetch(asked) => {
-                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);
-                if bytes.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(asked.max_wait_ms.into())).await; // A long poll.
-                }
-                return encode(
-                    correlation,
-                    &Response::Fetch(FetchAnswer { partitions: vec![Ok(FetchedPartition::Records(fetched))] }),
-                    &bytes,
-                );
+            Request::FetchSession(asked) => {
+                let applied = self.sessions.lock().unwrap().apply(&asked);
+                return self.fetch(correlation, asked, applied).await;
             }
             other => panic!("the fake broker does not know {other:?}"),
         };
         encode(correlation, &response, &[])
+    }
+}
+
+impl FakeBroker {
+    /// Answers a fetch whose changes were `applied`, after a long poll.
+    async fn fetch(
+        &self,
+        correlation: Correlation,
+        asked: FetchSession,
+        applied: Result<WaitingFetch, Failure>,
+    ) -> Vec<u8> {
+        let waiting = match applied {
+            Ok(waiting) => waiting,
+            Err(failure) => return encode(correlation, &Response::Failed(failure), &[]),
+        };
+        for waited_ms in 0.. {
+            let is_due = asked.step == SessionStep::Open || asked.max_wait_ms <= waited_ms;
+            let answer = self.sessions.lock().unwrap().answer(waiting, &self.log.lock().unwrap(), is_due);
+            match answer {
+                Ok(None) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Ok(Some((answer, bytes))) => return encode(correlation, &Response::FetchSession(answer), &bytes),
+                Err(failure) => return encode(correlation, &Response::Failed(failure), &[]),
+            }
+        }
+        unreachable!("a long poll ends");
     }
 }
 
@@ -302,17 +337,22 @@ impl Log {
         Ok(produced(end))
     }
 
-    fn fetch(&self, from: Offset) -> (FetchedRecords, Vec<u8>) {
-        let mut bytes = Vec::new();
+    /// Returns the batches from an offset on, at least one and otherwise at most `max_bytes`, and their end.
+    fn fetch(&self, from: Offset, max_bytes: usize) -> (FetchedRecords, Vec<u8>, Offset) {
+        let (mut bytes, mut end) = (Vec::new(), from);
         for (which, batch) in self.batches.iter().enumerate().filter(|(_, b)| from < b.header().next_offset()) {
+            if !bytes.is_empty() && max_bytes < bytes.len() + batch.bytes().len() {
+                break;
+            }
             bytes.extend_from_slice(batch.bytes());
+            end = batch.header().next_offset();
             if self.damaged.contains(&which) {
                 *bytes.last_mut().unwrap() ^= 1;
             }
         }
         let length = bytes.len() as u32;
         let (high_watermark, log_start) = (self.end(), Offset::ZERO);
-        (FetchedRecords { length, high_watermark, log_start, damaged: None }, bytes)
+        (FetchedRecords { length, high_watermark, log_start, damaged: None }, bytes, end)
     }
 
     fn list(&self, asked: &ListOffsets) -> Vec<Part<ListedOffset>> {

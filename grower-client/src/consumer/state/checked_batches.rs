@@ -1,6 +1,5 @@
 //! Verifies fetched batches: checksums and base offsets. Pure.
 
-use super::offset_and_epoch::OffsetAndEpoch;
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchError, BatchHeader, BatchReader};
 use grower_protocol::ids::Offset;
@@ -50,19 +49,6 @@ pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) ->
             }
         }
     }
-}
-
-/// Returns the end of the last batch, by headers alone; `None` if the headers do not fit
-/// together.
-pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<OffsetAndEpoch> {
-    let mut next = OffsetAndEpoch::of_unknown_epoch(wanted);
-    while !bytes.is_empty() {
-        let header = BatchHeader::parse(bytes).ok()?;
-        bytes = bytes.get(header.total_length..)?;
-        let follows = next.offset < header.next_offset();
-        next = follows.then(|| OffsetAndEpoch::new(header.next_offset(), header.leader_epoch))?;
-    }
-    (wanted < next.offset).then_some(next)
 }
 
 impl CheckedBatches {
@@ -116,18 +102,6 @@ mod tests {
     #[test]
     fn the_first_batch_may_begin_before_the_wanted_offset() {
         assert_eq!(take(&[batch(10, 5), batch(15, 1)], 12), (vec![10, 15], None));
-    }
-
-    #[test]
-    fn headers_predict_the_end_of_a_fetch() {
-        let unchecked_bytes = |batches: &[Vec<u8>], wanted| {
-            end_by_headers(&batches.concat(), Offset::new(wanted)).map(|next| next.offset.value())
-        };
-        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(15, 1)], 12), Some(16));
-        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");
-        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(10, 5)], 10), None);
-        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(15, 1)[..60].to_vec()], 10), None);
-        assert_eq!(unchecked_bytes(&[], 10), None);
     }
 
     #[test]

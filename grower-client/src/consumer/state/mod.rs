@@ -1,11 +1,15 @@
 //! The state of a consumer: its partitions, and for each the fetched and handed-out records.
 
 mod checked_batches;
+mod fetch_session;
 mod offset_and_epoch;
 mod partition;
 mod subscription;
 
-pub(super) use checked_batches::{FetchDamage, check_batches, end_by_headers};
+pub(super) use checked_batches::{CheckedBatches, FetchDamage, check_batches};
+pub(super) use fetch_session::{ClientFetchSession, RequestLimits, SessionMismatch, SessionNews};
 pub(super) use offset_and_epoch::OffsetAndEpoch;
 pub(super) use partition::{FetchVersion, PartitionFetchState};
-pub(super) use subscription::{SharedSubscription, TakeLimits};
+pub(super) use subscription::{
+    FetchPlacement, PartitionIndex, SessionKey, SharedSubscription, SubscriptionState, TakeLimits,
+};

@@ -83,7 +83,7 @@ impl Committer {
     /// Commits all records handed out. Reports, once, those of partitions that moved to another member.
     pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
         let mut failed = self
-            .send(shared, || shared.lock().partitions.values().filter_map(UncommittedOffset::handed_out).collect())
+            .send(shared, || shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect())
             .await;
         let lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
         failed.extend(lost.into_iter().map(|(topic_partition, offset)| NotCommitted {
@@ -189,7 +189,7 @@ impl UncommittedOffset {
 pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<SharedSubscription>, interval: Duration) {
     loop {
         sleep(interval).await;
-        let progress = || shared.lock().partitions.values().filter_map(UncommittedOffset::consumed).collect();
+        let progress = || shared.lock().partitions.iter().filter_map(UncommittedOffset::consumed).collect();
         if let Err(error) = committer.commit(&shared, progress).await {
             tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
         }

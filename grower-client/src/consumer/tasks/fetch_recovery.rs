@@ -1,16 +1,38 @@
 //! Recovers from fetches that failed: damage, an offset outside the log, or a changed topic.
 
-use super::fetcher::PartitionFetch;
 use super::start::look_up_offsets;
 use crate::backoff;
 use crate::cluster::Cluster;
-use crate::consumer::state::{FetchDamage, SharedSubscription};
+use crate::consumer::state::{FetchDamage, FetchVersion, PartitionFetchState, SharedSubscription};
 use crate::error::{ConsumeError, RequestError, single_part};
+use crate::record::TopicPartition;
 use crate::retry::{self, FetchAction};
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{Offset, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// A fetch of one partition that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionFetch {
+    pub(crate) topic_partition: TopicPartition,
+    version: FetchVersion,
+    topic: TopicId,
+    offset: Offset,
+}
+
+impl PartitionFetch {
+    /// The fetch at a partition's current position.
+    pub(crate) fn of(partition: &PartitionFetchState) -> Self {
+        Self {
+            topic_partition: partition.topic_partition.clone(),
+            version: partition.version,
+            topic: partition.topic,
+            offset: partition.next_fetch().offset,
+        }
+    }
+}
 
 /// The recovery of one fetch, in the background. Its result is dropped if the partition moved or was revoked meanwhile.
 pub(crate) struct FetchRecovery {
@@ -30,9 +52,9 @@ impl FetchRecovery {
                 self.report(&damage).await;
             }
             let PartitionFetch { topic_partition, version, .. } = &self.fetch;
-            self.shared.change_partition(topic_partition, *version, Instant::now(), |partition, _| {
+            self.shared.change_partition(topic_partition, *version, |partition, _| {
                 partition.gaps_allowed |= compacted;
-                partition.is_fetching = false;
+                partition.is_recovering = false;
             });
         });
     }
@@ -46,7 +68,7 @@ impl FetchRecovery {
             let requested = *offset;
             let span = self.span().await;
             let now = Instant::now();
-            self.shared.change_partition(topic_partition, *version, now, |partition, _| match span {
+            self.shared.change_partition(topic_partition, *version, |partition, _| match span {
                 Ok((log_start, _)) if requested < log_start => partition.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
                     let topic_partition = topic_partition.clone();
@@ -63,31 +85,28 @@ impl FetchRecovery {
         });
     }
 
-    /// Handles a changed topic. A recreated topic is another topic and is read from its beginning, after the buffered
-    /// records of the old one.
-    pub(crate) fn refresh_topic(self) {
-        tokio::spawn(async move {
-            let PartitionFetch { topic_partition, version, topic, .. } = &self.fetch;
-            let found = self.cluster.refresh(&topic_partition.topic, false).await;
-            let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, topic_partition.partition).is_some();
-            let offline = match &found {
-                // An election, or unusable files: any broker knows which.
-                Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
-                    let is_offline = |error: &RequestError| retry::after_fetch(error) == FetchAction::ReportOnce;
-                    self.span().await.err().filter(is_offline)
-                }
-                _ => None,
-            };
-            let now = Instant::now();
-            self.shared.change_partition(topic_partition, *version, now, |partition, _| match (found, offline) {
-                (_, Some(error)) => partition.fail(error, now),
-                (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
-                (Ok(_), _) => partition.retry_later(None, now, backoff::random()),
-                (Err(error), _) if error.is_retriable() => partition.retry_later(Some(&error), now, backoff::random()),
-                (Err(source), _) => {
-                    partition.set_error(ConsumeError::Topic { topic: topic_partition.topic.clone(), source })
-                }
-            });
+    /// Continues with the topic that was `found` under the name.
+    async fn follow_topic(self, found: &Result<Arc<TopicMetadata>, RequestError>) {
+        let PartitionFetch { topic_partition, version, topic, .. } = &self.fetch;
+        let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, topic_partition.partition).is_some();
+        let offline = match found {
+            // An election, or unusable files: any broker knows which.
+            Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
+                let is_offline = |error: &RequestError| retry::after_fetch(error) == FetchAction::ReportOnce;
+                self.span().await.err().filter(is_offline)
+            }
+            _ => None,
+        };
+        let now = Instant::now();
+        self.shared.change_partition(topic_partition, *version, |partition, _| match (found, offline) {
+            (_, Some(error)) => partition.fail(error, now),
+            (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
+            (Ok(_), _) => partition.retry_later(None, now, backoff::random()),
+            (Err(error), _) if error.is_retriable() => partition.retry_later(Some(error), now, backoff::random()),
+            (Err(source), _) => {
+                let topic = topic_partition.topic.clone();
+                partition.set_error(ConsumeError::Topic { topic, source: source.clone() });
+            }
         });
     }
 
@@ -125,5 +144,24 @@ impl FetchRecovery {
                 tracing::debug!(partition = %topic_partition, %error, "cannot report the damage to the broker")
             }
         }
+    }
+}
+
+/// Handles partitions of changed topics, after one lookup of each topic. A recreated topic is another topic and is read
+/// from its beginning, after the buffered records of the old one.
+pub(crate) fn refresh_topics(cluster: &Arc<Cluster>, shared: &Arc<SharedSubscription>, fetches: Vec<PartitionFetch>) {
+    let mut by_topic: BTreeMap<TopicName, Vec<FetchRecovery>> = BTreeMap::new();
+    for fetch in fetches {
+        let recovery = FetchRecovery { cluster: cluster.clone(), shared: shared.clone(), fetch };
+        by_topic.entry(recovery.fetch.topic_partition.topic.clone()).or_default().push(recovery);
+    }
+    for (topic, recoveries) in by_topic {
+        let cluster = cluster.clone();
+        tokio::spawn(async move {
+            let found = cluster.refresh(&topic, false).await;
+            for recovery in recoveries {
+                recovery.follow_topic(&found).await;
+            }
+        });
     }
 }

@@ -2,7 +2,6 @@
 
 pub(super) mod commit;
 mod fetch_recovery;
-mod fetch_response;
 pub(super) mod fetcher;
 pub(super) mod membership;
 pub(super) mod new_partitions;

@@ -60,7 +60,7 @@ async fn add_new(
     let added: Vec<_> = {
         let mut subscription = shared.lock();
         let new: Vec<_> = all_partitions(&topic)
-            .filter(|topic_partition| !subscription.partitions.contains_key(topic_partition))
+            .filter(|topic_partition| !subscription.partitions.contains(topic_partition))
             .collect();
         let added = |topic_partition: TopicPartition| {
             (subscription.add(topic_partition.clone(), topic.id), (topic_partition, topic.id))

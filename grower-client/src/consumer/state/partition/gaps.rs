@@ -11,9 +11,7 @@ impl PartitionFetchState {
     /// first.
     pub(crate) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
         debug_assert!(requested < log_start, "{requested} is not before {log_start}");
-        if requested != self.fetched.offset {
-            return self.refetch_from(self.fetched); // Unchecked bytes turned out damaged.
-        }
+        debug_assert_eq!(requested, self.fetched.offset, "{}: an answer for another position", self.topic_partition);
         let resumes_at = OffsetAndEpoch::of_unknown_epoch(log_start);
         let before = match self.buffer.back_mut() {
             Some(BufferedItem::Gap(gap, _)) if gap.cause == GapCause::Retention => Some(gap),
@@ -40,14 +38,9 @@ impl PartitionFetchState {
 
     /// Handles a log that no longer has the records before `requested`: continues where the logs differ.
     pub(crate) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
-        if requested != self.fetched.offset {
-            // The next fetch asks again, once the unchecked bytes are checked.
-            return self.refetch_from(self.fetched);
-        }
+        debug_assert_eq!(requested, self.fetched.offset, "{}: an answer for another position", self.topic_partition);
         if self.read_topic != self.topic {
-            self.forget_buffer();
-            self.topic = self.read_topic; // The next fetch finds the gap between the topics again.
-            return self.refetch_from(self.position);
+            return self.discard_fetched();
         }
         self.lost_from(OffsetAndEpoch::new(divergence.end, divergence.epoch));
     }

@@ -39,7 +39,12 @@ pub(crate) struct CallNumber(pub(crate) u64);
 
 impl PartitionFetchState {
     /// Returns the next record or error; `None` at a gap or at the end of the buffer.
-    pub(crate) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<PartitionItem> {
+    pub(crate) fn next(
+        &mut self,
+        call: CallNumber,
+        on_damage: OnDamage,
+        clock: &dyn Fn() -> Instant,
+    ) -> Option<PartitionItem> {
         if !self.may_hand_out() {
             return None;
         }
@@ -62,10 +67,8 @@ impl PartitionFetchState {
         if self.is_starting {
             return Some(PartitionItem::Error(error)); // The start lookup expects this version.
         }
-        self.forget_buffer();
-        self.topic = self.read_topic; // The next fetch finds a dropped gap between topics again.
-        self.refetch_from(self.position);
-        self.not_before = Some(now + ERROR_PAUSE);
+        self.discard_fetched();
+        self.not_before = Some(clock() + ERROR_PAUSE);
         Some(PartitionItem::Error(error))
     }
 

@@ -16,7 +16,7 @@ use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use hand_out::BatchCursor;
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{AddAssign, Range, SubAssign};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,7 +39,36 @@ impl FetchVersion {
     }
 }
 
-/// The fetch state of a partition. `consumed <= position <= fetched <= next_fetch`, except at a gap.
+/// Memory of fetched batches, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeldBytes {
+    /// The checked batches in the buffer, as sent.
+    pub(crate) buffered: usize,
+    /// The batches that are being handed out, decompressed.
+    pub(crate) open: usize,
+}
+
+impl HeldBytes {
+    pub(crate) fn total(self) -> usize {
+        self.buffered + self.open
+    }
+}
+
+impl AddAssign for HeldBytes {
+    fn add_assign(&mut self, more: Self) {
+        self.buffered += more.buffered;
+        self.open += more.open;
+    }
+}
+
+impl SubAssign for HeldBytes {
+    fn sub_assign(&mut self, less: Self) {
+        self.buffered -= less.buffered;
+        self.open -= less.open;
+    }
+}
+
+/// The fetch state of a partition. `consumed <= position <= fetched`, except at a gap.
 #[derive(Debug)]
 pub(crate) struct PartitionFetchState {
     pub(crate) topic_partition: TopicPartition,
@@ -47,7 +76,7 @@ pub(crate) struct PartitionFetchState {
     pub(crate) topic: TopicId,
     /// The topic that `position` belongs to: the old one while records of a recreated topic's predecessor are buffered.
     read_topic: TopicId,
-    /// Changes with the position: answers to earlier fetches are then discarded.
+    /// Changes with the position: the records of earlier slots are then discarded.
     pub(crate) version: FetchVersion,
     /// The start position is not known yet.
     pub(crate) is_starting: bool,
@@ -61,12 +90,11 @@ pub(crate) struct PartitionFetchState {
     pub(crate) committed: Option<Offset>,
     /// A record was handed out or the position was set, so there may be an offset to commit.
     pub(crate) has_progress: bool,
-    /// The end of the fetched and checked records.
+    /// The end of the fetched records: the next offset to fetch.
     fetched: OffsetAndEpoch,
-    /// The next offset to fetch. The bytes up to it are received but not yet checked.
-    next_fetch: OffsetAndEpoch,
-    pub(crate) is_fetching: bool,
-    pub(crate) not_before: Option<Instant>,
+    /// A task investigates a failed fetch. Until it ends, the partition is not fetched.
+    pub(crate) is_recovering: bool,
+    not_before: Option<Instant>,
     pub(crate) high_watermark: Option<Offset>,
     pub(crate) log_start: Option<Offset>,
     /// The topic is compacted.
@@ -76,7 +104,6 @@ pub(crate) struct PartitionFetchState {
     failures: u32,
     buffer: VecDeque<BufferedItem>,
     buffered_bytes: usize,
-    unchecked_bytes: usize,
     open: Option<BatchCursor>,
     error: Option<ConsumeError>,
     /// The reader knows that the partition is offline.
@@ -116,8 +143,7 @@ impl PartitionFetchState {
             committed: None,
             has_progress: false,
             fetched: OffsetAndEpoch::ZERO,
-            next_fetch: OffsetAndEpoch::ZERO,
-            is_fetching: false,
+            is_recovering: false,
             not_before: None,
             high_watermark: None,
             log_start: None,
@@ -126,7 +152,6 @@ impl PartitionFetchState {
             failures: 0,
             buffer: VecDeque::new(),
             buffered_bytes: 0,
-            unchecked_bytes: 0,
             open: None,
             error: None,
             offline_reported: false,
@@ -154,16 +179,6 @@ impl PartitionFetchState {
         debug_assert!(
             self.consumed.offset <= self.position.offset,
             "{}: consumed beyond the position: {self:?}",
-            self.topic_partition
-        );
-        debug_assert!(
-            self.fetched.offset <= self.next_fetch.offset,
-            "{}: fetched beyond the fetch: {self:?}",
-            self.topic_partition
-        );
-        debug_assert!(
-            0 < self.unchecked_bytes || self.fetched == self.next_fetch,
-            "{}: no bytes are received up to the next fetch: {self:?}",
             self.topic_partition
         );
         debug_assert!(
@@ -197,9 +212,9 @@ impl PartitionFetchState {
         self.consumed
     }
 
-    /// The next offset to fetch.
+    /// The next offset to fetch, after all fetched records.
     pub(crate) fn next_fetch(&self) -> OffsetAndEpoch {
-        self.next_fetch
+        self.fetched
     }
 
     /// Marks all handed-out records as consumed.
@@ -209,31 +224,35 @@ impl PartitionFetchState {
 
     /// Restarts the fetches at `start`.
     fn refetch_from(&mut self, start: OffsetAndEpoch) {
-        (self.fetched, self.next_fetch) = (start, start);
-        (self.is_fetching, self.unchecked_bytes) = (false, 0);
+        self.fetched = start;
+        self.is_recovering = false;
         self.version.fetches += 1;
         self.check();
     }
 
-    /// Whether to fetch now, with at most `share` bytes in memory.
-    pub(crate) fn is_fetchable(&self, share: usize, now: Instant) -> bool {
-        !self.is_starting
-            && !self.paused
-            && !self.is_revoking
-            && !self.is_fetching
-            && self.error.is_none()
-            && self.held_bytes() < share
-            && self.not_before.is_none_or(|not_before| not_before <= now)
+    /// The version to fetch now; `None` if nothing is to be fetched.
+    pub(crate) fn wanted_version(&self) -> Option<FetchVersion> {
+        (self.not_before.is_none() && self.is_fetchable()).then_some(self.version)
+    }
+
+    /// Whether to fetch, now or after a wait.
+    fn is_fetchable(&self) -> bool {
+        !self.is_starting && !self.is_recovering && self.may_hand_out() && self.error.is_none()
     }
 
     /// The time at which the partition becomes fetchable without an event.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
-        self.not_before.filter(|_| !self.is_fetching && !self.paused && !self.is_revoking && !self.is_starting)
+        self.not_before.filter(|_| self.is_fetchable())
     }
 
-    /// The bytes in memory: checked, unchecked, and the open batch decompressed.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.buffered_bytes + self.unchecked_bytes + self.open_bytes()
+    /// Ends the wait of a partition that is fetchable by `now`.
+    pub(crate) fn end_wait(&mut self, now: Instant) {
+        self.not_before = self.not_before.filter(|not_before| now < *not_before);
+    }
+
+    /// The memory of the buffer and of the open batch.
+    pub(crate) fn held(&self) -> HeldBytes {
+        HeldBytes { buffered: self.buffered_bytes, open: self.open_bytes() }
     }
 
     /// The memory of the open batch.
@@ -251,25 +270,10 @@ impl PartitionFetchState {
         (self.read_topic == self.topic).then_some(self.topic)
     }
 
-    /// Counts `bytes` received from `wanted` on, which end before `next`, as unchecked, so that the next fetch may
-    /// start. Returns false if they are not the expected ones.
-    pub(crate) fn begin_prefetch(&mut self, wanted: Offset, next: OffsetAndEpoch, bytes: usize) -> bool {
-        if wanted != self.next_fetch.offset {
-            return false;
-        }
-        debug_assert!(wanted < next.offset, "{}: a fetch from {wanted} ends at {next:?}", self.topic_partition);
-        (self.is_fetching, self.next_fetch) = (false, next);
-        self.unchecked_bytes += bytes;
-        self.check();
-        true
-    }
-
-    /// Adds the checked batches of a fetch from `wanted` on, of which `unchecked_bytes` were counted; returns damage
-    /// that was not investigated yet.
+    /// Adds the checked batches of a fetch from `wanted` on; returns damage that was not investigated yet.
     pub(crate) fn accept(
         &mut self,
         wanted: Offset,
-        unchecked_bytes: usize,
         checked: CheckedBatches,
         on_damage: OnDamage,
     ) -> Option<FetchDamage> {
@@ -283,11 +287,6 @@ impl PartitionFetchState {
         (self.failures, self.not_before, self.offline_reported) = (0, None, false);
         let epoch = checked.batches.last().map_or(self.fetched.epoch, |last| last.header().leader_epoch);
         self.fetched = OffsetAndEpoch::new(checked.next, epoch);
-        if unchecked_bytes == 0 {
-            (self.is_fetching, self.next_fetch) = (false, self.fetched);
-        }
-        debug_assert!(unchecked_bytes <= self.unchecked_bytes, "{}: bytes are checked twice", self.topic_partition);
-        self.unchecked_bytes -= unchecked_bytes;
         for batch in checked.batches {
             self.buffered_bytes += batch.bytes().len();
             self.buffer.push_back(BufferedItem::Batch(batch));
@@ -311,13 +310,13 @@ impl PartitionFetchState {
             return None;
         }
         self.investigated_at = Some(damage.offsets.start);
-        self.is_fetching = true; // Until the investigation ends.
+        self.is_recovering = true; // Until the investigation ends.
         Some(damage)
     }
 
     /// Handles unreadable offsets, which are the next to be fetched.
     pub(crate) fn damaged(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
-        (self.is_fetching, self.failures) = (false, 0);
+        (self.is_recovering, self.failures) = (false, 0);
         match on_damage {
             OnDamage::Fail => {
                 self.error =
@@ -334,8 +333,7 @@ impl PartitionFetchState {
 
     /// Schedules another fetch after a wait with jitter by `random`.
     pub(crate) fn retry_later(&mut self, cause: Option<&RequestError>, now: Instant, random: u64) {
-        debug_assert!(self.is_fetching, "{}: no fetch is in flight", self.topic_partition);
-        self.is_fetching = false;
+        self.is_recovering = false;
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + retry::wait(cause, self.failures, random));
     }
@@ -344,14 +342,14 @@ impl PartitionFetchState {
     pub(crate) fn fail(&mut self, source: RequestError, now: Instant) {
         if retry::after_fetch(&source) == FetchAction::ReportOnce && std::mem::replace(&mut self.offline_reported, true)
         {
-            (self.is_fetching, self.not_before) = (false, Some(now + ERROR_PAUSE));
+            (self.is_recovering, self.not_before) = (false, Some(now + ERROR_PAUSE));
             return;
         }
         self.set_error(ConsumeError::Failed { topic_partition: self.topic_partition.clone(), source });
     }
 
     pub(crate) fn set_error(&mut self, error: ConsumeError) {
-        self.is_fetching = false;
+        self.is_recovering = false;
         self.error = Some(error);
     }
 
@@ -360,13 +358,21 @@ impl PartitionFetchState {
         self.may_hand_out() && (self.open.is_some() || !self.buffer.is_empty() || self.error.is_some())
     }
 
-    fn may_hand_out(&self) -> bool {
+    /// Whether the reader may get records of the partition.
+    pub(crate) fn may_hand_out(&self) -> bool {
         !self.paused && !self.is_revoking
     }
 
     /// Whether the reader holds records that it has not consumed.
     pub(crate) fn has_unconsumed(&self) -> bool {
         self.consumed != self.position
+    }
+
+    /// Drops all fetched items that are not handed out; they are fetched again.
+    pub(crate) fn discard_fetched(&mut self) {
+        self.forget_buffer();
+        self.topic = self.read_topic; // The next fetch finds a dropped gap between topics again.
+        self.refetch_from(self.position);
     }
 
     /// Moves the reader's position forward.

@@ -1,8 +1,10 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
+mod partition_set;
 mod shared;
 mod turn;
 
+pub(crate) use partition_set::{FetchPlacement, PartitionIndex, PartitionSet, SessionKey};
 pub(crate) use shared::SharedSubscription;
 
 use super::offset_and_epoch::OffsetAndEpoch;
@@ -12,8 +14,8 @@ use crate::error::ConsumeError;
 use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
+use partition_set::PartitionMut;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::task::Waker;
 use tokio::time::Instant;
 use turn::{PartitionTurn, TURN, TurnEnd};
@@ -30,7 +32,7 @@ pub(crate) struct TakeLimits {
 /// The state of all partitions of a consumer.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
-    pub(crate) partitions: BTreeMap<TopicPartition, PartitionFetchState>,
+    pub(crate) partitions: PartitionSet,
     /// The next offsets of revoked partitions with records that were handed out but not committed.
     pub(crate) revoked_uncommitted: BTreeMap<TopicPartition, Offset>,
     /// The id and number of partitions of each topic at its first lookup: later partitions start at their beginning.
@@ -38,23 +40,24 @@ pub(crate) struct SubscriptionState {
     on_damage: OnDamage,
     /// The memory of open batches, above which a turn lasts until its batch ends.
     open_bytes_max: usize,
-    /// The memory of all open batches.
-    open_bytes: usize,
     calls: CallNumber,
     moves: u64,
-    turn: Option<TopicPartition>,
     turn_left: usize,
     /// The partitions of the last call's records.
-    handed_out: Vec<TopicPartition>,
+    handed_out: Vec<PartitionIndex>,
     error: Option<ConsumeError>,
     /// The reason for which the consumer reads no more.
     fatal_error: Option<ConsumeError>,
     /// Nothing is handed out after this time, until the lease is extended.
     lease_end: Option<Instant>,
-    /// The time since which the reader could have polled; `None` while it waits.
+    /// The time at which a task noticed that the reader could poll; `None` while it waits.
     idle_since: Option<Instant>,
-    /// The last call freed memory, so more may be fetched.
-    made_room: bool,
+    /// The reader polled since a task looked.
+    was_called: bool,
+    /// The fetcher waits until the partitions hold at most this much memory.
+    room_awaited: Option<usize>,
+    /// There is news for the reader other than records.
+    has_news: bool,
     reader: Option<Waker>,
     /// A task waits for a call of the reader.
     reader_is_awaited: bool,
@@ -63,22 +66,22 @@ pub(crate) struct SubscriptionState {
 impl SubscriptionState {
     fn new(on_damage: OnDamage, open_bytes_max: usize, now: Instant) -> Self {
         Self {
-            partitions: BTreeMap::new(),
+            partitions: PartitionSet::default(),
             revoked_uncommitted: BTreeMap::new(),
             first_seen: HashMap::new(),
             on_damage,
             open_bytes_max,
-            open_bytes: 0,
             calls: CallNumber::default(),
             moves: 0,
-            turn: None,
             turn_left: TURN,
             handed_out: Vec::new(),
             error: None,
             fatal_error: None,
             lease_end: None,
             idle_since: Some(now),
-            made_room: false,
+            was_called: false,
+            room_awaited: None,
+            has_news: false,
             reader: None,
             reader_is_awaited: false,
         }
@@ -87,43 +90,29 @@ impl SubscriptionState {
     /// Adds a partition with an unknown start; returns its version.
     pub(crate) fn add(&mut self, topic_partition: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
-        let state = PartitionFetchState::new(topic_partition.clone(), topic, version);
-        let earlier = self.partitions.insert(topic_partition, state);
-        debug_assert!(earlier.is_none(), "a partition is added twice: {earlier:?}");
+        self.partitions.insert(PartitionFetchState::new(topic_partition, topic, version));
         version
     }
 
     /// Moves a partition to `offset`.
     pub(crate) fn seek(&mut self, topic_partition: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
-        let partition = self.partition(topic_partition)?;
-        let open = partition.open_bytes();
+        let mut partition = self.partition(topic_partition)?;
         partition.move_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
         partition.has_progress = true;
-        self.open_bytes -= open;
-        self.check_memory();
         Ok(())
-    }
-
-    /// Checks the memory account of the open batches, in debug builds.
-    fn check_memory(&self) {
-        debug_assert_eq!(
-            self.open_bytes,
-            self.partitions.values().map(PartitionFetchState::open_bytes).sum::<usize>(),
-            "the memory account of the open batches is wrong"
-        );
     }
 
     /// Removes the partitions for which `stays` returns false.
     pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut PartitionFetchState) -> bool) {
-        self.check_memory();
         self.partitions.retain(stays);
-        self.open_bytes = self.partitions.values().map(PartitionFetchState::open_bytes).sum();
     }
 
     /// Records that the group has committed this offset.
     pub(crate) fn note_commit(&mut self, topic_partition: &TopicPartition, topic: TopicId, offset: Offset) {
-        if let Some(partition) = self.partitions.get_mut(topic_partition).filter(|partition| partition.topic == topic) {
+        if let Some(mut partition) =
+            self.partitions.update(topic_partition).filter(|partition| partition.topic == topic)
+        {
             partition.committed = Some(offset);
         }
         if self.revoked_uncommitted.get(topic_partition).is_some_and(|lost| *lost <= offset) {
@@ -132,12 +121,9 @@ impl SubscriptionState {
         }
     }
 
-    pub(crate) fn partition(
-        &mut self,
-        topic_partition: &TopicPartition,
-    ) -> Result<&mut PartitionFetchState, ConsumeError> {
+    pub(crate) fn partition(&mut self, topic_partition: &TopicPartition) -> Result<PartitionMut<'_>, ConsumeError> {
         self.partitions
-            .get_mut(topic_partition)
+            .update(topic_partition)
             .ok_or_else(|| ConsumeError::NotAssigned { topic_partition: topic_partition.clone() })
     }
 
@@ -146,8 +132,8 @@ impl SubscriptionState {
         &mut self,
         topic_partition: &TopicPartition,
         version: FetchVersion,
-    ) -> Option<&mut PartitionFetchState> {
-        self.partitions.get_mut(topic_partition).filter(|partition| partition.version == version)
+    ) -> Option<PartitionMut<'_>> {
+        self.partitions.update(topic_partition).filter(|partition| partition.version == version)
     }
 
     fn next_version(&mut self) -> FetchVersion {
@@ -155,33 +141,65 @@ impl SubscriptionState {
         FetchVersion::of_move(self.moves)
     }
 
+    /// Registers the reader, if it waits, to be woken by what comes from now on.
+    fn wait_for_news(&mut self, reader: Option<&Waker>) {
+        self.reader = reader.cloned();
+        self.partitions.take_news();
+        self.has_news = false;
+    }
+
+    /// Takes the waiting reader's waker if there is something for it.
+    fn take_reader_with_news(&mut self) -> Option<Waker> {
+        let has_news = self.partitions.take_news() | std::mem::take(&mut self.has_news);
+        self.reader.take_if(|_| has_news)
+    }
+
+    /// Whether the fetcher has something to do: slots to change, or the memory that it waits for.
+    fn take_fetcher_work(&mut self) -> bool {
+        let (held, has_ready) = (self.partitions.held().total(), self.partitions.has_ready());
+        let has_room = self.room_awaited.take_if(|room| held <= *room || 0 < held && !has_ready).is_some();
+        self.partitions.take_changes() | has_room
+    }
+
+    /// Wakes the fetcher once the partitions hold at most `held` bytes, or no partition has anything for the reader.
+    pub(crate) fn wait_for_room(&mut self, held: usize) {
+        self.room_awaited = Some(held);
+    }
+
+    pub(crate) fn on_damage(&self) -> OnDamage {
+        self.on_damage
+    }
+
     /// Takes records up to the limits, or the next gap. An error or a gap comes alone, after the records before it.
     fn take(
         &mut self,
         limits: TakeLimits,
-        now: Instant,
+        clock: &dyn Fn() -> Instant,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<Option<Gap>, ConsumeError> {
-        for topic_partition in std::mem::take(&mut self.handed_out) {
-            if let Some(partition) = self.partitions.get_mut(&topic_partition) {
+        while let Some(index) = self.handed_out.pop() {
+            if let Some(mut partition) = self.partitions.update_at(index) {
                 partition.mark_consumed(); // The reader is back, so it has consumed the last records.
             }
         }
         if let Some(error) = self.fatal_error.clone().or_else(|| self.error.take()) {
             return Err(error);
         }
-        if self.lease_end.is_some_and(|end| end <= now) {
+        if self.lease_end.is_some_and(|end| end <= clock()) {
             return Ok(None);
         }
         debug_assert!(0 < limits.records && into.is_empty(), "a call takes at least one record");
         self.calls.0 += 1;
         let mut limits = limits;
-        for _ in 0..=self.partitions.len() {
-            let Some(topic_partition) = self.current_turn() else { return Ok(None) };
-            match self.take_from(&topic_partition, &mut limits, now, into)? {
-                TurnEnd::NothingLeft => self.end_turn(&topic_partition),
+        for _ in 0..=self.partitions.ready_count() {
+            let Some(index) = self.partitions.current_turn() else { break };
+            match self.take_from(index, &mut limits, clock, into)? {
+                TurnEnd::NothingLeft => {
+                    self.partitions.end_turn();
+                    self.turn_left = TURN;
+                }
                 TurnEnd::Gap(gap) => return Ok(Some(gap)),
-                TurnEnd::LimitReached => return Ok(None),
+                TurnEnd::LimitReached => break,
             }
         }
         Ok(None)
@@ -190,54 +208,29 @@ impl SubscriptionState {
     /// Takes records of one partition and subtracts them from the limits.
     fn take_from(
         &mut self,
-        topic_partition: &TopicPartition,
+        index: PartitionIndex,
         limits: &mut TakeLimits,
-        now: Instant,
+        clock: &dyn Fn() -> Instant,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<TurnEnd, ConsumeError> {
-        let partition = self.partitions.get_mut(topic_partition).expect("the turn is a known partition's");
-        let (taken, held) = (into.len(), partition.held_bytes());
-        let open_elsewhere = self.open_bytes - partition.open_bytes();
+        let taken = into.len();
+        let open = self.partitions.held().open;
+        let mut partition = self.partitions.update_at(index).expect("the turn is a known partition's");
+        let open_elsewhere = open - partition.open_bytes();
         let turn = PartitionTurn {
-            partition,
+            partition: &mut partition,
             call: self.calls,
             on_damage: self.on_damage,
-            now,
+            clock,
             open_bytes_free: self.open_bytes_max.saturating_sub(open_elsewhere),
             turn_left: &mut self.turn_left,
             limits,
         };
         let end = turn.run(into);
-        self.made_room |= end.is_err() || partition.held_bytes() < held;
-        self.open_bytes = open_elsewhere + partition.open_bytes();
-        self.check_memory();
         if taken < into.len() || matches!(end, Ok(TurnEnd::Gap(_))) {
-            self.handed_out.push(topic_partition.clone());
+            self.handed_out.push(index);
         }
         end
-    }
-
-    /// Takes the waiting reader's waker. From now on the reader is expected to poll.
-    fn take_waiting_reader(&mut self, now: Instant) -> Option<Waker> {
-        let reader = self.reader.take()?;
-        self.idle_since = Some(now);
-        Some(reader)
-    }
-
-    fn current_turn(&self) -> Option<TopicPartition> {
-        let from = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Included);
-        let mut partitions = self.partitions.range::<TopicPartition, _>((from, Bound::Unbounded));
-        partitions
-            .next()
-            .or_else(|| self.partitions.first_key_value())
-            .map(|(topic_partition, _)| topic_partition.clone())
-    }
-
-    fn end_turn(&mut self, topic_partition: &TopicPartition) {
-        let mut later =
-            self.partitions.range::<TopicPartition, _>((Bound::Excluded(topic_partition), Bound::Unbounded));
-        self.turn = later.next().map(|(topic_partition, _)| topic_partition.clone());
-        self.turn_left = TURN;
     }
 }
 

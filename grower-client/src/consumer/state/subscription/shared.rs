@@ -7,6 +7,7 @@ use crate::error::ConsumeError;
 use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -29,8 +30,8 @@ impl SharedSubscription {
     }
 
     /// Locks the state. Holders keep the lock briefly, and never during I/O.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, SubscriptionState> {
-        self.subscription.lock()
+    pub(crate) fn lock(&self) -> SubscriptionGuard<'_> {
+        SubscriptionGuard { state: Some(self.subscription.lock()), fetchable: &self.fetchable }
     }
 
     /// Takes records up to the limits; registers `waker` if there are none. Reports a gap before the records behind it.
@@ -58,86 +59,73 @@ impl SharedSubscription {
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<Option<Gap>, ConsumeError> {
         let mut subscription = self.lock();
-        let now = clock(); // Under the lock and after the rule of an earlier gap, so that no record passes the lease.
-        let result = subscription.take(limits, now, into);
+        // The clock is read under the lock and after the rule of an earlier gap, so that no record passes the lease.
+        let result = subscription.take(limits, &clock, into);
+        subscription.was_called = true;
         let waits = matches!(result, Ok(None)) && into.is_empty();
-        if waits {
-            subscription.reader = Some(waker.clone());
-        }
-        subscription.idle_since = (!waits).then_some(now);
-        let made_room = std::mem::take(&mut subscription.made_room);
+        subscription.wait_for_news(waits.then_some(waker));
         let is_awaited = std::mem::take(&mut subscription.reader_is_awaited);
         drop(subscription);
         if is_awaited {
             self.reader_called.notify_waiters();
         }
-        if made_room {
-            self.fetchable.notify_one();
-        }
         result
     }
 
-    /// Changes a partition if it still has this version, and wakes the reader if the partition has something for it.
+    /// Changes a partition if it still has this version.
     pub(crate) fn change_partition<T>(
         &self,
         topic_partition: &TopicPartition,
         version: FetchVersion,
-        now: Instant,
         change: impl FnOnce(&mut PartitionFetchState, OnDamage) -> T,
     ) -> Option<T> {
         let mut subscription = self.lock();
         let on_damage = subscription.on_damage;
-        let partition = subscription.current(topic_partition, version)?;
-        let open_before = partition.open_bytes();
-        let result = change(partition, on_damage);
-        let (open, has_something) = (partition.open_bytes(), partition.has_something());
-        subscription.open_bytes = subscription.open_bytes + open - open_before;
-        subscription.check_memory();
-        let reader = if has_something { subscription.take_waiting_reader(now) } else { None };
-        drop(subscription);
-        reader.into_iter().for_each(Waker::wake);
-        self.fetchable.notify_one();
-        Some(result)
+        let mut partition = subscription.current(topic_partition, version)?;
+        Some(change(&mut partition, on_damage))
     }
 
     /// Reports an error of the whole consumer once.
-    pub(crate) fn set_error(&self, error: ConsumeError, now: Instant) {
-        self.change_state(now, |subscription| subscription.error = Some(error));
+    pub(crate) fn set_error(&self, error: ConsumeError) {
+        self.change_state(|subscription| subscription.error = Some(error));
     }
 
     /// Reports an error at every call from now on: the consumer reads no more.
-    pub(crate) fn set_fatal_error(&self, error: ConsumeError, now: Instant) {
-        self.change_state(now, |subscription| subscription.fatal_error = Some(error));
+    pub(crate) fn set_fatal_error(&self, error: ConsumeError) {
+        self.change_state(|subscription| subscription.fatal_error = Some(error));
     }
 
     /// Allows records to be handed out until `end`.
-    pub(crate) fn extend_lease(&self, end: Instant, now: Instant) {
-        self.change_state(now, |subscription| subscription.lease_end = Some(end));
+    pub(crate) fn extend_lease(&self, end: Instant) {
+        self.change_state(|subscription| subscription.lease_end = Some(end));
     }
 
     /// Changes the state and wakes the reader.
-    fn change_state(&self, now: Instant, change: impl FnOnce(&mut SubscriptionState)) {
+    fn change_state(&self, change: impl FnOnce(&mut SubscriptionState)) {
         let mut subscription = self.lock();
         change(&mut subscription);
-        let reader = subscription.take_waiting_reader(now);
-        drop(subscription);
-        reader.into_iter().for_each(Waker::wake);
+        subscription.has_news = true;
     }
 
-    /// Returns how long the reader has not polled although records were available.
+    /// Returns how long the reader has not polled although records were available, as far as earlier calls of this
+    /// method noticed.
     pub(crate) fn idle_for(&self, now: Instant) -> Duration {
-        self.lock().idle_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        let mut subscription = self.lock();
+        if subscription.reader.is_some() || std::mem::take(&mut subscription.was_called) {
+            subscription.idle_since = None;
+        }
+        now.saturating_duration_since(*subscription.idle_since.get_or_insert(now))
     }
 
     /// Waits until the reader waits for records.
     pub(crate) async fn until_reader_waits(&self) {
-        self.wait_for_reader(|subscription| subscription.idle_since.is_none()).await;
+        self.wait_for_reader(|subscription| subscription.reader.is_some()).await;
     }
 
     /// Waits until the reader has consumed its records of partitions that are being revoked.
     pub(crate) async fn until_revoked_are_consumed(&self) {
         self.wait_for_reader(|subscription| {
-            subscription.partitions.values().all(|partition| !partition.is_revoking || !partition.has_unconsumed())
+            subscription.partitions.iter().all(|partition| !partition.is_revoking || !partition.has_unconsumed())
         })
         .await;
     }
@@ -154,6 +142,39 @@ impl SharedSubscription {
                 subscription.reader_is_awaited = true;
             }
             called.await;
+        }
+    }
+}
+
+/// The locked state. When it is dropped, it wakes those that the changes concern.
+pub(crate) struct SubscriptionGuard<'a> {
+    /// Present until the guard is dropped.
+    state: Option<MutexGuard<'a, SubscriptionState>>,
+    fetchable: &'a Notify,
+}
+
+impl Deref for SubscriptionGuard<'_> {
+    type Target = SubscriptionState;
+
+    fn deref(&self) -> &SubscriptionState {
+        self.state.as_ref().expect("the guard is not dropped")
+    }
+}
+
+impl DerefMut for SubscriptionGuard<'_> {
+    fn deref_mut(&mut self) -> &mut SubscriptionState {
+        self.state.as_mut().expect("the guard is not dropped")
+    }
+}
+
+impl Drop for SubscriptionGuard<'_> {
+    fn drop(&mut self) {
+        let reader = self.take_reader_with_news();
+        let has_work = self.take_fetcher_work();
+        self.state = None; // The woken ones find the lock free.
+        reader.into_iter().for_each(Waker::wake);
+        if has_work {
+            self.fetchable.notify_one();
         }
     }
 }

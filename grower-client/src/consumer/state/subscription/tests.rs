@@ -38,15 +38,15 @@ fn batches(base: u32, count: u32) -> Vec<u8> {
 
 fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
     let on_damage = subscription.on_damage;
-    let partition = subscription.partition(&topic_partition(partition)).unwrap();
+    let mut partition = subscription.partition(&topic_partition(partition)).unwrap();
     let wanted = partition.next_fetch().offset;
-    let _ = partition.accept(wanted, 0, check_batches(Bytes::from(bytes), wanted, false), on_damage);
+    let _ = partition.accept(wanted, check_batches(Bytes::from(bytes), wanted, false), on_damage);
 }
 
 /// Changes partition 0 as the tasks do.
 fn change(shared: &SharedSubscription, change: impl FnOnce(&mut PartitionFetchState)) {
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
-    shared.change_partition(&topic_partition(0), version, Instant::now(), |partition, _| change(partition)).unwrap();
+    shared.change_partition(&topic_partition(0), version, |partition, _| change(partition)).unwrap();
 }
 
 fn limits(records: usize) -> TakeLimits {
@@ -105,47 +105,23 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
 }
 
 #[test]
-fn a_prefetch_behind_damage_is_discarded() {
+fn records_behind_damage_are_discarded() {
     let shared = shared(&[0], OnDamage::Fail);
     let mut damaged = batches(0, 6);
     *damaged.last_mut().unwrap() ^= 1;
+    let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
+    deliver(&mut shared.lock(), 0, damaged.clone());
     let mut subscription = shared.lock();
-    let partition = subscription.partition(&topic_partition(0)).unwrap();
-    let (version, bytes) = (partition.version, damaged.len());
-    assert!(partition.begin_prefetch(Offset::ZERO, OffsetAndEpoch::of_unknown_epoch(Offset::new(6)), bytes));
-    assert!(
-        !partition.begin_prefetch(Offset::ZERO, OffsetAndEpoch::of_unknown_epoch(Offset::new(6)), bytes),
-        "the same twice"
-    );
-    assert_eq!((partition.next_fetch().offset.value(), partition.held_bytes()), (6, bytes));
-    let checked = check_batches(Bytes::from(damaged), Offset::ZERO, false);
-    assert!(partition.accept(Offset::ZERO, bytes, checked, OnDamage::Fail).is_some());
-    assert_eq!((partition.next_fetch().offset.value(), partition.held_bytes()), (3, bytes / 2));
     assert!(
         subscription.current(&topic_partition(0), version).is_none(),
         "what comes from offset 6 on is not wanted any more"
     );
-    drop(subscription);
-    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-}
-
-#[test]
-fn unchecked_bytes_do_not_move_the_position() {
-    let shared = shared(&[3], OnDamage::Fail);
-    let bytes = batches(3, 3);
-    assert!(shared.lock().partition(&topic_partition(0)).unwrap().begin_prefetch(
-        Offset::new(3),
-        OffsetAndEpoch::new(Offset::new(6), Some(LeaderEpoch::new(1))),
-        bytes.len()
-    ));
-    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-    let mut subscription = shared.lock();
     let partition = subscription.partition(&topic_partition(0)).unwrap();
-    assert_eq!(partition.position().offset.value(), 3);
-    let checked = check_batches(Bytes::from(bytes.clone()), Offset::new(3), false);
-    assert!(partition.accept(Offset::new(3), bytes.len(), checked, OnDamage::Fail).is_none());
+    assert_eq!((partition.next_fetch().offset.value(), partition.held().total()), (3, damaged.len() / 2));
+    assert_eq!(partition.wanted_version(), None, "the damage is investigated first");
+    drop(partition);
     drop(subscription);
-    assert_eq!(take(&shared, 9), [(0, 3), (0, 4), (0, 5)]);
+    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
 }
 
 #[test]
@@ -154,7 +130,7 @@ fn a_fetch_from_before_a_seek_is_discarded() {
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
     shared.lock().seek(&topic_partition(0), Offset::new(30)).unwrap();
     assert_eq!(take(&shared, 9), []);
-    assert!(shared.change_partition(&topic_partition(0), version, Instant::now(), |_, _| ()).is_none());
+    assert!(shared.change_partition(&topic_partition(0), version, |_, _| ()).is_none());
     deliver(&mut shared.lock(), 0, batches(30, 3));
     assert_eq!(take(&shared, 1), [(0, 30)]);
 }
@@ -194,10 +170,11 @@ fn a_reader_overtaken_by_retention_gets_its_buffer_then_the_exact_gap() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&topic_partition(0)).unwrap();
+        let mut partition = subscription.partition(&topic_partition(0)).unwrap();
         partition.dropped_up_to(Offset::new(3), Offset::new(6));
         partition.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
         assert_eq!(partition.next_fetch().offset, Offset::new(9));
+        drop(partition);
         deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..9 gone", "9", "10", "11"]);
@@ -226,7 +203,7 @@ fn buffered_records_of_a_deleted_topic_come_before_the_new_one() {
     let renewed = TopicId::from_random([2; 16]);
     {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&topic_partition(0)).unwrap();
+        let mut partition = subscription.partition(&topic_partition(0)).unwrap();
         partition.high_watermark = Some(Offset::new(5));
         partition.recreated_as(renewed);
         assert_eq!(
@@ -234,6 +211,7 @@ fn buffered_records_of_a_deleted_topic_come_before_the_new_one() {
             (renewed, None),
             "nothing is committed of the old one"
         );
+        drop(partition);
         deliver(&mut subscription, 0, batches(0, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..5 gone", "0", "1", "2"]);
@@ -296,8 +274,8 @@ fn open_batches_of_many_partitions_use_bounded_memory() {
     while !take(&shared, 100).is_empty() {
         taken += 100;
         let subscription = shared.lock();
-        let open: usize = subscription.partitions.values().map(PartitionFetchState::open_bytes).sum();
-        assert_eq!(open, subscription.open_bytes);
+        subscription.partitions.check();
+        let open = subscription.partitions.held().open;
         assert!(open <= max + (RECORDS as usize) * 410, "{open} bytes are open");
     }
     assert_eq!(taken, 20 * RECORDS);
@@ -331,15 +309,11 @@ fn a_partition_reported_offline_before_its_start_can_still_start() {
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionOffline, "its files are gone");
     shared
-        .change_partition(&topic_partition(0), version, Instant::now(), |partition, _| {
-            partition.fail(failure.into(), Instant::now())
-        })
+        .change_partition(&topic_partition(0), version, |partition, _| partition.fail(failure.into(), Instant::now()))
         .unwrap();
     assert!(shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).is_err());
     shared
-        .change_partition(&topic_partition(0), version, Instant::now(), |partition, _| {
-            partition.move_to(OffsetAndEpoch::ZERO, version)
-        })
+        .change_partition(&topic_partition(0), version, |partition, _| partition.move_to(OffsetAndEpoch::ZERO, version))
         .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));
     assert_eq!(take(&shared, 9).len(), 3);

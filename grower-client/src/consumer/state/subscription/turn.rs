@@ -26,7 +26,7 @@ pub(super) struct PartitionTurn<'a> {
     pub(super) partition: &'a mut PartitionFetchState,
     pub(super) call: CallNumber,
     pub(super) on_damage: OnDamage,
-    pub(super) now: Instant,
+    pub(super) clock: &'a dyn Fn() -> Instant,
     /// With an open batch above this size, the turn lasts until the batch ends.
     pub(super) open_bytes_free: usize,
     /// The records of the turn that are left.
@@ -42,7 +42,7 @@ impl PartitionTurn<'_> {
             if self.is_at_limit(!into.is_empty()) {
                 return Ok(TurnEnd::LimitReached);
             }
-            match self.partition.next(self.call, self.on_damage, self.now) {
+            match self.partition.next(self.call, self.on_damage, self.clock) {
                 Some(PartitionItem::Record(record, bytes)) => {
                     into.push(record);
                     self.limits.records -= 1;

@@ -2,7 +2,7 @@
 
 use super::{MembershipTask, in_time};
 use crate::consumer::settings::RebalanceEvent;
-use crate::consumer::state::FetchVersion;
+use crate::consumer::state::{FetchVersion, PartitionFetchState};
 use crate::consumer::tasks::commit::UncommittedOffset;
 use crate::consumer::tasks::start::StartLookup;
 use crate::error::RequestError;
@@ -58,14 +58,8 @@ impl MembershipTask {
 
     /// Stops handing out partitions that are not in `target`; returns false if there are none.
     fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
-        let mut subscription = self.shared.lock();
-        let mut any = false;
-        for partition in
-            subscription.partitions.values_mut().filter(|partition| !target.contains_key(&partition.topic_partition))
-        {
-            (partition.is_revoking, any) = (true, true);
-        }
-        any
+        let leaves = |partition: &PartitionFetchState| !target.contains_key(&partition.topic_partition);
+        0 < self.shared.lock().partitions.update_all(leaves, |partition| partition.is_revoking = true)
     }
 
     async fn commit_revoked(&self, progress: Vec<UncommittedOffset>, until: Instant) {
@@ -121,7 +115,7 @@ impl MembershipTask {
             false
         });
         debug_assert!(
-            subscription.partitions.keys().all(|kept| target.contains_key(kept)),
+            subscription.partitions.iter().all(|kept| target.contains_key(&kept.topic_partition)),
             "a partition of another member is kept"
         );
         subscription.revoked_uncommitted.extend(lost);
@@ -132,7 +126,7 @@ impl MembershipTask {
         let mut subscription = self.shared.lock();
         let new: Vec<_> = target
             .into_iter()
-            .filter(|(topic_partition, _)| !subscription.partitions.contains_key(topic_partition))
+            .filter(|(topic_partition, _)| !subscription.partitions.contains(topic_partition))
             .collect();
         new.into_iter()
             .map(|(topic_partition, topic)| {

@@ -129,7 +129,7 @@ impl MembershipTask {
             let interval = Duration::from_millis(answer.interval_ms.into());
             self.session.record_answer(sent, answer.epoch != sent_epoch, interval);
             if self.instance.is_some() {
-                self.shared.extend_lease(self.session.lease_end(), Instant::now());
+                self.shared.extend_lease(self.session.lease_end());
             }
             *self.member.epoch.lock() = answer.epoch;
             return self.apply_assignment(&answer).await;
@@ -159,7 +159,7 @@ impl MembershipTask {
 
     fn owned(&self) -> Vec<TopicPartitions> {
         let mut owned: BTreeMap<TopicId, TopicPartitions> = BTreeMap::new();
-        for partition in self.shared.lock().partitions.values() {
+        for partition in self.shared.lock().partitions.iter() {
             let of_topic = || TopicPartitions { topic: partition.topic, partitions: Vec::new() };
             owned.entry(partition.topic).or_insert_with(of_topic).partitions.push(partition.topic_partition.partition);
         }
@@ -174,7 +174,7 @@ impl MembershipTask {
         }
         if action == HeartbeatAction::Report {
             let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
-            self.shared.set_error(error, Instant::now());
+            self.shared.set_error(error);
         }
     }
 
@@ -204,7 +204,7 @@ impl MembershipTask {
     async fn end_membership(self, error: RequestError) {
         let (revoked, _) = self.remove_all_but(&BTreeMap::new());
         let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
-        self.shared.set_fatal_error(error, Instant::now());
+        self.shared.set_fatal_error(error);
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "cannot leave the group; the lease of its instance name will expire");

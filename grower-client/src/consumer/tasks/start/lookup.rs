@@ -58,8 +58,7 @@ impl StartLookup {
                 }
                 Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => {
                     let now = Instant::now();
-                    self.shared
-                        .change_partition(&topic_partition, version, now, |partition, _| partition.fail(error, now));
+                    self.shared.change_partition(&topic_partition, version, |partition, _| partition.fail(error, now));
                 }
                 Err(error) => last_error = Some(error),
             }
@@ -102,6 +101,8 @@ impl StartLookup {
     }
 
     fn are_wanted(&self) -> bool {
-        self.shared.lock().partitions.values().any(|partition| self.versions.contains(&partition.version))
+        let mut subscription = self.shared.lock();
+        let mut lookups = self.topic_partitions.iter().zip(&self.versions);
+        lookups.any(|((topic_partition, _), version)| subscription.current(topic_partition, *version).is_some())
     }
 }

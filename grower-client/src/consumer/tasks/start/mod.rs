@@ -16,15 +16,15 @@ use crate::consumer::state::{FetchVersion, OffsetAndEpoch, SharedSubscription};
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use crate::retry::{self, StartAction};
-use grower_protocol::ids::{Offset, PartitionCount, PartitionId, TopicId};
+use grower_protocol::ids::{Offset, PartitionCount, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
     CommittedOffset, ErrorCode, Failure, ListedOffset, OffsetSpec, OffsetToCommit, Request, Response, StartOffsets,
     TopicMetadata,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// Decides where partitions start.
 #[derive(Clone)]
@@ -56,11 +56,14 @@ pub(crate) async fn assign(
     policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
-    let mut found = Vec::new();
+    let mut topics: BTreeMap<&TopicName, Arc<TopicMetadata>> = BTreeMap::new();
+    let mut found = Vec::with_capacity(topic_partitions.len());
     for topic_partition in topic_partitions {
-        let topic = look_up(cluster, topic_partition).await?;
-        let seen = (Some(topic.id), topic.partitions.len() as u32);
-        shared.lock().first_seen.entry(topic_partition.topic.clone()).or_insert(seen);
+        let topic = match topics.entry(&topic_partition.topic) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(look_up(cluster, shared, &topic_partition.topic).await?),
+        };
+        check_exists(topic_partition, topic)?;
         found.push((topic_partition.clone(), topic.id));
     }
     let versions: Vec<FetchVersion> = {
@@ -84,9 +87,8 @@ pub(crate) async fn assign(
 }
 
 /// Starts a partition, unless its position was set or it was revoked meanwhile.
-#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
-    shared.change_partition(&start.topic_partition, version, Instant::now(), |partition, _| {
+    shared.change_partition(&start.topic_partition, version, |partition, _| {
         partition.move_to(start.position, version);
         partition.committed = start.is_committed.then_some(start.position.offset);
         // With an epoch, the first fetch finds the exact loss.
@@ -301,14 +303,25 @@ async fn partitions_of_topics(
     Ok(partitions)
 }
 
-/// Looks up the topic of a partition that must exist.
-async fn look_up(cluster: &Cluster, topic_partition: &TopicPartition) -> Result<Arc<TopicMetadata>, ConsumeError> {
-    let missing = |source| ConsumeError::Topic { topic: topic_partition.topic.clone(), source };
-    let topic = cluster.refresh(&topic_partition.topic, false).await.map_err(missing)?;
-    if topic.partitions.len() <= topic_partition.partition.value() as usize {
-        let count = PartitionCount(topic.partitions.len() as u32);
-        let detail = format_args!("{topic_partition} does not exist: the topic has {count}, counted from 0");
-        return Err(missing(Failure::new(ErrorCode::UnknownPartition, detail).into()));
-    }
+/// Looks up a topic that must exist, and keeps its id and number of partitions at first sight.
+async fn look_up(
+    cluster: &Cluster,
+    shared: &SharedSubscription,
+    name: &TopicName,
+) -> Result<Arc<TopicMetadata>, ConsumeError> {
+    let missing = |source| ConsumeError::Topic { topic: name.clone(), source };
+    let topic = cluster.refresh(name, false).await.map_err(missing)?;
+    let seen = (Some(topic.id), topic.partitions.len() as u32);
+    shared.lock().first_seen.entry(name.clone()).or_insert(seen);
     Ok(topic)
+}
+
+fn check_exists(topic_partition: &TopicPartition, topic: &TopicMetadata) -> Result<(), ConsumeError> {
+    if topic_partition.partition.value() < topic.partitions.len() as u32 {
+        return Ok(());
+    }
+    let count = PartitionCount(topic.partitions.len() as u32);
+    let detail = format_args!("{topic_partition} does not exist: the topic has {count}, counted from 0");
+    let source = Failure::new(ErrorCode::UnknownPartition, detail).into();
+    Err(ConsumeError::Topic { topic: topic_partition.topic.clone(), source })
 }

@@ -1,0 +1,117 @@
+//! One leader's fetch session with its connection.
+
+use super::FetcherEvent;
+use crate::connection::BrokerConnection;
+use crate::consumer::state::{
+    ClientFetchSession, FetchPlacement, FetchVersion, PartitionIndex, RequestLimits, SessionKey, SessionNews,
+};
+use bytes::Bytes;
+use grower_protocol::message::Request;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The most reads in flight: one travels, one is being answered, one waits.
+const READS_MAX: usize = 3;
+
+/// The partition that a slot reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotOwner {
+    pub(super) partition: PartitionIndex,
+    pub(super) version: FetchVersion,
+    /// The topic is compacted.
+    pub(super) gaps_allowed: bool,
+}
+
+impl SlotOwner {
+    /// Whether a partition's placement is this slot's.
+    pub(super) fn is_placed_by(&self, placement: &FetchPlacement, session: SessionKey) -> bool {
+        placement.session == session && placement.version == self.version
+    }
+}
+
+/// A leader's fetch session, and the connection to the leader.
+pub(super) struct LeaderSession {
+    pub(super) key: SessionKey,
+    pub(super) leader: Arc<str>,
+    pub(super) state: ClientFetchSession<SlotOwner>,
+    link: Link,
+    /// The reads to keep in flight: several while there are records to read, one while the reader waits at the end.
+    reads: usize,
+}
+
+enum Link {
+    Down,
+    Dialing,
+    Up(BrokerConnection),
+}
+
+impl LeaderSession {
+    pub(super) fn new(key: SessionKey, leader: Arc<str>) -> Self {
+        Self { key, leader, state: ClientFetchSession::default(), link: Link::Down, reads: 1 }
+    }
+
+    pub(super) fn connected(&mut self, connection: BrokerConnection) {
+        self.link = Link::Up(connection);
+    }
+
+    /// Whether the session needs a connection; the caller dials if so.
+    pub(super) fn begin_dialing(&mut self) -> bool {
+        let needs_one = matches!(self.link, Link::Down) && self.state.has_slots();
+        if needs_one {
+            self.link = Link::Dialing;
+        }
+        needs_one
+    }
+
+    /// Handles a lost connection. Returns false if the session cannot be resumed.
+    pub(super) fn lose_connection(&mut self) -> bool {
+        self.link = Link::Down;
+        self.state.lose_link()
+    }
+
+    /// Whether the session could use another read.
+    pub(super) fn wants_read(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+            && self.state.has_slots()
+            && self.state.reads_in_flight() < self.reads
+            && self.state.may_send(1)
+    }
+
+    /// Whether the session has changes to send now.
+    pub(super) fn wants_change(&self) -> bool {
+        matches!(self.link, Link::Up(_)) && self.state.has_changes() && self.state.may_send(0)
+    }
+
+    /// Whether the session reads nothing and waits for nothing.
+    pub(super) fn is_unused(&self) -> bool {
+        !self.state.has_slots() && !matches!(self.link, Link::Dialing)
+    }
+
+    /// Sends the next request.
+    pub(super) fn send(&mut self, limits: RequestLimits, events: &mpsc::UnboundedSender<FetcherEvent>) {
+        let Link::Up(connection) = &self.link else { return };
+        let (number, request) = self.state.next_request(limits);
+        let (key, events) = (self.key, events.clone());
+        let done = Box::new(move |answer| {
+            drop(events.send(FetcherEvent::Answered(key, number, answer))); // The consumer may be dropped.
+        });
+        connection.submit(&Request::FetchSession(request), Bytes::new(), limits.max_wait, done);
+    }
+
+    /// Returns the next answer to take in.
+    pub(super) fn next_news(&mut self) -> Option<SessionNews> {
+        let news = self.state.next_news()?;
+        if 0 < news.permitted {
+            let is_busy = news.permitted as usize <= news.batches.len() * 4;
+            self.reads = if is_busy { READS_MAX } else { 1 };
+        }
+        Some(news)
+    }
+
+    /// Closes the session, so that the broker need not keep it until it times out.
+    pub(super) fn close(&self) {
+        if let (Link::Up(connection), Some(request)) = (&self.link, self.state.close()) {
+            connection.submit(&Request::FetchSession(request), Bytes::new(), Default::default(), Box::new(drop));
+        }
+    }
+}

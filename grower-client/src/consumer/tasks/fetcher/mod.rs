@@ -1,0 +1,218 @@
+//! Prefetches records: one task that keeps a fetch session with each leader.
+//!
+//! A session has several requests in flight, so records travel while earlier ones are checked and handed out. All of
+//! them together, and the records in memory, keep within the memory for prefetched records. The task looks only at
+//! partitions that changed or have news.
+
+mod leader_session;
+mod news;
+mod plan;
+
+use super::fetch_recovery::{self, PartitionFetch};
+use crate::backoff;
+use crate::cluster::Cluster;
+use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
+use crate::consumer::settings::ConsumerSettings;
+use crate::consumer::state::{SessionKey, SessionMismatch, SharedSubscription};
+use crate::error::{RequestError, unexpected_response};
+use grower_protocol::ids::TopicName;
+use grower_protocol::message::{ErrorCode, Response};
+use leader_session::LeaderSession;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// The wait of a fetcher without anything to do. An event ends it.
+const IDLE_WAIT: Duration = Duration::from_secs(3600);
+
+pub(crate) struct Fetcher {
+    cluster: Arc<Cluster>,
+    pool: Arc<ConnectionPool>,
+    shared: Arc<SharedSubscription>,
+    prefetch_bytes: usize,
+    max_wait: Duration,
+    min_bytes: u32,
+    sessions: Vec<LeaderSession>,
+    last_key: SessionKey,
+    /// The way from the connections' tasks. They hold no fetcher, so it can end while they wait.
+    events: mpsc::UnboundedSender<FetcherEvent>,
+    /// Aborted when dropped.
+    dials: JoinSet<()>,
+}
+
+enum FetcherEvent {
+    Connected(SessionKey, Result<BrokerConnection, RequestError>),
+    /// The answer to the request with this number in the session.
+    Answered(SessionKey, u64, Result<BrokerAnswer, RequestError>),
+}
+
+/// The reason for the end of a session.
+enum SessionEnd {
+    /// Its partitions are read on in another session at once.
+    Restart,
+    /// Its partitions are retried later, or report the error.
+    Failed(RequestError),
+    Mismatch(SessionMismatch),
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+impl Fetcher {
+    fn new(
+        cluster: Arc<Cluster>,
+        shared: Arc<SharedSubscription>,
+        settings: &ConsumerSettings,
+        events: mpsc::UnboundedSender<FetcherEvent>,
+    ) -> Self {
+        Self {
+            pool: Arc::new(ConnectionPool::new(cluster.dialer().clone())),
+            cluster,
+            shared,
+            prefetch_bytes: settings.prefetch_bytes,
+            max_wait: settings.fetch_max_wait,
+            min_bytes: settings.fetch_min_bytes,
+            sessions: Vec::new(),
+            last_key: SessionKey::default(),
+            events,
+            dials: JoinSet::new(),
+        }
+    }
+
+    /// Runs until it is aborted.
+    pub(crate) async fn run(cluster: Arc<Cluster>, shared: Arc<SharedSubscription>, settings: ConsumerSettings) {
+        let (sender, mut events) = mpsc::unbounded_channel(); // The requests in flight bound it.
+        let mut fetcher = Self::new(cluster, shared.clone(), &settings, sender);
+        loop {
+            let wake_at = fetcher.plan(Instant::now());
+            fetcher.send();
+            tokio::select! {
+                biased;
+                Some(event) = events.recv() => fetcher.handle(event),
+                () = shared.fetchable.notified() => {}
+                () = sleep_until(wake_at.unwrap_or_else(|| Instant::now() + IDLE_WAIT)) => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, event: FetcherEvent) {
+        match event {
+            FetcherEvent::Connected(key, connected) => {
+                while self.dials.try_join_next().is_some() {}
+                let Some(at) = self.position(key) else { return };
+                match connected {
+                    Ok(connection) => self.sessions[at].connected(connection),
+                    Err(error) => self.end_session(at, SessionEnd::Failed(error)),
+                }
+            }
+            FetcherEvent::Answered(key, number, answer) => {
+                let Some(at) = self.position(key).filter(|at| self.sessions[*at].state.awaits(number)) else { return };
+                if let Err(end) = self.take_answer(at, answer) {
+                    self.end_session(at, end);
+                }
+            }
+        }
+    }
+
+    /// Takes an answer, and all that waited for it.
+    fn take_answer(&mut self, at: usize, answer: Result<BrokerAnswer, RequestError>) -> Result<(), SessionEnd> {
+        let session = &mut self.sessions[at];
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(RequestError::Lost(_) | RequestError::NotSent(_)) => return self.lose_connection(at),
+            Err(error) => return Err(SessionEnd::Failed(error)),
+        };
+        match answer.response {
+            Response::FetchSession(parts) => session.state.answered(parts, answer.attachment)?,
+            Response::Failed(failure) if failure.code == ErrorCode::UnknownFetchSession && session.state.is_open() => {
+                return Err(SessionEnd::Restart);
+            }
+            Response::Failed(failure) => return Err(SessionEnd::Failed(failure.into())),
+            other => return Err(SessionEnd::Failed(unexpected_response(&session.leader, "fetch", other))),
+        }
+        while let Some(news) = self.sessions[at].next_news() {
+            self.take_in(at, news)?;
+        }
+        Ok(())
+    }
+
+    /// Handles a lost connection: the session is resumed over another one. The leader may have moved.
+    fn lose_connection(&mut self, at: usize) -> Result<(), SessionEnd> {
+        let is_resumable = self.sessions[at].lose_connection();
+        self.refresh(self.topics_of(at));
+        if is_resumable { Ok(()) } else { Err(SessionEnd::Restart) }
+    }
+
+    /// Removes a session; its partitions are to be placed again.
+    fn end_session(&mut self, at: usize, end: SessionEnd) {
+        let (topics, session) = (self.topics_of(at), self.sessions.swap_remove(at));
+        session.close();
+        let error = match end {
+            SessionEnd::Restart => None,
+            SessionEnd::Failed(error) => {
+                tracing::debug!(%error, leader = %session.leader, "a fetch failed");
+                self.refresh(topics);
+                Some(Some(error))
+            }
+            SessionEnd::Mismatch(mismatch) => {
+                tracing::error!(%mismatch, leader = %session.leader, "a fetch session does not fit the broker's");
+                Some(None)
+            }
+        };
+        let now = Instant::now();
+        let mut subscription = self.shared.lock();
+        for slot in session.state.slots() {
+            let partition = subscription.partitions.update_at(slot.owner.partition);
+            let placed_here = |placement: &_| slot.owner.is_placed_by(placement, session.key);
+            let Some(mut partition) =
+                partition.filter(|partition| partition.placement().is_some_and(|p| placed_here(&p)))
+            else {
+                continue;
+            };
+            partition.place(None);
+            match &error {
+                None => {}
+                Some(Some(error)) if !error.is_retriable() => partition.fail(error.clone(), now),
+                Some(cause) => partition.retry_later(cause.as_ref(), now, backoff::random()),
+            }
+        }
+    }
+
+    fn position(&self, key: SessionKey) -> Option<usize> {
+        self.sessions.iter().position(|session| session.key == key)
+    }
+
+    /// Returns the topics that a session reads.
+    fn topics_of(&self, at: usize) -> BTreeSet<TopicName> {
+        let subscription = self.shared.lock();
+        let mut topics = BTreeSet::new();
+        for slot in self.sessions[at].state.slots() {
+            if let Some(partition) = subscription.partitions.at(slot.owner.partition)
+                && !topics.contains(&partition.topic_partition.topic)
+            {
+                topics.insert(partition.topic_partition.topic.clone());
+            }
+        }
+        topics
+    }
+
+    /// Refreshes topics in the background: later placements use the result.
+    fn refresh(&self, topics: BTreeSet<TopicName>) {
+        if topics.is_empty() {
+            return;
+        }
+        let cluster = self.cluster.clone();
+        tokio::spawn(async move {
+            for topic in topics {
+                drop(cluster.refresh(&topic, false).await);
+            }
+        });
+    }
+}
+
+impl From<SessionMismatch> for SessionEnd {
+    fn from(mismatch: SessionMismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
+}

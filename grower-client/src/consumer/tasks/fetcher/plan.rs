@@ -1,0 +1,162 @@
+//! What the fetcher asks for: a slot for each partition that is to be read, and requests as far as the memory allows.
+
+use super::leader_session::{LeaderSession, SlotOwner};
+use super::{Fetcher, FetcherEvent, PartitionFetch, fetch_recovery};
+use crate::consumer::state::{FetchPlacement, PartitionFetchState, RequestLimits, SessionKey};
+use crate::error::RequestError;
+use crate::record::TopicPartition;
+use grower_protocol::ids::LeaderEpoch;
+use grower_protocol::message::{FetchPartition, TopicMetadata};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The most bytes of one read. Small enough that they are in the processor's cache while they are checked and handed
+/// out, large enough that a request costs little.
+const READ_BYTES: usize = 1 << 20;
+/// A read gets at most this fraction of the memory, so that several fit.
+const READ_FRACTION: usize = 4;
+
+impl Fetcher {
+    /// Adds and drops slots for all partitions that changed; returns the time at which another one wants a slot.
+    pub(super) fn plan(&mut self, now: Instant) -> Option<Instant> {
+        let shared = self.shared.clone();
+        let mut subscription = shared.lock();
+        while let Some(orphan) = subscription.partitions.next_orphan() {
+            self.drop_slot(&orphan);
+        }
+        let mut unled = Vec::new();
+        while let Some(index) = subscription.partitions.next_to_plan(now) {
+            let mut partition = subscription.partitions.update_at(index).expect("the partition is to be planned");
+            if let Some(earlier) = partition.placement() {
+                self.drop_slot(&earlier);
+                partition.place(None);
+            }
+            let Some(version) = partition.wanted_version() else { continue };
+            let Some((leader, message)) = self.locate(&partition) else {
+                partition.is_recovering = true; // Its leader is unknown, or the topic was recreated.
+                unled.push(PartitionFetch::of(&partition));
+                continue;
+            };
+            let owner = SlotOwner { partition: index, version, gaps_allowed: partition.gaps_allowed };
+            let session = self.session_with(&leader);
+            let (session, slot) = (session.key, session.state.add(owner, message));
+            partition.place(Some(FetchPlacement { version, session, slot }));
+        }
+        let next_retry = subscription.partitions.next_retry();
+        drop(subscription);
+        fetch_recovery::refresh_topics(&self.cluster, &self.shared, unled);
+        next_retry
+    }
+
+    /// Returns the leader of a partition and the request for the partition's records.
+    fn locate(&self, partition: &PartitionFetchState) -> Option<(Arc<str>, FetchPartition)> {
+        let TopicPartition { topic, partition: number } = &partition.topic_partition;
+        let topic = self.cluster.cached_topic(topic).filter(|topic| topic.id == partition.topic)?;
+        let leader = self.cluster.leader(&topic, *number)?;
+        let next = partition.next_fetch();
+        let message = FetchPartition {
+            topic: partition.topic,
+            partition: *number,
+            offset: next.offset,
+            max_bytes: self.read_bytes() as u32,
+            leader_epoch: leader_epoch(&topic, &partition.topic_partition),
+            last_epoch: next.epoch,
+        };
+        Some((leader, message))
+    }
+
+    fn drop_slot(&mut self, placement: &FetchPlacement) {
+        if let Some(at) = self.position(placement.session) {
+            self.sessions[at].state.drop_slot(placement.slot);
+        }
+    }
+
+    fn session_with(&mut self, leader: &Arc<str>) -> &mut LeaderSession {
+        let at = self.sessions.iter().position(|session| session.leader == *leader).unwrap_or_else(|| {
+            self.last_key = SessionKey(self.last_key.0 + 1);
+            self.sessions.push(LeaderSession::new(self.last_key, leader.clone()));
+            self.sessions.len() - 1
+        });
+        &mut self.sessions[at]
+    }
+
+    /// Sends the requests that the sessions want and the memory allows.
+    pub(super) fn send(&mut self) {
+        for at in (0..self.sessions.len()).rev() {
+            if self.sessions[at].is_unused() {
+                self.sessions.swap_remove(at).close();
+            } else if self.sessions[at].begin_dialing() {
+                self.dial(self.sessions[at].key, self.sessions[at].leader.clone());
+            }
+        }
+        self.send_reads();
+        let limits = RequestLimits { max_wait: self.max_wait, min_bytes: self.min_bytes, max_bytes: 0 };
+        for session in &mut self.sessions {
+            while session.wants_change() {
+                session.send(limits, &self.events);
+            }
+        }
+    }
+
+    fn send_reads(&mut self) {
+        let max_bytes = self.read_bytes();
+        let limits = RequestLimits { max_wait: self.max_wait, min_bytes: self.min_bytes, max_bytes: max_bytes as u32 };
+        let mut held = None;
+        // The session with the fewest reads is first, so that each leader gets a fair part of the memory.
+        while let Some(session) = next_reader(&mut self.sessions) {
+            let held = *held.get_or_insert_with(|| self.shared.lock().partitions.held().total());
+            let permitted: usize = self.sessions.iter().map(|session| session.state.permitted()).sum();
+            let is_first = held == 0 && permitted == 0;
+            if !is_first && self.prefetch_bytes < held + permitted + max_bytes {
+                let room = self.prefetch_bytes.saturating_sub(permitted + max_bytes);
+                if room < held {
+                    self.wait_for_room(room);
+                } // Otherwise the answers to earlier reads make room.
+                return;
+            }
+            self.sessions[session].send(limits, &self.events);
+        }
+    }
+
+    /// Sends more once the partitions hold at most `room` bytes. If only paused partitions hold some, they are fetched
+    /// again later.
+    fn wait_for_room(&self, room: usize) {
+        let mut subscription = self.shared.lock();
+        let is_held_back = |partition: &PartitionFetchState| !partition.may_hand_out() && 0 < partition.held().total();
+        if !subscription.partitions.has_ready() {
+            subscription.partitions.update_all(is_held_back, PartitionFetchState::discard_fetched);
+        }
+        subscription.wait_for_room(room);
+    }
+
+    /// The most bytes of one read.
+    fn read_bytes(&self) -> usize {
+        (self.prefetch_bytes / READ_FRACTION).clamp(1, READ_BYTES)
+    }
+
+    fn dial(&mut self, key: SessionKey, leader: Arc<str>) {
+        let (pool, events) = (self.pool.clone(), self.events.clone());
+        self.dials.spawn(async move {
+            let connected = pool.connect(&leader).await;
+            let usable = connected.and_then(|connection| connection.require("fetch-sessions").map(|()| connection));
+            drop(events.send(FetcherEvent::Connected(key, usable.map_err(RequestError::from))));
+        });
+    }
+}
+
+/// Returns the session with the fewest reads in flight, of those that want another one.
+fn next_reader(sessions: &mut [LeaderSession]) -> Option<usize> {
+    let wanting = sessions.iter().enumerate().filter(|(_, session)| session.wants_read());
+    wanting.min_by_key(|(_, session)| session.state.reads_in_flight()).map(|(at, _)| at)
+}
+
+fn leader_epoch(topic: &TopicMetadata, topic_partition: &TopicPartition) -> Option<LeaderEpoch> {
+    topic.partitions.get(topic_partition.partition.value() as usize).map(|partition| partition.leader_epoch)
+}
+
+/// Closes the sessions, so that the broker need not keep them until they time out.
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        self.sessions.iter().for_each(LeaderSession::close);
+    }
+}
