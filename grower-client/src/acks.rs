@@ -77,15 +77,21 @@ impl RecordAcks {
 }
 
 impl AckRange {
-    /// Iterates over the ack of each record.
-    pub fn iter(&self) -> impl Iterator<Item = Ack> {
-        (0..self.records.len() as u64).map(|index| Ack {
+    /// Returns the ack of a record, by its index in the input; `None` if the range does not hold it.
+    pub fn get(&self, record: usize) -> Option<Ack> {
+        let at = record.checked_sub(self.records.start).filter(|_| record < self.records.end)?;
+        Some(Ack {
             topic: self.topic.clone(),
             partition: self.partition,
-            offset: self.base_offset.map(|base| base.saturating_add(index)),
+            offset: self.base_offset.map(|base| base.saturating_add(at as u64)),
             timestamp: self.timestamp,
             durability: self.durability,
         })
+    }
+
+    /// Iterates over the ack of each record.
+    pub fn iter(&self) -> impl Iterator<Item = Ack> {
+        self.records.clone().filter_map(|record| self.get(record))
     }
 
     /// Whether one range can stand for both.

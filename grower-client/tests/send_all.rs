@@ -270,7 +270,7 @@ async fn a_record_too_large_for_the_memory_fails_alone() {
 }
 
 #[tokio::test]
-async fn records_of_a_missing_topic_fail_after_one_lookup() {
+async fn records_of_missing_topics_and_partitions_fail_after_one_lookup() {
     let lookups = Arc::new(AtomicUsize::new(0));
     let counted = lookups.clone();
     let fake = FakeBroker::new(move |request| {
@@ -279,13 +279,16 @@ async fn records_of_a_missing_topic_fail_after_one_lookup() {
     });
     let producer = fake.client().await.producer().build().await.unwrap();
     let before = lookups.load(Ordering::Relaxed);
-    let mixed = (0..100).map(|number| Record::new(["events", "missing"][number % 2]).value(number.to_string()));
-    let error = producer.send_all(mixed).await.unwrap_err();
-    assert!(error.failures().map(|(index, _)| index).eq((0..50).map(|at| at * 2 + 1)));
-    assert!(error.failures().all(|(_, error)| error.code() == Some(ErrorCode::UnknownTopic)));
+    let topics = (0..100).map(|number| Record::new([TOPIC, "missing"][number % 2]).value(number.to_string()));
+    let partitions = (0..100).map(|number| Record::new(TOPIC).partition(9 * (number % 2)).value(number.to_string()));
+    let error = producer.send_all(topics.chain(partitions)).await.unwrap_err();
+    assert!(error.failures().map(|(index, _)| index).eq((0..100).map(|at| at * 2 + 1)));
+    let (of_topics, of_partitions): (Vec<_>, Vec<_>) = error.failures().partition(|(index, _)| *index < 100);
+    assert!(of_topics.iter().all(|(_, error)| error.code() == Some(ErrorCode::UnknownTopic)));
+    assert!(of_partitions.iter().all(|(_, error)| matches!(error, ProduceError::UnknownPartition { .. })));
     let lookups = lookups.load(Ordering::Relaxed) - before;
-    assert!(lookups <= 4, "{lookups} lookups of two topics");
-    assert_eq!(fake.values().len(), 50);
+    assert!(lookups <= 5, "{lookups} lookups of two topics and a partition");
+    assert_eq!(fake.values().len(), 100);
 }
 
 /// Room for about five records of 900 bytes.

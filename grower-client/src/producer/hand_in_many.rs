@@ -24,10 +24,24 @@ pub(super) struct RecordIntake<'a> {
     engine: &'a Arc<ProducerEngine>,
     chunk: Vec<Record>,
     deliveries: Deliveries,
-    /// A topic that could not be looked up: its other records fail without another lookup.
-    failed_topic: Option<(Arc<str>, ProduceError)>,
+    /// The last topic or partition that does not exist: its other records fail without another lookup.
+    missing: Option<MissingTarget>,
     /// The longest wait for memory. Zero once a record waited in vain: the others have waited as long.
     max_wait: Duration,
+}
+
+/// A topic that could not be looked up, or a partition that it does not have.
+struct MissingTarget {
+    topic: Arc<str>,
+    /// `None` stands for all.
+    partition: Option<PartitionId>,
+    error: ProduceError,
+}
+
+impl MissingTarget {
+    fn is_of(&self, record: &Record) -> bool {
+        self.topic == record.topic && (self.partition.is_none() || self.partition == record.partition)
+    }
 }
 
 impl<'a> RecordIntake<'a> {
@@ -36,7 +50,7 @@ impl<'a> RecordIntake<'a> {
             engine,
             chunk: Vec::with_capacity(CHUNK_RECORDS),
             deliveries: Deliveries::new(engine.unobserved.clone()),
-            failed_topic: None,
+            missing: None,
             max_wait: engine.settings.window.delivery_timeout,
         }
     }
@@ -73,14 +87,15 @@ impl<'a> RecordIntake<'a> {
     /// Hands in the first record of the chunk.
     async fn hand_in_one(&mut self) {
         let record = &self.chunk[0];
-        let failed = self.failed_topic.as_ref().filter(|(topic, _)| *topic == record.topic);
-        let result = match failed {
-            Some((_, error)) => Err(error.clone()),
+        let result = match self.missing.as_ref().filter(|missing| missing.is_of(record)) {
+            Some(missing) => Err(missing.error.clone()),
             None => self.engine.enqueue(record, self.max_wait, |promise, at| self.deliveries.add(promise, at)).await,
         };
         let Err(error) = result else { return };
-        match &error {
-            ProduceError::Topic { .. } => self.failed_topic = Some((record.topic.clone(), error.clone())),
+        let missing = |partition| MissingTarget { topic: record.topic.clone(), partition, error: error.clone() };
+        match error {
+            ProduceError::Topic { .. } => self.missing = Some(missing(None)),
+            ProduceError::UnknownPartition { .. } => self.missing = Some(missing(record.partition)),
             ProduceError::TimedOut { .. } => self.max_wait = Duration::ZERO,
             _ => {}
         }
