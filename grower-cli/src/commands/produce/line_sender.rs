@@ -2,6 +2,7 @@
 //! order.
 
 use super::ProduceCommand;
+use super::in_flight::{ChunkInFlight, LineInFlight, LineState, LinesInFlight, SettledLine};
 use super::report::ProduceReport;
 use super::source::{LineChunk, LineSource};
 use super::unacknowledged::Unacknowledged;
@@ -10,8 +11,7 @@ use crate::lines::Line;
 use crate::output::{ReaderGone, message_of, stderr_line};
 use crate::session::interrupted;
 use anyhow::bail;
-use futures_util::FutureExt;
-use grower_client::{Delivery, ErrorCode, ProduceError, Producer};
+use grower_client::{ErrorCode, ProduceError, Producer, Record};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,14 +26,12 @@ pub(super) struct LineSender<'a> {
     topic: Arc<str>,
     producer: Producer,
     report: ProduceReport,
-    in_flight: VecDeque<InFlightLine>,
+    in_flight: LinesInFlight,
     following: Option<FollowProgress>,
     /// Reading stops once there are any.
     unacknowledged: Unacknowledged,
     /// The last line that was sent.
     sent_up_to: u64,
-    /// Whether lines after it were read and not sent.
-    is_cut_short: bool,
 }
 
 /// The progress in a followed file.
@@ -47,22 +45,6 @@ struct FollowProgress {
     is_behind: bool,
 }
 
-/// A line whose outcome is not reported yet.
-struct InFlightLine {
-    number: u64,
-    bytes: u64,
-    end: u64,
-    file: Option<Arc<FollowedFile>>,
-    outcome: LineOutcome,
-}
-
-enum LineOutcome {
-    Sent(Delivery),
-    Refused(String),
-    Failed(ProduceError),
-    Arrived,
-}
-
 /// Why no more lines are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadEnd {
@@ -74,18 +56,8 @@ enum ReadEnd {
 impl<'a> LineSender<'a> {
     pub(super) fn new(command: &'a ProduceCommand, producer: Producer, report: ProduceReport) -> Self {
         let topic = command.topic.as_str().into();
-        let (in_flight, unacknowledged) = (VecDeque::new(), Unacknowledged::default());
-        Self {
-            command,
-            topic,
-            producer,
-            report,
-            in_flight,
-            following: None,
-            unacknowledged,
-            sent_up_to: 0,
-            is_cut_short: false,
-        }
+        let (in_flight, unacknowledged) = (LinesInFlight::default(), Unacknowledged::default());
+        Self { command, topic, producer, report, in_flight, following: None, unacknowledged, sent_up_to: 0 }
     }
 
     /// Keeps a note of the progress in a followed file. Lines in `arrived` are not sent again.
@@ -102,7 +74,7 @@ impl<'a> LineSender<'a> {
             if !self.unacknowledged.is_empty() {
                 break ReadEnd::Failed;
             }
-            let has_room = self.in_flight.len() < IN_FLIGHT_MAX;
+            let has_room = self.in_flight.count() < IN_FLIGHT_MAX;
             if !has_room {
                 self.producer.end_lingers(); // No further line can fill the batch.
             }
@@ -110,9 +82,9 @@ impl<'a> LineSender<'a> {
                 biased;
                 () = &mut interrupt => break ReadEnd::Interrupted,
                 () = &mut ack_reader_gone => return Err(ReaderGone.into()),
-                settled = next(&mut self.in_flight) => self.settle(settled)?,
+                () = self.in_flight.settled() => self.settle()?,
                 chunk = source.recv(), if has_room => match chunk {
-                    Some(chunk) => self.send(chunk?).await?,
+                    Some(chunk) => self.send(chunk?).await,
                     None => break ReadEnd::Read,
                 },
             }
@@ -120,9 +92,9 @@ impl<'a> LineSender<'a> {
         let is_read = ended == ReadEnd::Read || matches!(source.try_recv(), Err(TryRecvError::Disconnected));
         drop(source);
         self.producer.flush().await.ok(); // Each line's own result reports failures.
-        while !self.in_flight.is_empty() {
-            let settled = next(&mut self.in_flight).await;
-            self.settle(settled)?;
+        while self.in_flight.count() != 0 {
+            self.in_flight.settled().await;
+            self.settle()?;
         }
         if !self.unacknowledged.is_empty() {
             return self.fail(is_read);
@@ -147,107 +119,81 @@ impl<'a> LineSender<'a> {
         if let Some(following) = self.following.as_mut().filter(|following| following.is_behind) {
             following.keeper.save([])?;
         }
-        let sent_up_to = Some(self.sent_up_to).filter(|_| !is_read || self.is_cut_short);
+        let sent_up_to = Some(self.sent_up_to).filter(|_| !is_read);
         self.unacknowledged.into_error(sent_up_to, acknowledged).map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, chunk: LineChunk) -> anyhow::Result<()> {
-        if let Some(end) = chunk.begun {
-            let file = chunk.file.clone();
-            self.in_flight.push_back(InFlightLine { number: 0, bytes: 0, end, file, outcome: LineOutcome::Arrived });
-        }
-        let mut lines = chunk.lines.into_iter();
-        while let Some(line) = lines.next() {
+    /// Sends the lines of a chunk.
+    async fn send(&mut self, chunk: LineChunk) {
+        let LineChunk { lines: read, file, begun } = chunk;
+        let begin = begun.map(|end| LineInFlight { number: 0, bytes: 0, end, state: LineState::Arrived });
+        let mut lines: VecDeque<LineInFlight> = begin.into_iter().collect();
+        let mut records = Vec::with_capacity(read.len());
+        for line in read {
             let (number, end) = (line.number, line.end);
             let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            let outcome = self.outcome(line, chunk.file.as_deref()).await;
-            let failed = matches!(outcome, LineOutcome::Failed(_));
-            self.sent_up_to = number;
-            self.in_flight.push_back(InFlightLine { number, bytes, end, file: chunk.file.clone(), outcome });
-            if failed {
-                self.is_cut_short = lines.next().is_some();
-                break; // The next lines may fail as well: stop.
-            }
-        }
-        Ok(())
-    }
-
-    async fn outcome(&mut self, line: Line, file: Option<&FollowedFile>) -> LineOutcome {
-        let content = match line.content {
-            Ok(content) => content,
-            Err(too_long) => return LineOutcome::Refused(too_long.to_string()),
-        };
-        let (_, value) = self.command.split_key(content.clone());
-        let mut record = self.command.record(&self.topic, content);
-        if let (Some(following), Some(file)) = (&mut self.following, file) {
-            let mark = LineMark { incarnation: file.incarnation, start: line.start };
-            if following.arrived.take(mark, &value) {
-                return LineOutcome::Arrived;
-            }
-            let (name, value) = mark.header(following.keeper.follower());
-            record = record.header(name, value);
-        }
-        match self.producer.enqueue(record).await {
-            Ok(delivery) => LineOutcome::Sent(delivery),
-            Err(error) => refusal(error).map_or_else(LineOutcome::Failed, LineOutcome::Refused),
-        }
-    }
-
-    /// Reports the outcome of a line, and those of the next lines that are known.
-    fn settle(&mut self, (line, result): SettledLine) -> anyhow::Result<()> {
-        self.settle_one(line, result)?;
-        while let Some(front) = self.in_flight.front_mut() {
-            let result = match &mut front.outcome {
-                LineOutcome::Sent(delivery) => match delivery.now_or_never() {
-                    Some(result) => Some(result),
-                    None => break,
-                },
-                LineOutcome::Refused(_) | LineOutcome::Failed(_) | LineOutcome::Arrived => None,
+            let state = match self.record(line, file.as_deref()) {
+                Ok(record) => {
+                    records.push(record);
+                    LineState::Sent
+                }
+                Err(state) => state,
             };
-            if let Some(line) = self.in_flight.pop_front() {
-                self.settle_one(line, result)?;
-            }
+            self.sent_up_to = number;
+            lines.push_back(LineInFlight { number, bytes, end, state });
+        }
+        let deliveries = self.producer.enqueue_all(records).await;
+        self.in_flight.add(ChunkInFlight::new(lines, file, deliveries));
+    }
+
+    /// Makes the record of a line, unless the line is not sent.
+    fn record(&mut self, line: Line, file: Option<&FollowedFile>) -> Result<Record, LineState> {
+        let content = line.content.map_err(|too_long| LineState::Refused(too_long.to_string()))?;
+        let (Some(following), Some(file)) = (&mut self.following, file) else {
+            return Ok(self.command.record(&self.topic, content));
+        };
+        let mark = LineMark { incarnation: file.incarnation, start: line.start };
+        let (_, value) = self.command.split_key(content.clone());
+        if following.arrived.take(mark, &value) {
+            return Err(LineState::Arrived);
+        }
+        let (name, value) = mark.header(following.keeper.follower());
+        Ok(self.command.record(&self.topic, content).header(name, value))
+    }
+
+    /// Reports the outcomes that are known, in the order of the lines.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        while let Some(settled) = self.in_flight.take_settled() {
+            self.settle_one(settled)?;
         }
         self.report.flush()?;
-        self.save()
+        self.following.as_mut().map_or(Ok(()), FollowProgress::save)
     }
 
-    fn settle_one(
-        &mut self,
-        line: InFlightLine,
-        result: Option<Result<grower_client::Ack, ProduceError>>,
-    ) -> anyhow::Result<()> {
+    fn settle_one(&mut self, SettledLine { line, file, sent }: SettledLine) -> anyhow::Result<()> {
         // A note covers only acknowledged lines: it ends before the first other one.
         let mut following = self.following.as_mut().filter(|_| self.unacknowledged.is_empty());
-        match (line.outcome, result) {
-            (LineOutcome::Refused(why), _) => self.report.add_refused(line.number, &why),
-            (LineOutcome::Failed(error), _) => {
-                self.unacknowledged.add(line.number, error);
-                return Ok(());
-            }
-            (LineOutcome::Sent(_), Some(Ok(ack))) => {
+        match (line.state, sent) {
+            (LineState::Refused(why), _) => self.report.add_refused(line.number, &why),
+            (_, Some(Ok(ack))) => {
                 self.report.add_acknowledged(line.number, line.bytes, &ack)?;
                 if let (Some(following), Some(offset)) = (&mut following, ack.offset) {
                     following.keeper.add_acknowledged(ack.partition, offset);
                 }
             }
-            (LineOutcome::Sent(_), Some(Err(error))) => match refusal(error) {
+            (_, Some(Err(error))) => match refusal(error) {
                 Ok(why) => self.report.add_refused(line.number, &why),
                 Err(error) => {
                     self.unacknowledged.add(line.number, error);
                     return Ok(());
                 }
             },
-            (LineOutcome::Sent(_) | LineOutcome::Arrived, _) => {}
+            (LineState::Sent | LineState::Arrived, None) => {}
         }
-        if let (Some(following), Some(file)) = (following, line.file) {
+        if let (Some(following), Some(file)) = (following, file) {
             following.done(file, line.end);
         }
         Ok(())
-    }
-
-    fn save(&mut self) -> anyhow::Result<()> {
-        self.following.as_mut().map_or(Ok(()), FollowProgress::save)
     }
 }
 
@@ -274,22 +220,6 @@ impl FollowProgress {
             Err(_) => {}
         }
         Ok(())
-    }
-}
-
-/// A line, and the result of its record if it was sent.
-type SettledLine = (InFlightLine, Option<Result<grower_client::Ack, ProduceError>>);
-
-/// Waits for the outcome of the first line in flight, forever if there is none. Cancel safe.
-async fn next(in_flight: &mut VecDeque<InFlightLine>) -> SettledLine {
-    let result = match in_flight.front_mut().map(|line| &mut line.outcome) {
-        Some(LineOutcome::Sent(delivery)) => Some(delivery.await),
-        Some(LineOutcome::Refused(_) | LineOutcome::Failed(_) | LineOutcome::Arrived) => None,
-        None => std::future::pending().await,
-    };
-    match in_flight.pop_front() {
-        Some(line) => (line, result),
-        None => std::future::pending().await,
     }
 }
 

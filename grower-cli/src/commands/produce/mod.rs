@@ -1,6 +1,7 @@
 //! `produce TOPIC [FILE]`: one record a line.
 
 mod following;
+mod in_flight;
 mod line_sender;
 mod report;
 mod source;
