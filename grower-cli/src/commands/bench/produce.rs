@@ -48,8 +48,12 @@ pub struct BenchProduceCommand {
     batch_bytes: Option<usize>,
 }
 
-/// Limit of records in flight per producer.
-const IN_FLIGHT_MAX: usize = 16 << 10;
+/// Limit of records in flight per producer. Many small records make few batches: they may be more.
+const IN_FLIGHT_MAX: u64 = 16 << 10;
+const SMALL_IN_FLIGHT_MAX: u64 = 64 << 10;
+
+/// Bytes of values up to which the limit of small records applies: five batches and those that fill meanwhile.
+const SMALL_IN_FLIGHT_BYTES: u64 = 16 << 20;
 
 /// The records of one hand-in.
 const CHUNK_RECORDS: u64 = 256;
@@ -98,13 +102,20 @@ impl BenchProduceCommand {
             .print(session.output)
     }
 
+    /// Limit of records in flight: enough for several batches, so that one is on its way while another is fsynced.
+    fn in_flight_max(&self) -> u64 {
+        let fitting = SMALL_IN_FLIGHT_BYTES / (self.size as u64).max(1);
+        fitting.clamp(IN_FLIGHT_MAX, SMALL_IN_FLIGHT_MAX)
+    }
+
     async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<LatencyHistogram> {
         let (topic, value): (Arc<str>, _) = (self.topic.topic.as_str().into(), payload(self.size));
         let record = || Record::new(topic.clone()).value(value.clone());
         let mut in_flight = InFlightChunks { chunks: VecDeque::new(), latencies: LatencyHistogram::new()?, bar };
+        let chunks_max = self.in_flight_max().div_ceil(CHUNK_RECORDS) as usize;
         let mut left = records;
         while left != 0 {
-            if in_flight.chunks.len() == IN_FLIGHT_MAX / CHUNK_RECORDS as usize {
+            if in_flight.chunks.len() == chunks_max {
                 in_flight.settle(in_flight.chunks.len() / 2).await?;
             }
             let (handed_in_at, records) = (Instant::now(), CHUNK_RECORDS.min(left));
