@@ -62,17 +62,26 @@ impl<P> Default for JobQueue<P> {
 impl<P> JobQueue<P> {
     /// Queues a job. True if a thread has to be started for it, which counts from now on.
     pub(super) fn push(&mut self, job: Job<P>) -> bool {
-        self.push_again(job);
-        let needed = self.needs_thread();
+        self.add(job);
+        self.start_thread(self.needs_thread())
+    }
+
+    /// Queues a job that must not wait for the calling thread. True if a thread has to be started for it, which counts
+    /// from now on.
+    pub(super) fn hand_over(&mut self, job: Job<P>) -> bool {
+        self.add(job);
+        self.start_thread(self.threads < THREADS_MAX && self.idle_threads < self.ready.len())
+    }
+
+    fn add(&mut self, job: Job<P>) {
+        self.ready_appends += usize::from(job.appends());
+        self.ready.push_back(job);
+    }
+
+    fn start_thread(&mut self, needed: bool) -> bool {
         self.threads += usize::from(needed);
         debug_assert!(self.threads <= THREADS_MAX && (0 < self.threads || self.stopped), "no thread takes the job");
         needed
-    }
-
-    /// Queues a job that the calling thread may take next.
-    pub(super) fn push_again(&mut self, job: Job<P>) {
-        self.ready_appends += usize::from(job.appends());
-        self.ready.push_back(job);
     }
 
     /// Takes the next job. [`JobQueue::appends_done`] follows on one that appends.
@@ -179,6 +188,18 @@ mod tests {
         let mut queue = with_idle_thread();
         assert!(!queue.push(Job::Round(1)));
         assert!(!queue.push(Job::Round(2)));
+    }
+
+    #[test]
+    fn a_job_that_is_handed_over_never_waits_for_the_thread_that_does_so() {
+        let mut queue = JobQueue::default();
+        assert!(queue.push(Job::Round(0)));
+        assert_eq!(queue.pop(), Some(Job::Round(0)));
+        assert!(queue.hand_over(Job::Round(0)), "the only thread is the one that hands over");
+        assert_eq!(queue.pop(), Some(Job::Round(0)));
+        queue.thread_idles();
+        assert!(!queue.hand_over(Job::Round(0)), "the other thread is idle");
+        assert!(queue.hand_over(Job::Round(1)), "the idle thread has another job to do");
     }
 
     #[test]

@@ -92,7 +92,9 @@ impl SyncPool {
             return; // The queued round, or the one after the running round, covers everything written by now.
         }
         let alone = hint.allows_inline() && !partition.writer.is_slow() && self.may_sync_inline();
-        if !alone || self.inline_round(partition) {
+        if alone {
+            self.inline_round(partition);
+        } else {
             self.enqueue(Job::Round(partition.clone()));
         }
     }
@@ -174,13 +176,21 @@ impl SyncPool {
         self.load.is_one_request() && self.inline.try_acquire()
     }
 
-    /// Runs a round in the task of the request; true if the pool has to run another.
-    fn inline_round(&self, partition: &Arc<Partition>) -> bool {
+    /// Runs a round in the task of the request.
+    fn inline_round(self: &Arc<Self>, partition: &Arc<Partition>) {
         let work = self.stall_watchdog.watch();
-        let more = self.round(partition);
+        self.run_round(partition);
         drop(work);
         self.inline.release();
-        more
+    }
+
+    /// Runs a round on this thread. If waiters need another one, another thread begins it before the answers are sent.
+    fn run_round(self: &Arc<Self>, partition: &Arc<Partition>) {
+        let synced = self.round(partition);
+        if synced.needs_another() {
+            self.hand_over(Job::Round(partition.clone()));
+        }
+        synced.answer();
     }
 
     /// Whether producers wait for the disk, or jobs wait for a thread.
@@ -196,7 +206,18 @@ impl SyncPool {
     /// Queues a job, and starts a thread if one is needed.
     fn enqueue(self: &Arc<Self>, job: Job<Arc<Partition>>) {
         let needs_thread = self.queue.lock().push(job);
-        if needs_thread {
+        self.call_thread(needs_thread);
+    }
+
+    /// Queues a job for another thread, as this one has more to do; starts one if none is idle.
+    fn hand_over(self: &Arc<Self>, job: Job<Arc<Partition>>) {
+        let needs_thread = self.queue.lock().hand_over(job);
+        self.call_thread(needs_thread);
+    }
+
+    /// Starts a thread for a queued job, or wakes an idle one.
+    fn call_thread(self: &Arc<Self>, start: bool) {
+        if start {
             self.spawn("grower-flush", Self::run_thread);
         } else {
             self.work.notify_one();
@@ -206,10 +227,7 @@ impl SyncPool {
     fn run_thread(self: &Arc<Self>) {
         while let Some(job) = self.next_ready() {
             match job {
-                Job::Round(partition) if self.round(&partition) => {
-                    self.queue.lock().push_again(Job::Round(partition));
-                }
-                Job::Round(_) => {}
+                Job::Round(partition) => self.run_round(&partition),
                 Job::Appends(partition) => self.append_queued(&partition),
             }
         }
@@ -271,8 +289,10 @@ impl SyncPool {
         if !partition.commit.lock().claim_round_from_timer() {
             return false;
         }
-        if partition.has_waiting_fetches() || self.round(partition) {
+        if partition.has_waiting_fetches() {
             self.enqueue(Job::Round(partition.clone()));
+        } else {
+            self.run_round(partition);
         }
         true
     }
