@@ -13,7 +13,7 @@ use grower_client::{Client, ErrorCode, Failure, transport};
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::message::*;
 use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
-use sessions::{Sessions, WaitingFetch};
+use sessions::{SessionBytes, Sessions, WaitingFetch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -127,6 +127,10 @@ impl FakeBroker {
     /// Forgets all fetch sessions.
     pub(crate) fn evict_sessions(&self) {
         self.sessions.lock().unwrap().evict();
+    }
+
+    pub(crate) fn session_bytes(&self) -> SessionBytes {
+        self.sessions.lock().unwrap().bytes()
     }
 
     /// Returns a client with a short request timeout.

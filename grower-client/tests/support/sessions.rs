@@ -11,6 +11,16 @@ use std::collections::BTreeMap;
 pub(super) struct Sessions {
     opened: u64,
     open: BTreeMap<u64, Session>,
+    permitted: usize,
+    bytes: SessionBytes,
+}
+
+/// The bytes of batches in all sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SessionBytes {
+    pub(crate) sent: usize,
+    /// The most bytes that were sent or permitted at one time.
+    pub(crate) peak: usize,
 }
 
 #[derive(Default)]
@@ -74,6 +84,8 @@ impl Sessions {
         if 0 < asked.max_bytes {
             session.waiting.push(number);
         }
+        self.permitted += asked.max_bytes as usize;
+        self.bytes.peak = self.bytes.peak.max(self.bytes.sent + self.permitted);
         Ok(WaitingFetch { session: id, number, max_bytes: asked.max_bytes })
     }
 
@@ -100,7 +112,14 @@ impl Sessions {
             }
             session.waiting.remove(0);
         }
+        self.permitted -= max_bytes as usize;
+        self.bytes.sent += bytes.len();
+        self.bytes.peak = self.bytes.peak.max(self.bytes.sent + self.permitted);
         Ok(Some((FetchSessionAnswer { session: FetchSessionId(id), number, parts }, bytes)))
+    }
+
+    pub(super) fn bytes(&self) -> SessionBytes {
+        self.bytes
     }
 
     /// Forgets all sessions.

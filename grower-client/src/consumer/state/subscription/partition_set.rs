@@ -47,6 +47,9 @@ pub(crate) struct PartitionSet {
     has_news: bool,
     /// The fetcher has something to do.
     has_changes: bool,
+    /// The number of changes of partitions.
+    #[cfg(test)]
+    pub(super) changes: usize,
 }
 
 #[derive(Debug)]
@@ -231,6 +234,8 @@ impl PartitionSet {
 
     /// Updates the queues and the memory account after a change of a partition.
     fn file(&mut self, index: PartitionIndex) {
+        #[cfg(test)]
+        (self.changes += 1);
         let entry = self.entries[index.0 as usize].as_mut().expect("the partition is in the set");
         let held = entry.partition.held();
         self.held -= std::mem::replace(&mut entry.counted, held);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId};
-use grower_protocol::message::{Divergence, ErrorCode};
+use grower_protocol::message::{Divergence, ErrorCode, FetchSlot};
 use parking_lot::Mutex;
 
 fn topic_partition(partition: u32) -> TopicPartition {
@@ -66,6 +66,45 @@ fn partitions_take_turns_and_keep_their_order() {
     assert_eq!(take(&shared, 5), [(0, 2), (2, 0), (2, 1), (2, 2), (2, 3)]);
     assert_eq!(take(&shared, 9), [(2, 4), (2, 5)]);
     assert_eq!(take(&shared, 9), []);
+}
+
+#[test]
+fn the_work_of_a_call_follows_the_news_and_not_the_number_of_partitions() {
+    let shared = shared(&[0; 2000], OnDamage::Fail);
+    let mut subscription = shared.lock();
+    while let Some(index) = subscription.partitions.next_to_plan(Instant::now()) {
+        let mut partition = subscription.partitions.update_at(index).unwrap();
+        let placement = FetchPlacement { version: partition.version, session: SessionKey(1), slot: FetchSlot(0) };
+        partition.place(Some(placement));
+    }
+    let before = subscription.partitions.changes;
+    deliver(&mut subscription, 1234, batches(0, 3));
+    drop(subscription);
+    assert_eq!(take(&shared, 9), [(1234, 0), (1234, 1), (1234, 2)]);
+    assert_eq!(take(&shared, 9), []);
+    let mut subscription = shared.lock();
+    assert_eq!(subscription.partitions.changes - before, 3, "the delivery, the records, and their consumption");
+    assert_eq!(subscription.partitions.next_to_plan(Instant::now()), None, "their slots read on");
+    subscription.partitions.check();
+}
+
+#[test]
+fn a_resumed_partition_wakes_the_reader_for_what_it_holds() {
+    struct Woken(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Woken {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let shared = shared(&[3], OnDamage::Fail);
+    shared.lock().partition(&topic_partition(0)).unwrap().paused = true;
+    let woken = std::sync::Arc::new(Woken(false.into()));
+    let waker = std::task::Waker::from(woken.clone());
+    shared.take(limits(9), Instant::now, &waker, &mut Vec::new()).unwrap();
+    assert!(!woken.0.load(std::sync::atomic::Ordering::Relaxed));
+    shared.lock().partition(&topic_partition(0)).unwrap().paused = false;
+    assert!(woken.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(take(&shared, 9).len(), 3);
 }
 
 #[test]
