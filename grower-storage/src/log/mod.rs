@@ -38,7 +38,7 @@ pub use disk_log::{DirectoryOwner, DiskLog};
 pub use errors::{AppendError, ChangeError, LogFailed, ReadError};
 pub use files::LogFiles;
 pub use mem::MemLog;
-pub use reader::{FilesView, LogReader, LogView};
+pub use reader::{FilesView, GoneHook, LogReader, LogView};
 
 use crate::disk::{Disk, DiskError, FileGone, SharedFile};
 use crate::segment::SegmentFlush;

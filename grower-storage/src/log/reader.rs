@@ -29,10 +29,17 @@ pub trait LogView: Send + Sync {
     fn files(&self) -> Option<&dyn FilesView>;
 }
 
+/// The hook of [`FilesView::when_gone`].
+pub type GoneHook = Box<dyn FnOnce() + Send + Sync>;
+
 /// Damage and losses that only files can have; see [`LogView::files`].
 pub trait FilesView {
     /// Why the log takes no more changes, if its files are no longer at their path.
     fn gone(&self) -> Option<Arc<str>>;
+
+    /// Calls `hook` once [`FilesView::gone`] has a reason: at once if it has. A log has one hook. It is called while the
+    /// log changes, so it does nothing slow.
+    fn when_gone(&self, hook: GoneHook);
 
     /// Offsets that are known to be lost to damage, in order.
     fn damaged(&self) -> Vec<Range<Offset>>;
@@ -57,6 +64,13 @@ impl LogReader {
     /// As [`FilesView::gone`]; a log in memory is always there.
     pub fn gone(&self) -> Option<Arc<str>> {
         self.files().and_then(FilesView::gone)
+    }
+
+    /// As [`FilesView::when_gone`]; a log in memory is always there.
+    pub fn when_gone(&self, hook: impl FnOnce() + Send + Sync + 'static) {
+        if let Some(files) = self.files() {
+            files.when_gone(Box::new(hook));
+        }
     }
 
     /// As [`FilesView::damaged`]; a log in memory has no damage.

@@ -2,7 +2,7 @@
 
 use super::Segments;
 use crate::epochs::EpochHistory;
-use crate::log::{EpochEnd, FilesView, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
+use crate::log::{EpochEnd, FilesView, GoneHook, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
 use crate::segment::{self, Damage, DeleteHorizon, Expectations, ScanMode, Segment, SegmentRead};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
@@ -22,6 +22,7 @@ struct Published {
     lost: Vec<Damage>,
     epochs: EpochHistory,
     gone: Option<Arc<str>>,
+    gone_hook: Option<GoneHook>,
 }
 
 impl From<Damage> for ReadError {
@@ -48,6 +49,7 @@ impl PublishedLog {
             lost: Vec::new(),
             epochs,
             gone: None,
+            gone_hook: None,
         }))
     }
 
@@ -76,7 +78,11 @@ impl PublishedLog {
 
     /// The files are no longer where they were.
     pub(super) fn set_gone(&self, why: Arc<str>) {
-        self.0.write().gone = Some(why);
+        let mut state = self.0.write();
+        state.gone = Some(why);
+        let hook = state.gone_hook.take();
+        drop(state);
+        hook.into_iter().for_each(|hook| hook()); // It finds that they are gone.
     }
 
     pub(super) fn push(&self, segment: Arc<Segment>) {
@@ -244,6 +250,17 @@ impl LogView for DiskView {
 impl FilesView for DiskView {
     fn gone(&self) -> Option<Arc<str>> {
         self.view.0.read().gone.clone()
+    }
+
+    fn when_gone(&self, hook: GoneHook) {
+        let mut state = self.view.0.write();
+        debug_assert!(state.gone_hook.is_none(), "a log has one hook");
+        if state.gone.is_none() {
+            state.gone_hook = Some(hook);
+            return;
+        }
+        drop(state);
+        hook();
     }
 
     fn damaged(&self) -> Vec<Range<Offset>> {
