@@ -83,11 +83,8 @@ impl Api {
         tokio::pin!(deadline);
         let news = Arc::new(Notify::new());
         let waker: Arc<dyn FetchWaker> = news.clone();
-        let partitions = self.partitions_of(request);
-        let gathered = loop {
-            for partition in &partitions {
-                partition.wake_beyond(partition.high_watermark(), &waker, 0);
-            }
+        loop {
+            let _registered = RegisteredFetch::new(&waker, self.partitions_of(request)); // One may be another object now.
             let gathered = self.gather(request); // After registering, so that no progress is missed.
             if gathered.is_enough(request) {
                 break gathered;
@@ -98,14 +95,7 @@ impl Api {
                 () = self.state.memory.wanted(), if holds_memory => break gathered,
                 () = ended.cancelled() => break gathered,
             }
-            for partition in &partitions {
-                partition.forget_fetch(&waker, 0);
-            }
-        };
-        for partition in &partitions {
-            partition.forget_fetch(&waker, 0);
         }
-        gathered
     }
 
     /// The partitions of a request, each once.
@@ -125,7 +115,8 @@ impl Api {
         for wanted in &request.partitions {
             let share = left.min(wanted.max_bytes as usize);
             let most = (gathered.bytes != 0).then_some(share); // Only the first one may pass the limit, with one batch.
-            let part = partition_read::read(&self.state.topics, wanted, ReadLimits { share, most });
+            let partition = self.state.topics.partition(wanted.topic, wanted.partition);
+            let part = partition.and_then(|found| partition_read::read(&found, wanted, ReadLimits { share, most }));
             gathered.failed |= part.as_ref().map_or(true, |read| is_news_without_records(&read.fetched));
             gathered.partitions.push(part.map(|read| {
                 gathered.bytes += read.bytes();
@@ -137,6 +128,29 @@ impl Api {
         debug_assert_eq!(gathered.partitions.len(), request.partitions.len(), "each partition has an answer");
         debug_assert_eq!(gathered.bytes, gathered.slices.iter().map(Slice::len).sum(), "the slices are the answer");
         gathered
+    }
+}
+
+/// A fetch that waits with its partitions until it is dropped.
+struct RegisteredFetch<'a> {
+    waker: &'a Arc<dyn FetchWaker>,
+    partitions: Vec<Arc<Partition>>,
+}
+
+impl<'a> RegisteredFetch<'a> {
+    fn new(waker: &'a Arc<dyn FetchWaker>, partitions: Vec<Arc<Partition>>) -> Self {
+        for partition in &partitions {
+            partition.fetches().wake_beyond(partition.high_watermark(), waker, 0);
+        }
+        Self { waker, partitions }
+    }
+}
+
+impl Drop for RegisteredFetch<'_> {
+    fn drop(&mut self) {
+        for partition in &self.partitions {
+            partition.fetches().forget(self.waker, 0);
+        }
     }
 }
 

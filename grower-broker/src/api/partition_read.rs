@@ -2,7 +2,6 @@
 
 use crate::disk_failure::code_of;
 use crate::partition::Partition;
-use crate::topic::Topics;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::message::{ErrorCode, Failure, FetchPartition, FetchedPartition, FetchedRecords, Part};
 use grower_storage::log::{ReadError, Slice};
@@ -42,14 +41,13 @@ impl PartitionRead {
     }
 }
 
-/// Reads a partition of the served topics.
-pub(super) fn read(topics: &Topics, wanted: &FetchPartition, limits: ReadLimits) -> Part<PartitionRead> {
-    let partition = topics.partition(wanted.topic, wanted.partition)?;
-    check_epoch(wanted, &partition)?;
+/// Reads a partition from the wanted position.
+pub(super) fn read(partition: &Partition, wanted: &FetchPartition, limits: ReadLimits) -> Part<PartitionRead> {
+    check_epoch(wanted, partition)?;
     let diverged = wanted.last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
     match diverged {
         Some(divergence) => Ok(PartitionRead::without_records(FetchedPartition::Diverged(divergence))),
-        None => read_records(&partition, wanted.offset, limits),
+        None => read_records(partition, wanted.offset, limits),
     }
 }
 

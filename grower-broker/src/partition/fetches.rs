@@ -21,10 +21,22 @@ impl FetchWaker for Notify {
     }
 }
 
-/// The waiting fetches of one partition, each once. Each also ends at its deadline, with its connection and with the
-/// broker. One append may wake and re-add all of them, so they are found by address.
+/// The waiting fetches of one partition object, each once. Each also ends at its deadline, with its connection and with
+/// the broker. One append may wake and re-add all of them, so they are found by address.
+///
+/// They end with their partition object: when its topic is deleted, its files are gone, or another object takes its
+/// place. A fetch that waits keeps hold of the set it waits in, so it never looks for itself in that of a successor.
 #[derive(Default)]
-pub(super) struct WaitingFetches(Mutex<HashMap<FetchAddress, WaitingFetch>>);
+pub(crate) struct WaitingFetches(Mutex<WaitingSet>);
+
+#[derive(Default)]
+struct WaitingSet {
+    waiting: HashMap<FetchAddress, WaitingFetch>,
+    /// All fetches that had seen less than this were woken.
+    woken_below: Offset,
+    /// The partition object has no more news.
+    ended: bool,
+}
 
 /// The memory address of a waker, unique while it waits, and the slot.
 type FetchAddress = (usize, u32);
@@ -40,37 +52,60 @@ struct WaitingFetch {
 }
 
 impl WaitingFetches {
-    /// Wakes the fetches that have seen less than this high watermark.
-    pub(super) fn wake_below(&self, high_watermark: Offset) {
-        let mut waiting = self.0.lock();
-        for ((_, slot), woken) in waiting.extract_if(|_, waiting| waiting.seen < high_watermark) {
-            woken.waker.wake(slot);
-        }
-        debug_assert!(waiting.values().all(|waiting| high_watermark <= waiting.seen), "a fetch sleeps on");
-    }
-
-    /// Wakes all: the partition is deleted or its files are gone.
-    pub(super) fn wake_all(&self) {
-        self.0.lock().drain().for_each(|((_, slot), woken)| woken.waker.wake(slot));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
-}
-
-impl Partition {
-    /// Wakes `slot` of `waker` when the high watermark passes `seen`: at once if it has.
+    /// Wakes `slot` of `waker` when the high watermark passes `seen`, or when the partition object ends: at once if
+    /// either has happened.
     pub(crate) fn wake_beyond(&self, seen: Offset, waker: &Arc<dyn FetchWaker>, slot: u32) {
-        self.fetches.0.lock().insert(address(waker, slot), WaitingFetch { seen, waker: waker.clone() });
-        if seen < self.high_watermark() {
-            self.fetches.wake_below(self.high_watermark()); // It moved before the fetch was registered.
+        let mut set = self.0.lock();
+        if set.ended || seen < set.woken_below {
+            waker.wake(slot);
+        } else {
+            set.waiting.insert(address(waker, slot), WaitingFetch { seen, waker: waker.clone() });
         }
     }
 
     /// Ends the wait of a fetch. True if it still waited; else it has been woken.
-    pub(crate) fn forget_fetch(&self, waker: &Arc<dyn FetchWaker>, slot: u32) -> bool {
-        self.fetches.0.lock().remove(&address(waker, slot)).is_some()
+    pub(crate) fn forget(&self, waker: &Arc<dyn FetchWaker>, slot: u32) -> bool {
+        self.0.lock().waiting.remove(&address(waker, slot)).is_some()
+    }
+
+    /// Wakes the fetches that have seen less than this high watermark, which is published.
+    pub(crate) fn wake_below(&self, high_watermark: Offset) {
+        let mut set = self.0.lock();
+        set.woken_below = set.woken_below.max(high_watermark);
+        for ((_, slot), woken) in set.waiting.extract_if(|_, waiting| waiting.seen < high_watermark) {
+            woken.waker.wake(slot);
+        }
+        debug_assert!(set.waiting.values().all(|waiting| set.woken_below <= waiting.seen), "a fetch sleeps on");
+    }
+
+    /// Wakes all, now and in future. The partition object is found offline, or not found, from now on.
+    pub(crate) fn end(&self) {
+        let mut set = self.0.lock();
+        set.ended = true;
+        std::mem::take(&mut set.waiting).into_iter().for_each(|((_, slot), woken)| woken.waker.wake(slot));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().waiting.len()
+    }
+
+    /// Whether a fetch still waits.
+    pub(crate) fn holds(&self, waker: &Arc<dyn FetchWaker>, slot: u32) -> bool {
+        self.0.lock().waiting.contains_key(&address(waker, slot))
+    }
+}
+
+impl Partition {
+    /// Fetches that wait for the high watermark to move.
+    pub(crate) fn fetches(&self) -> &Arc<WaitingFetches> {
+        &self.fetches
+    }
+}
+
+/// Another object may take its place.
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.fetches.end();
     }
 }
 
@@ -78,26 +113,24 @@ impl Partition {
 mod tests {
     use super::*;
 
-    fn waiting(fetches: &WaitingFetches) -> usize {
-        fetches.0.lock().len()
-    }
-
     #[test]
     fn a_fetch_waits_once_and_is_woken_by_a_high_watermark_it_has_not_seen() {
         let fetches = WaitingFetches::default();
         let all: Vec<Arc<dyn FetchWaker>> = (0..10).map(|_| Arc::new(Notify::new()) as _).collect();
         for _ in 0..2 {
             for (number, waker) in all.iter().enumerate() {
-                let seen = Offset::new(number as u64);
-                fetches.0.lock().insert(address(waker, 0), WaitingFetch { seen, waker: waker.clone() });
+                fetches.wake_beyond(Offset::new(number as u64), waker, 0);
             }
         }
-        assert_eq!(waiting(&fetches), 10);
+        assert_eq!(fetches.len(), 10);
         fetches.wake_below(Offset::new(4));
-        assert_eq!(waiting(&fetches), 6);
-        fetches.0.lock().remove(&address(&all[9], 0));
-        assert_eq!(waiting(&fetches), 5);
-        fetches.wake_all();
-        assert!(fetches.is_empty() && all.iter().all(|waker| Arc::strong_count(waker) == 1));
+        assert_eq!(fetches.len(), 6);
+        fetches.wake_beyond(Offset::new(3), &all[0], 0);
+        assert_eq!(fetches.len(), 6, "it missed the mark");
+        assert!(fetches.forget(&all[9], 0) && !fetches.forget(&all[9], 0));
+        assert_eq!(fetches.len(), 5);
+        fetches.end();
+        fetches.wake_beyond(Offset::new(9), &all[9], 0);
+        assert!(fetches.len() == 0 && all.iter().all(|waker| Arc::strong_count(waker) == 1));
     }
 }

@@ -30,7 +30,7 @@ mod writer;
 
 pub(crate) use compaction::CompactError;
 pub(crate) use damage_check::DamageCheck;
-pub(crate) use fetches::FetchWaker;
+pub(crate) use fetches::{FetchWaker, WaitingFetches};
 pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;
@@ -47,7 +47,6 @@ use crate::memory::StateReservation;
 use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks};
 use crate::reserve_file::KeepReserve;
 use arc_swap::ArcSwap;
-use fetches::WaitingFetches;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure};
@@ -73,7 +72,7 @@ pub(crate) struct Partition {
     health: Health,
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
-    fetches: WaitingFetches,
+    fetches: Arc<WaitingFetches>,
     /// Records and bytes that clients appended and read.
     pub(crate) traffic: TrafficCounters,
     /// The last check of reported damage; locked by the task that checks.
@@ -104,6 +103,9 @@ impl Partition {
         let mut replica = Replica::recovered(log.span(), config.flush);
         let _ = replica.apply(Event::EpochBegun(epoch)); // No waiter or fetch exists yet.
         let (reader, published) = (log.reader(), PublishedMarks::of(&replica));
+        let fetches = Arc::new(WaitingFetches::default());
+        let ended = fetches.clone();
+        reader.when_gone(move || ended.end());
         let mut tail = PartitionTail { log, replica, deleted: false, producers };
         tail.count_producers();
         Self {
@@ -117,7 +119,7 @@ impl Partition {
             published,
             health: health.clone(),
             config: ArcSwap::from_pointee(config),
-            fetches: WaitingFetches::default(),
+            fetches,
             traffic: TrafficCounters::default(),
             last_check: tokio::sync::Mutex::default(),
         }
@@ -256,7 +258,7 @@ impl Partition {
     }
 
     fn has_waiting_fetches(&self) -> bool {
-        !self.fetches.is_empty()
+        0 < self.fetches.len()
     }
 
     pub(crate) fn reader(&self) -> &LogReader {
@@ -337,15 +339,14 @@ impl Partition {
         self.reader.gone()
     }
 
-    /// Checks that its files are still in place: without appends nothing else notices.
+    /// Checks that its files are still in place: without appends nothing else notices. Else it is offline.
     pub(crate) fn check_in_place(&self) {
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
             return;
         }
-        if tail.log.files().is_some_and(|files| files.check_in_place().is_err()) {
-            drop(tail);
-            self.fetches.wake_all();
+        if let Some(files) = tail.log.files() {
+            let _ = files.check_in_place(); // The log tells its readers.
         }
     }
 
@@ -375,7 +376,7 @@ impl Partition {
         }
         tail.producers.set(0);
         drop((tail, dropping));
-        self.fetches.wake_all();
+        self.fetches.end();
         let _whole = CriticalSection::enter(&self.health, "ending the waiters of a deleted partition");
         let waiters = self.commit.lock().take_all(); // No mark moves any more.
         waiter::refuse(waiters, &writer::deleted());

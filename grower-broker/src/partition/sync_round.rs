@@ -113,9 +113,7 @@ impl SyncPool {
             self.inline.note_sync(took);
         }
         partition.flushed(&point, synced).map_err(|error| {
-            if error.files_gone {
-                partition.fetches.wake_all();
-            } else {
+            if !error.files_gone {
                 self.health.fail(format!("a sync failed, so the content of the disk is unknown: {error}"));
             }
             // Not `PartitionOffline`: the records may be there again once the files are back.

@@ -1,6 +1,7 @@
 //! Fetch sessions: what is told, when, and in which order.
 
 mod client;
+mod gone_files;
 #[path = "../support/raw.rs"]
 mod raw;
 

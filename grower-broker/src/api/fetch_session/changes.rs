@@ -1,6 +1,5 @@
 //! Checks a request against its session before any of it is applied, then applies it.
 
-use super::source::SlotSource;
 use super::state::SessionState;
 use grower_protocol::message::{AddedSlot, ErrorCode, Failure, FetchSlot, SessionPlace};
 
@@ -80,20 +79,20 @@ impl SessionState {
     }
 
     /// Applies a request that was checked. A request that resumes takes back what may be lost.
-    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>, source: &impl SlotSource) {
+    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>) {
         let SessionPlace { number, received_below, .. } = request.place;
         debug_assert!(self.next_number <= number, "request {number} was checked");
         self.next_number = number + 1;
         self.acknowledge(received_below);
         if request.resumes {
-            self.take_back_unacknowledged(source);
+            self.take_back_unacknowledged();
         }
-        self.change(&request.changes, source);
+        self.change(&request.changes);
     }
 
     /// Applies changes: first the drops. Slots that were added before are skipped.
-    pub(super) fn change(&mut self, changes: &SlotChanges<'_>, source: &impl SlotSource) {
-        self.drop_slots(changes.drop, source);
+    pub(super) fn change(&mut self, changes: &SlotChanges<'_>) {
+        self.drop_slots(changes.drop);
         let known = self.next_slot;
         let new = changes.add.iter().filter(|added| known <= u64::from(added.slot.0));
         self.add(new.map(|added| (added.slot, added.partition)));

@@ -7,15 +7,15 @@
 use super::changes::{PlacedRequest, SlotChanges};
 use super::gather::GatheredNews;
 use super::ready::ReadySlots;
-use super::source::SlotSource;
+use super::source::{SlotRead, SlotSource};
 use super::state::{SessionState, SlotProgress};
 use crate::api::partition_read::{PartitionRead, ReadLimits};
+use crate::partition::{FetchWaker, WaitingFetches};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use grower_protocol::message::{
     AddedSlot, ErrorCode, Failure, FetchPartition, FetchSessionId, FetchSlot, FetchedPartition, FetchedRecords, Part,
     SessionPlace, SlotNews,
 };
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,12 +29,18 @@ struct FakeLog {
     /// This batch is damaged.
     damaged: Option<usize>,
     deleted: bool,
+    offline: bool,
+    /// Those of the object that stands for it now. An object that comes back from offline is another one.
+    fetches: Arc<WaitingFetches>,
 }
 
 impl FakeLog {
     fn read(&self, from: usize, limits: ReadLimits) -> Part<PartitionRead> {
         if self.deleted {
             return Err(Failure::new(ErrorCode::UnknownTopicId, "deleted"));
+        }
+        if self.offline {
+            return Err(Failure::new(ErrorCode::PartitionOffline, "offline"));
         }
         if from < self.start || self.sizes.len() < from {
             return Err(Failure::new(ErrorCode::OffsetOutOfRange, "out of range"));
@@ -67,40 +73,31 @@ impl FakeLog {
     }
 }
 
-/// The partitions, and the slots that wait for each with the high watermark that they have seen.
+/// The partitions.
 struct FakeSource {
     logs: Vec<FakeLog>,
-    waiting: RefCell<BTreeMap<FetchSlot, (usize, usize)>>,
-    ready: Arc<ReadySlots>,
 }
 
 impl FakeSource {
-    fn wake(&self, partition: usize) {
-        let high_watermark = self.logs[partition].sizes.len();
-        let news = |at: usize, seen: usize| at == partition && (self.logs[at].deleted || seen < high_watermark);
-        self.waiting.borrow_mut().retain(|slot, (at, seen)| {
-            let woken = news(*at, *seen);
-            if woken {
-                self.ready.push(*slot);
-            }
-            !woken
-        });
+    /// Wakes what waits for a log that changed. A deleted topic is first not found any more, and ends later.
+    fn wake(&self, changed: &FakeLog) {
+        if changed.offline {
+            changed.fetches.end();
+        } else {
+            changed.fetches.wake_below(offset(changed.sizes.len()));
+        }
+    }
+
+    fn end_deleted(&self) {
+        self.logs.iter().filter(|log| log.deleted).for_each(|log| log.fetches.end());
     }
 }
 
 impl SlotSource for FakeSource {
-    fn read(&self, wanted: &FetchPartition, limits: ReadLimits) -> Part<PartitionRead> {
-        self.logs[log_of(wanted)].read(wanted.offset.value() as usize, limits)
-    }
-
-    fn wait(&self, slot: FetchSlot, wanted: &FetchPartition, seen: Offset) {
-        let before = self.waiting.borrow_mut().insert(slot, (log_of(wanted), seen.value() as usize));
-        assert!(before.is_none(), "{slot:?} waits twice");
-        self.wake(log_of(wanted));
-    }
-
-    fn forget(&self, slot: FetchSlot, _wanted: &FetchPartition) -> bool {
-        self.waiting.borrow_mut().remove(&slot).is_some()
+    fn read(&self, wanted: &FetchPartition, limits: ReadLimits) -> Part<SlotRead> {
+        let log = &self.logs[log_of(wanted)];
+        let read = log.read(wanted.offset.value() as usize, limits)?;
+        Ok(SlotRead { read, fetches: log.fetches.clone() })
     }
 }
 
@@ -152,11 +149,7 @@ pub fn fetch_session_actions(input: &[u8]) {
     let ready = Arc::new(ReadySlots::default());
     let mut world = SessionWorld {
         input: input.iter(),
-        source: FakeSource {
-            logs: vec![FakeLog::default(); PARTITIONS],
-            waiting: RefCell::default(),
-            ready: ready.clone(),
-        },
+        source: FakeSource { logs: (0..PARTITIONS).map(|_| FakeLog::default()).collect() },
         state: SessionState::new(ready),
         waiting: VecDeque::new(),
         client: FakeClient::default(),
@@ -178,10 +171,12 @@ impl SessionWorld<'_> {
     fn act(&mut self, action: u8) {
         match action % 10 {
             0 | 1 => self.change_log(|log, byte| log.sizes.extend(vec![1 + byte * 7; 1 + byte % 3])),
-            2 => self.change_log(|log, byte| match byte % 4 {
+            2 => self.change_log(|log, byte| match byte % 6 {
                 0 => log.deleted = true,
                 1 => *log = FakeLog::default(),
-                2 => log.damaged = log.sizes.len().checked_sub(byte / 4 % 4),
+                2 => log.damaged = log.sizes.len().checked_sub(byte / 6 % 4),
+                3 => log.offline = true,
+                4 => (log.offline, log.fetches) = (false, Arc::default()),
                 _ => log.start = log.sizes.len().min(log.start + 1),
             }),
             3 | 4 => self.request(false),
@@ -194,15 +189,19 @@ impl SessionWorld<'_> {
 
     fn change_log(&mut self, change: impl FnOnce(&mut FakeLog, usize)) {
         let (at, byte) = (self.byte() % self.source.logs.len(), self.byte());
+        self.source.end_deleted();
         let mut log = self.source.logs[at].clone();
         change(&mut log, byte);
+        self.source.wake(&log);
         if log.sizes.len() < self.source.logs[at].sizes.len() {
             self.source.logs.push(log); // A topic that is created again has another id.
             self.source.logs[at].deleted = true;
-        } else {
-            self.source.logs[at] = log;
+            return;
         }
-        self.source.wake(at);
+        let before = std::mem::replace(&mut self.source.logs[at], log);
+        if !Arc::ptr_eq(&before.fetches, &self.source.logs[at].fetches) {
+            before.fetches.end();
+        }
     }
 
     /// Sends a request with one change, and one that is refused before it.
@@ -254,11 +253,11 @@ impl SessionWorld<'_> {
     fn send(&mut self, request: &PlacedRequest<'_>) {
         if request.resumes {
             while let Some((_, news)) = self.waiting.pop_back() {
-                self.state.take_back(news.moves, &self.source);
+                self.state.take_back(news.moves);
             }
             self.client.answers.clear();
         }
-        self.state.apply(request, &self.source);
+        self.state.apply(request);
         if request.wants_news {
             self.waiting.push_back((request.place.number, GatheredNews::default()));
         }
@@ -271,7 +270,7 @@ impl SessionWorld<'_> {
         self.state.gather(&self.source, most, news);
         let first_alone = before.1 == 0 && news.parts.iter().filter(|part| part.fetched.is_ok()).count() == 1;
         assert!(news.bytes <= most.max(before.1) || first_alone || before.0 < news.parts.len());
-        assert!(news.full || self.source.ready.len() == 0, "news is left although the answer has room");
+        assert!(news.full || self.state.ready.len() == 0, "news is left although the answer has room");
     }
 
     fn answer_first(&mut self) {
@@ -284,20 +283,22 @@ impl SessionWorld<'_> {
 
     /// Each slot stands in one place, and the counts are those of what there is.
     fn check(&self) {
-        let queued = self.source.ready.all();
-        let waiting = self.source.waiting.borrow();
+        let queued = self.state.ready.all();
+        let waker: Arc<dyn FetchWaker> = self.state.ready.clone();
+        let mut waiting = 0;
         let ready: BTreeSet<_> = queued.iter().copied().collect();
         assert_eq!(queued.len(), ready.len(), "a slot is ready twice: {queued:?}");
         for (slot, state) in &self.state.slots {
-            let places = (ready.contains(slot), waiting.contains_key(slot));
-            let right = match state.progress {
-                SlotProgress::Ready => places == (true, false),
-                SlotProgress::Waiting => places.0 != places.1,
-                SlotProgress::Ended => places == (false, false),
+            let queued = match &state.progress {
+                SlotProgress::Ready => true,
+                SlotProgress::Waiting(fetches) => !fetches.holds(&waker, slot.0),
+                SlotProgress::Ended => false,
             };
-            assert!(right, "{slot:?} is {:?}, but (ready, waiting) is {places:?}", state.progress);
+            assert_eq!(queued, ready.contains(slot), "{slot:?} stands in one place");
+            waiting += usize::from(matches!(state.progress, SlotProgress::Waiting(_)) && !queued);
         }
-        assert!(waiting.keys().all(|slot| self.state.slots.contains_key(slot)), "a dropped slot still waits");
+        let registered: usize = self.source.logs.iter().map(|log| log.fetches.len()).sum();
+        assert_eq!(registered, waiting, "slots that wait with a partition, without dropped ones");
         let stale = queued.iter().filter(|slot| !self.state.slots.contains_key(slot)).count();
         assert_eq!(stale, self.state.stale, "dropped slots in the queue");
         let moves: usize = self.state.unacknowledged.iter().map(|answer| answer.moves.len()).sum();
@@ -306,6 +307,7 @@ impl SessionWorld<'_> {
 
     /// Reads on until there is no news, and checks that nothing was left out.
     fn read_to_the_end(&mut self) {
+        self.source.end_deleted();
         loop {
             while !self.waiting.is_empty() {
                 self.answer_first();
@@ -313,7 +315,7 @@ impl SessionWorld<'_> {
             while !self.client.answers.is_empty() {
                 self.client.take_in(&self.source.logs);
             }
-            if self.source.ready.len() == 0 {
+            if self.state.ready.len() == 0 {
                 break;
             }
             let place = SessionPlace {
@@ -332,7 +334,7 @@ impl SessionWorld<'_> {
         for (slot, (log, position)) in &self.client.slots {
             let Some(position) = position else { continue };
             let log = &self.source.logs[*log];
-            let end = if log.deleted { None } else { Some(log.sizes.len()) };
+            let end = if log.deleted || log.offline { None } else { Some(log.sizes.len()) };
             assert_eq!(Some(*position), end, "{slot:?} was not told of all");
         }
     }

@@ -3,12 +3,14 @@
 //! The slots take turns. Each gets its share of what the answer has left, but at least one batch. A slot with more
 //! records stands behind the others for the next answer; a slot whose batch does not fit any more stands before them.
 
-use super::source::SlotSource;
+use super::source::{SlotRead, SlotSource};
 use super::state::{SessionState, SlotMove, SlotProgress};
 use crate::api::partition_read::{PartitionRead, ReadLimits, is_news_without_records};
+use crate::partition::FetchWaker;
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{FetchSlot, FetchedPartition, Part, SlotNews};
 use grower_storage::log::Slice;
+use std::sync::Arc;
 
 /// The most parts of one answer. It bounds the memory of the answer.
 pub(super) const PARTS_MAX: usize = 1_024;
@@ -105,7 +107,7 @@ impl SessionState {
             self.stale = self.stale.saturating_sub(1);
             return Look::Done;
         };
-        debug_assert_ne!(state.progress, SlotProgress::Ended, "{slot:?} ended and is ready");
+        debug_assert!(!matches!(state.progress, SlotProgress::Ended), "{slot:?} ended and is ready");
         state.progress = SlotProgress::Ready;
         let left = most.saturating_sub(news.bytes);
         let limit = (state.wanted.max_bytes as usize).saturating_sub(taken);
@@ -115,9 +117,9 @@ impl SessionState {
         let share = (left / ready.max(1)).max(SHARE_MIN).min(left).min(limit);
         let before = SlotMove { slot, told: state.told, ended: false, offset: state.wanted.offset };
         let read = source.read(&state.wanted, ReadLimits { share, most: (0 < news.bytes).then_some(left) });
-        let (read, seen) = match read.map(|read| (plain_mark(&read), read)) {
-            Ok((Some(seen), read)) => (read, seen),
-            Ok((None, read)) => return self.end_slot(before, Ok(read.fetched), news),
+        let (SlotRead { read, fetches }, seen) = match read.map(|found| (plain_mark(&found.read), found)) {
+            Ok((Some(seen), found)) => (found, seen),
+            Ok((None, found)) => return self.end_slot(before, Ok(found.read.fetched), news),
             Err(failure) => return self.end_slot(before, Err(failure), news),
         };
         if read.too_large {
@@ -136,8 +138,9 @@ impl SessionState {
         if next.is_some_and(|(next, _)| next < seen) {
             return Look::More;
         }
-        state.progress = SlotProgress::Waiting;
-        source.wait(slot, &state.wanted, seen);
+        let waker: Arc<dyn FetchWaker> = self.ready.clone();
+        fetches.wake_beyond(seen, &waker, slot.0);
+        state.progress = SlotProgress::Waiting(fetches);
         Look::Done
     }
 

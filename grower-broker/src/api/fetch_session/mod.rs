@@ -28,7 +28,6 @@ use gather::GatheredNews;
 use grower_protocol::message::{ErrorCode, Failure, FetchSession, FetchSessionId, Response, SessionPlace, SessionStep};
 use grower_storage::log::Slice;
 use session::{AnswerLimits, ServedSession, WaitingFetchRequest, placed};
-use source::ServedSource;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,13 +69,12 @@ impl Api {
         let changes = SlotChanges { drop: &request.drop, add: &request.add };
         changes.check()?;
         let session = self.sessions.open(self.sessions.reserve(request.add.len(), None)?);
-        let source = self.source(&session);
         let mut queue = session.lock()?;
-        queue.state.change(&changes, &source);
+        queue.state.change(&changes);
         queue.state.next_number = 1;
         let mut news = GatheredNews::default();
         if 0 < request.max_bytes {
-            queue.state.gather(&source, self.limits(request).most, &mut news);
+            queue.state.gather(&*self.state.topics, self.limits(request).most, &mut news);
         }
         queue.state.answered(0, std::mem::take(&mut news.moves));
         Ok(session.answer(0, news))
@@ -117,17 +115,16 @@ impl Api {
     ) -> Result<(Response, Vec<Slice>), Failure> {
         let session = self.sessions.find(placed.place.session)?;
         let room = self.sessions.reserve(request.add.len(), Some(session.id))?;
-        let source = self.source(&session);
         let (limits, number) = (self.limits(request), placed.place.number);
         let mut queue = session.lock()?;
         queue.check(placed)?;
         drop(room); // The session counts the slots itself from here on.
-        let lost = queue.apply(placed, &source);
+        let lost = queue.apply(placed);
         let mut news = GatheredNews::default();
         let answers = if placed.wants_news && !queue.waiting.is_empty() {
             false
         } else if placed.wants_news {
-            queue.state.gather(&source, limits.most, &mut news);
+            queue.state.gather(&*self.state.topics, limits.most, &mut news);
             request.max_wait_ms == 0 || news.is_enough(limits.least)
         } else {
             true
@@ -161,10 +158,6 @@ impl Api {
             let detail = "the fetch session was resumed by a later request";
             self.sessions.refuse(lost, &Failure::new(ErrorCode::UnknownFetchSession, detail));
         }
-    }
-
-    fn source<'a>(&'a self, session: &'a ServedSession) -> ServedSource<'a> {
-        ServedSource { topics: &self.state.topics, ready: &session.ready }
     }
 
     fn limits(&self, request: &FetchSession) -> AnswerLimits {

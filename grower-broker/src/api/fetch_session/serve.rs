@@ -49,7 +49,7 @@ impl Api {
             None => FirstWait::of(request),
         };
         if !wait.ended.is_cancelled() {
-            queue.state.gather(&self.source(session), request.limits.most, &mut request.news);
+            queue.state.gather(&*self.state.topics, request.limits.most, &mut request.news);
         }
         if !over && !request.news.is_enough(request.limits.least) {
             *first = Some(wait);

@@ -3,7 +3,6 @@
 use super::changes::PlacedRequest;
 use super::gather::GatheredNews;
 use super::ready::ReadySlots;
-use super::source::SlotSource;
 use super::state::SessionState;
 use crate::api::burst::Reply;
 use crate::memory::StateReservation;
@@ -109,10 +108,10 @@ impl ServedSession {
     }
 
     /// Ends the session: its waits, its memory, and the requests that wait, which the caller refuses.
-    pub(super) fn end(&self, source: &impl SlotSource) -> Vec<Reply> {
+    pub(super) fn end(&self) -> Vec<Reply> {
         let mut queue = self.queue.lock();
         queue.ended = true;
-        queue.state.end(source);
+        queue.state.end();
         queue.memory.set(0);
         self.waits.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut queue.waiting);
@@ -141,15 +140,15 @@ impl SessionQueue {
     }
 
     /// Applies a request that was checked. Returns the requests that end because it resumes the session.
-    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>, source: &impl SlotSource) -> Vec<Reply> {
+    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>) -> Vec<Reply> {
         let mut lost = Vec::new();
         if request.resumes {
             while let Some(waiting) = self.waiting.pop_back() {
-                self.state.take_back(waiting.news.moves, source);
+                self.state.take_back(waiting.news.moves);
                 lost.push(waiting.reply);
             }
         }
-        self.state.apply(request, source);
+        self.state.apply(request);
         lost
     }
 

@@ -1,7 +1,6 @@
 //! All sessions of the broker, within their part of its memory.
 
 use super::session::{SESSION_BYTES, SLOT_BYTES, ServedSession, unknown};
-use super::source::ServedSource;
 use crate::api::burst::Reply;
 use crate::memory::{Memory, StateKind, StateReservation};
 use crate::random::random_bytes;
@@ -59,8 +58,7 @@ impl FetchSessions {
     }
 
     fn end(&self, session: &ServedSession) {
-        let source = ServedSource { topics: &self.state.topics, ready: &session.ready };
-        self.refuse(session.end(&source), &unknown(session.id));
+        self.refuse(session.end(), &unknown(session.id));
     }
 
     /// Refuses requests that waited.

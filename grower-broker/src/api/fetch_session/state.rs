@@ -2,7 +2,7 @@
 //! request, no clock and no connection.
 
 use super::ready::ReadySlots;
-use super::source::SlotSource;
+use crate::partition::{FetchWaker, WaitingFetches};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{FetchPartition, FetchSlot};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +26,6 @@ pub(super) struct SessionState {
 }
 
 /// A slot of a session.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct SlotState {
     /// The partition, and the position after the answers so far.
     pub(super) wanted: FetchPartition,
@@ -36,12 +35,11 @@ pub(super) struct SlotState {
 }
 
 /// Where a slot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotProgress {
     /// In the ready queue.
     Ready,
     /// With its partition, or woken by it: then it is in the ready queue.
-    Waiting,
+    Waiting(Arc<WaitingFetches>),
     /// Nowhere: its last part has no plain records.
     Ended,
 }
@@ -76,6 +74,11 @@ impl SessionState {
         }
     }
 
+    /// Wakes its slots.
+    fn waker(&self) -> Arc<dyn FetchWaker> {
+        self.ready.clone()
+    }
+
     /// An answer with these parts leaves.
     pub(super) fn answered(&mut self, number: u64, moves: Vec<SlotMove>) {
         if moves.is_empty() {
@@ -95,7 +98,8 @@ impl SessionState {
             self.unacknowledged_moves -= answer.moves.len();
             for ended in answer.moves.iter().filter(|moved| moved.ended) {
                 let slot = self.slots.remove(&ended.slot);
-                debug_assert!(slot.is_none_or(|slot| slot.progress == SlotProgress::Ended), "{ended:?} did not end");
+                let ends = slot.is_none_or(|slot| matches!(slot.progress, SlotProgress::Ended));
+                debug_assert!(ends, "{ended:?} did not end");
             }
         }
     }
@@ -113,12 +117,13 @@ impl SessionState {
     }
 
     /// Drops slots. Unknown ones are ignored.
-    pub(super) fn drop_slots(&mut self, slots: &[FetchSlot], source: &impl SlotSource) {
+    pub(super) fn drop_slots(&mut self, slots: &[FetchSlot]) {
+        let waker = self.waker();
         for slot in slots {
             let Some(state) = self.slots.remove(slot) else { continue };
             let queued = match state.progress {
                 SlotProgress::Ready => true,
-                SlotProgress::Waiting => !source.forget(*slot, &state.wanted),
+                SlotProgress::Waiting(fetches) => !fetches.forget(&waker, slot.0),
                 SlotProgress::Ended => false,
             };
             self.stale += usize::from(queued);
@@ -130,36 +135,36 @@ impl SessionState {
     }
 
     /// Takes back parts of answers that were lost, the latest first: their slots stand before them again.
-    pub(super) fn take_back(&mut self, moves: Vec<SlotMove>, source: &impl SlotSource) {
-        let mut ready = Vec::new();
+    pub(super) fn take_back(&mut self, moves: Vec<SlotMove>) {
+        let (mut ready, waker) = (Vec::new(), self.waker());
         for SlotMove { slot, told, offset, .. } in moves.into_iter().rev() {
             let Some(state) = self.slots.get_mut(&slot) else { continue }; // Dropped since.
             debug_assert!(offset <= state.wanted.offset, "a part moved {slot:?} back");
             (state.wanted.offset, state.told) = (offset, told);
-            let unqueued = match state.progress {
+            let unqueued = match std::mem::replace(&mut state.progress, SlotProgress::Ready) {
                 SlotProgress::Ready => false,
-                SlotProgress::Waiting => source.forget(slot, &state.wanted),
+                SlotProgress::Waiting(fetches) => fetches.forget(&waker, slot.0),
                 SlotProgress::Ended => true,
             };
-            state.progress = SlotProgress::Ready;
             ready.extend(unqueued.then_some(slot));
         }
         self.ready.extend(ready);
     }
 
     /// Takes back all answers that the client may not have.
-    pub(super) fn take_back_unacknowledged(&mut self, source: &impl SlotSource) {
+    pub(super) fn take_back_unacknowledged(&mut self) {
         while let Some(answer) = self.unacknowledged.pop_back() {
-            self.take_back(answer.moves, source);
+            self.take_back(answer.moves);
         }
         self.unacknowledged_moves = 0;
     }
 
     /// Ends the waits of all slots.
-    pub(super) fn end(&mut self, source: &impl SlotSource) {
+    pub(super) fn end(&mut self) {
+        let waker = self.waker();
         for (slot, state) in std::mem::take(&mut self.slots) {
-            if state.progress == SlotProgress::Waiting {
-                source.forget(slot, &state.wanted);
+            if let SlotProgress::Waiting(fetches) = state.progress {
+                fetches.forget(&waker, slot.0);
             }
         }
         self.ready.retain(|_| false);
