@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// The most slots that one request adds, and the most that it drops.
 const CHANGES_MAX: usize = 2000;
-/// The most requests in flight that only bring changes.
+/// The most requests in flight that only bring changes. The broker accepts a few more.
 const CHANGE_REQUESTS_MAX: usize = 4;
 
 /// A fetch session as its client sees it. Each slot belongs to an owner.
@@ -31,6 +31,8 @@ pub(crate) struct ClientFetchSession<O> {
     /// The added slots that the broker does not know of, ascending. Some may be dropped again.
     to_add: VecDeque<AddedSlot>,
     next_number: u64,
+    /// All answers with smaller numbers were taken in. Requests from here on may be lost and forgotten.
+    received_below: u64,
     /// The requests without an answer that was taken in, ascending.
     unanswered: VecDeque<SentRequest>,
 }
@@ -99,6 +101,7 @@ impl<O> Default for ClientFetchSession<O> {
             to_drop: Vec::new(),
             to_add: VecDeque::new(),
             next_number: 0,
+            received_below: 0,
             unanswered: VecDeque::new(),
         }
     }
@@ -135,32 +138,37 @@ impl<O: Copy> ClientFetchSession<O> {
         !self.to_drop.is_empty() || !self.to_add.is_empty() || self.link == SessionLink::Lost
     }
 
-    /// Whether the broker has opened the session.
-    pub(crate) fn is_open(&self) -> bool {
-        self.id.is_some()
+    /// Whether the broker has answered more than the request that opened the session.
+    pub(crate) fn has_continued(&self) -> bool {
+        self.id.is_some() && 1 < self.received_below
     }
 
     /// The number of requests in flight that permit records.
     pub(crate) fn reads_in_flight(&self) -> usize {
-        self.unanswered.iter().filter(|sent| 0 < sent.max_bytes).count()
+        self.in_flight().filter(|sent| 0 < sent.max_bytes).count()
     }
 
     /// The bytes that the requests in flight permit.
     pub(crate) fn permitted(&self) -> usize {
-        self.unanswered.iter().map(|sent| sent.max_bytes as usize).sum()
+        self.in_flight().map(|sent| sent.max_bytes as usize).sum()
+    }
+
+    /// The requests that may still be answered: none over a lost connection.
+    fn in_flight(&self) -> impl Iterator<Item = &SentRequest> {
+        self.unanswered.iter().filter(|_| self.link == SessionLink::Up)
     }
 
     /// Whether another request may be sent: not before the answer that opens the session.
     pub(crate) fn may_send(&self, max_bytes: u32) -> bool {
         let is_opening = self.id.is_none() && !self.unanswered.is_empty();
-        let changes = self.unanswered.iter().filter(|sent| sent.max_bytes == 0).count();
+        let changes = self.in_flight().filter(|sent| sent.max_bytes == 0).count();
         !is_opening && (0 < max_bytes || changes < CHANGE_REQUESTS_MAX)
     }
 
     /// Returns the next request, which is in flight from now on, and its number.
     pub(crate) fn next_request(&mut self, limits: RequestLimits) -> (u64, FetchSession) {
         debug_assert!(self.may_send(limits.max_bytes), "the session is being opened");
-        let (number, received_below) = (self.next_number, self.received_below());
+        let (number, received_below) = (self.next_number, self.received_below);
         let place = |session| SessionPlace { session, number, received_below };
         let (step, drop, add) = match (self.id, self.link) {
             (None, _) => (SessionStep::Open, Vec::new(), self.take_adds()),
@@ -185,11 +193,6 @@ impl<O: Copy> ClientFetchSession<O> {
         });
         let max_wait_ms = u32::try_from(max_wait.as_millis()).unwrap_or(u32::MAX);
         (number, FetchSession { step, max_wait_ms, min_bytes, max_bytes, drop, add })
-    }
-
-    /// The number of the first request of which no answer was taken in.
-    fn received_below(&self) -> u64 {
-        self.unanswered.front().map_or(self.next_number, |sent| sent.number)
     }
 
     fn take_adds(&mut self) -> Vec<AddedSlot> {
@@ -227,7 +230,7 @@ impl<O: Copy> ClientFetchSession<O> {
 
     /// Whether the request with this number is in flight.
     pub(crate) fn awaits(&self, number: u64) -> bool {
-        self.link == SessionLink::Up && self.unanswered.iter().any(|sent| sent.number == number)
+        self.in_flight().any(|sent| sent.number == number)
     }
 
     /// Keeps an answer until all before it are taken in.
@@ -246,6 +249,7 @@ impl<O: Copy> ClientFetchSession<O> {
     pub(crate) fn next_news(&mut self) -> Option<SessionNews> {
         let news = self.unanswered.front_mut()?.answer.take()?;
         self.unanswered.pop_front();
+        self.received_below = self.unanswered.front().map_or(self.next_number, |sent| sent.number);
         Some(news)
     }
 

@@ -302,6 +302,39 @@ fn a_resumed_session_repeats_the_lost_changes_but_not_a_slot_dropped_since() {
 }
 
 #[test]
+fn a_second_lost_connection_does_not_confirm_what_the_first_one_lost() {
+    let mut client = ClientFetchSession::default();
+    client.add((), fetch_from(0, 0));
+    client.next_request(limits(1));
+    client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
+    client.next_news().unwrap();
+    client.next_request(limits(1)); // Its answer is lost, and so are the next two requests.
+    for number in 2..4 {
+        assert!(client.lose_link());
+        let place = SessionPlace { session: SESSION, number, received_below: 1 };
+        assert_eq!(client.next_request(limits(1)).1.step, SessionStep::Resume(place));
+    }
+}
+
+#[test]
+fn a_lost_connection_frees_the_requests_that_it_carried() {
+    let mut client = ClientFetchSession::default();
+    client.add((), fetch_from(0, 0));
+    client.next_request(limits(1));
+    client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
+    client.next_news().unwrap();
+    client.next_request(limits(9));
+    while client.may_send(0) {
+        client.add((), fetch_from(1, 0));
+        client.next_request(limits(0));
+    }
+    assert_eq!((client.reads_in_flight(), client.permitted()), (1, 9));
+    assert!(client.lose_link() && client.may_send(0) && client.has_changes());
+    assert_eq!((client.reads_in_flight(), client.permitted()), (0, 0));
+    assert_eq!(client.next_request(limits(0)).1.add.len(), CHANGE_REQUESTS_MAX);
+}
+
+#[test]
 fn many_partitions_are_added_by_several_requests() {
     let mut client = ClientFetchSession::default();
     for partition in 0..CHANGES_MAX + 1 {
