@@ -85,18 +85,9 @@ impl FetchRecovery {
         });
     }
 
-    /// Continues with the topic that was `found` under the name.
-    async fn follow_topic(self, found: &Result<Arc<TopicMetadata>, RequestError>) {
+    /// Continues with the topic that was `found` under the name, or with the error of an `offline` partition.
+    fn follow_topic(&self, found: &Result<Arc<TopicMetadata>, RequestError>, offline: Option<RequestError>) {
         let PartitionFetch { topic_partition, version, topic, .. } = &self.fetch;
-        let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, topic_partition.partition).is_some();
-        let offline = match found {
-            // An election, or unusable files: any broker knows which.
-            Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
-                let is_offline = |error: &RequestError| retry::after_fetch(error) == FetchAction::ReportOnce;
-                self.span().await.err().filter(is_offline)
-            }
-            _ => None,
-        };
         let now = Instant::now();
         self.shared.change_partition(topic_partition, *version, |partition, _| match (found, offline) {
             (_, Some(error)) => partition.fail(error, now),
@@ -159,9 +150,30 @@ pub(crate) fn refresh_topics(cluster: &Arc<Cluster>, shared: &Arc<SharedSubscrip
         let cluster = cluster.clone();
         tokio::spawn(async move {
             let found = cluster.refresh(&topic, false).await;
+            let mut offline = offline_partitions(&cluster, &found, &recoveries).await;
             for recovery in recoveries {
-                recovery.follow_topic(&found).await;
+                let offline = offline.remove(&recovery.fetch.topic_partition);
+                recovery.follow_topic(&found, offline);
             }
         });
     }
+}
+
+/// Returns the errors of the partitions that are offline. A partition without a leader has either an election or
+/// unusable files: any broker knows which.
+async fn offline_partitions(
+    cluster: &Cluster,
+    found: &Result<Arc<TopicMetadata>, RequestError>,
+    recoveries: &[FetchRecovery],
+) -> BTreeMap<TopicPartition, RequestError> {
+    let Ok(metadata) = found else { return BTreeMap::new() };
+    let has_no_leader = |fetch: &&PartitionFetch| {
+        metadata.id == fetch.topic && cluster.leader(metadata, fetch.topic_partition.partition).is_none()
+    };
+    let fetches = recoveries.iter().map(|recovery| &recovery.fetch).filter(has_no_leader);
+    let lookups: Vec<_> = fetches.map(|fetch| (&fetch.topic_partition, OffsetSpec::End)).collect();
+    let Ok(ends) = look_up_offsets(cluster, &lookups).await else { return BTreeMap::new() };
+    let errors = lookups.iter().zip(ends).filter_map(|((topic_partition, _), end)| Some((topic_partition, end.err()?)));
+    let offline = errors.filter(|(_, error)| retry::after_fetch(error) == FetchAction::ReportOnce);
+    offline.map(|(topic_partition, error)| ((*topic_partition).clone(), error)).collect()
 }

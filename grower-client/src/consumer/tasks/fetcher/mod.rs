@@ -53,6 +53,8 @@ enum FetcherEvent {
 enum SessionEnd {
     /// Its partitions are read on in another session at once.
     Restart,
+    /// The broker forgets its sessions quickly: its partitions are read on in another one after a wait.
+    Evicted,
     /// Its partitions are retried later, or report the error.
     Failed(RequestError),
     Mismatch(SessionMismatch),
@@ -125,8 +127,8 @@ impl Fetcher {
         };
         match answer.response {
             Response::FetchSession(parts) => session.state.answered(parts, answer.attachment)?,
-            Response::Failed(failure) if failure.code == ErrorCode::UnknownFetchSession && session.state.is_open() => {
-                return Err(SessionEnd::Restart);
+            Response::Failed(failure) if failure.code == ErrorCode::UnknownFetchSession => {
+                return Err(if session.state.has_continued() { SessionEnd::Restart } else { SessionEnd::Evicted });
             }
             Response::Failed(failure) => return Err(SessionEnd::Failed(failure.into())),
             other => return Err(SessionEnd::Failed(unexpected_response(&session.leader, "fetch", other))),
@@ -150,6 +152,7 @@ impl Fetcher {
         session.close();
         let error = match end {
             SessionEnd::Restart => None,
+            SessionEnd::Evicted => Some(None),
             SessionEnd::Failed(error) => {
                 tracing::debug!(%error, leader = %session.leader, "a fetch failed");
                 self.refresh(topics);
