@@ -47,7 +47,7 @@ enum RunState {
     /// They stand together in a batch, the first one at this index.
     Queued { batch: usize, first: u32, timestamp: Timestamp },
     /// They were not queued.
-    Failed(Box<ProduceError>),
+    Failed(Arc<ProduceError>),
 }
 
 /// The batches that a new record is compared with. A batch that is found no more gets another entry, which is harmless.
@@ -81,9 +81,16 @@ impl Deliveries {
         self.runs.push(RecordRun { count: 1, state: RunState::Queued { batch, first: index, timestamp: added_at } });
     }
 
-    /// Adds a record that failed before it was queued.
-    pub(super) fn add_failed(&mut self, error: ProduceError) {
-        self.runs.push(RecordRun { count: 1, state: RunState::Failed(Box::new(error)) });
+    /// Adds a record that failed before it was queued. Records that fail alike stand together.
+    pub(super) fn add_failed(&mut self, error: Arc<ProduceError>) {
+        if let Some(RecordRun { count, state: RunState::Failed(last) }) = self.runs.last_mut()
+            && *count < u32::MAX
+            && is_same(last, &error)
+        {
+            *count += 1;
+            return;
+        }
+        self.runs.push(RecordRun { count: 1, state: RunState::Failed(error) });
     }
 
     fn batch(&mut self, delivery: &Arc<BatchDelivery>) -> usize {
@@ -105,8 +112,8 @@ impl Deliveries {
         let (batch, first, timestamp) = match &run.state {
             RunState::Queued { batch, first, timestamp } => (*batch, *first, *timestamp),
             RunState::Failed(error) => {
-                let error = ProduceError::clone(error);
-                let records = self.settle(1);
+                let (error, count) = (ProduceError::clone(error), run.count);
+                let records = self.settle(count);
                 return Poll::Ready(Some(Err(FailedRange { records, error })));
             }
         };
@@ -143,6 +150,11 @@ impl Deliveries {
         self.settled = records.end;
         records
     }
+}
+
+/// Whether two errors tell the same.
+fn is_same(one: &Arc<ProduceError>, other: &Arc<ProduceError>) -> bool {
+    Arc::ptr_eq(one, other) || format!("{one:?}") == format!("{other:?}")
 }
 
 /// Covers the records that [`Deliveries::next`] has not returned.

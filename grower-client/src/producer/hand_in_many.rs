@@ -12,6 +12,7 @@ use futures_core::future::BoxFuture;
 use grower_protocol::ids::{PartitionId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The most records of a chunk: few enough to stay in the processor's nearest cache.
 pub(super) const CHUNK_RECORDS: usize = 128;
@@ -24,23 +25,53 @@ pub(super) struct RecordIntake<'a> {
     engine: &'a Arc<ProducerEngine>,
     chunk: Vec<Record>,
     deliveries: Deliveries,
-    /// The last topic or partition that does not exist: its other records fail without another lookup.
-    missing: Option<MissingTarget>,
-    /// The longest wait for memory. Zero once a record waited in vain: the others have waited as long.
-    max_wait: Duration,
+    /// The last failure that other records share.
+    shared_failure: Option<SharedFailure>,
+    /// Records wait for memory from this time on. Set after one waited in vain, as the others have waited as long.
+    may_wait_at: Option<Instant>,
 }
 
-/// A topic that could not be looked up, or a partition that it does not have.
-struct MissingTarget {
-    topic: Arc<str>,
-    /// `None` stands for all.
-    partition: Option<PartitionId>,
-    error: ProduceError,
+/// A failure of all records with the same target: they fail without another attempt.
+struct SharedFailure {
+    target: FailedTarget,
+    error: Arc<ProduceError>,
+    /// The time from which another attempt may succeed.
+    retry_at: Option<Instant>,
 }
 
-impl MissingTarget {
+enum FailedTarget {
+    /// The producer is closed.
+    All,
+    /// The topic could not be looked up.
+    Topic(Arc<str>),
+    /// The topic has no such partition.
+    Partition(Arc<str>, Option<PartitionId>),
+}
+
+/// The time until a call tries again what failed: to look a topic up, or to wait for memory. A fast input has ended
+/// until then, and a slow one gets another chance.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl SharedFailure {
+    /// Returns the failure that others share with this record, if there are any.
+    fn of(record: &Record, error: &Arc<ProduceError>) -> Option<Self> {
+        let topic = record.topic.clone();
+        let (target, may_pass) = match &**error {
+            ProduceError::Closed => (FailedTarget::All, false),
+            ProduceError::Topic { source, .. } => (FailedTarget::Topic(topic), source.is_retriable()),
+            ProduceError::UnknownPartition { .. } => (FailedTarget::Partition(topic, record.partition), false),
+            _ => return None,
+        };
+        Some(Self { target, error: error.clone(), retry_at: may_pass.then(|| now() + RETRY_AFTER) })
+    }
+
     fn is_of(&self, record: &Record) -> bool {
-        self.topic == record.topic && (self.partition.is_none() || self.partition == record.partition)
+        let is_of_target = match &self.target {
+            FailedTarget::All => true,
+            FailedTarget::Topic(topic) => *topic == record.topic,
+            FailedTarget::Partition(topic, partition) => *topic == record.topic && *partition == record.partition,
+        };
+        is_of_target && self.retry_at.is_none_or(|retry_at| now() < retry_at)
     }
 }
 
@@ -50,8 +81,8 @@ impl<'a> RecordIntake<'a> {
             engine,
             chunk: Vec::with_capacity(CHUNK_RECORDS),
             deliveries: Deliveries::new(engine.unobserved.clone()),
-            missing: None,
-            max_wait: engine.settings.window.delivery_timeout,
+            shared_failure: None,
+            may_wait_at: None,
         }
     }
 
@@ -87,19 +118,22 @@ impl<'a> RecordIntake<'a> {
     /// Hands in the first record of the chunk.
     async fn hand_in_one(&mut self) {
         let record = &self.chunk[0];
-        let result = match self.missing.as_ref().filter(|missing| missing.is_of(record)) {
-            Some(missing) => Err(missing.error.clone()),
-            None => self.engine.enqueue(record, self.max_wait, |promise, at| self.deliveries.add(promise, at)).await,
+        let result = match self.shared_failure.as_ref().filter(|failure| failure.is_of(record)) {
+            Some(failure) => Err(failure.error.clone()),
+            None => {
+                let may_wait = self.may_wait_at.is_none_or(|at| at <= now());
+                let max_wait = if may_wait { self.engine.settings.window.delivery_timeout } else { Duration::ZERO };
+                let deliver = |promise: &mut _, at| self.deliveries.add(promise, at);
+                self.engine.enqueue(record, max_wait, deliver).await.map_err(Arc::new)
+            }
         };
         let Err(error) = result else { return };
-        let missing = |partition| MissingTarget { topic: record.topic.clone(), partition, error: error.clone() };
-        match error {
-            ProduceError::Topic { .. } => self.missing = Some(missing(None)),
-            ProduceError::UnknownPartition { .. } => self.missing = Some(missing(record.partition)),
-            ProduceError::TimedOut { .. } => self.max_wait = Duration::ZERO,
-            _ => {}
+        if let ProduceError::TimedOut { .. } = &*error {
+            self.may_wait_at = self.may_wait_at.filter(|at| now() < *at).or_else(|| Some(now() + RETRY_AFTER));
         }
+        self.shared_failure = SharedFailure::of(record, &error).or_else(|| self.shared_failure.take());
         self.deliveries.add_failed(error);
+        self.engine.yield_pace.queued(memory::size(record)); // Many failures must not hold the thread, either.
     }
 }
 

@@ -100,10 +100,14 @@ impl Producer {
     /// resolve to the acks.
     ///
     /// A record that cannot be queued fails alone, except that a wait for memory ends after the delivery timeout for
-    /// all records that are left. If the future is dropped before it completes, the records queued so far are sent
-    /// nevertheless, and none of the others.
+    /// all records that the input has by then. If the future is dropped before it completes, the
+    /// records queued so far are sent nevertheless, and none of the others.
+    ///
+    /// Records of concurrent calls may come between those of this one. The outcomes take some memory and are returned
+    /// after the input ends, and a slow input holds up to 127 records back: hand an endless input in by parts.
     pub async fn enqueue_all(&self, records: impl IntoIterator<Item = Record>) -> Deliveries {
         let mut intake = RecordIntake::new(&self.handle.engine);
+        self.handle.engine.yield_pace.keep().await; // Before the first record too: the calls may be small.
         for record in records {
             if intake.add(record) {
                 if !intake.hand_in() {

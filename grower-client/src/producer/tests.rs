@@ -15,7 +15,7 @@ use grower_protocol::message::{ErrorCode, Failure};
 use in_flight::{BatchId, ReleasedRecords};
 use queue::{PartitionQueue, SendStep};
 use sequence_window::WindowSettings;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use topic::{ProducerPartition, ProducerTopic};
@@ -74,30 +74,6 @@ async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
     drop(timeout(4 * DELIVERY_TIMEOUT, producer.flush()).await.expect("a flush ends"));
     let engine = &producer.handle.engine;
     assert_eq!((engine.memory.used(), engine.reachable()), (0, 0), "reserved bytes, and bytes that a flush finds");
-}
-
-#[tokio::test] // On one thread: another task runs only if this one yields.
-async fn a_caller_that_queues_many_records_gives_way_to_other_tasks() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::at(dir.path());
-    (config.disk_reserve_bytes, config.listen, config.http) = (Some(1 << 20), None, None);
-    let broker = Broker::builder(config).logs(Arc::new(MemLogs)).start().await.unwrap();
-    let builder = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["in process"]);
-    let client = builder.connect().await.unwrap();
-    client.admin().create_topic("events", TopicSpec::partitions(1)).await.unwrap();
-    let producer = client.producer().build().await.unwrap();
-    let record = || Record::new("events").value(vec![b'x'; 1 << 10]);
-    producer.send(record()).await.unwrap(); // Later calls await nothing: the topic is known, and memory is free.
-    let queued = Arc::new(AtomicUsize::new(0));
-    let seen = queued.clone();
-    let other = tokio::spawn(async move { seen.load(Ordering::Relaxed) });
-    for _ in 0..1 << 10 {
-        drop(producer.enqueue(record()).await.unwrap());
-        queued.fetch_add(1, Ordering::Relaxed);
-    }
-    let queued_before = other.await.unwrap();
-    assert!(queued_before < 300, "the other task ran after {queued_before} KiB");
-    producer.close().await.unwrap();
 }
 
 /// Creates a topic with one partition.
