@@ -38,6 +38,9 @@ struct WaitingSet {
     ended: bool,
 }
 
+/// The set keeps room for this many fetches.
+const CAPACITY_KEPT: usize = 16;
+
 /// The memory address of a waker, unique while it waits, and the slot.
 type FetchAddress = (usize, u32);
 
@@ -65,7 +68,10 @@ impl WaitingFetches {
 
     /// Ends the wait of a fetch. True if it still waited; else it has been woken.
     pub(crate) fn forget(&self, waker: &Arc<dyn FetchWaker>, slot: u32) -> bool {
-        self.0.lock().waiting.remove(&address(waker, slot)).is_some()
+        let mut set = self.0.lock();
+        let waited = set.waiting.remove(&address(waker, slot)).is_some();
+        set.shrink();
+        waited
     }
 
     /// Wakes the fetches that have seen less than this high watermark, which is published.
@@ -75,6 +81,7 @@ impl WaitingFetches {
         for ((_, slot), woken) in set.waiting.extract_if(|_, waiting| waiting.seen < high_watermark) {
             woken.waker.wake(slot);
         }
+        set.shrink();
         debug_assert!(set.waiting.values().all(|waiting| set.woken_below <= waiting.seen), "a fetch sleeps on");
     }
 
@@ -92,6 +99,15 @@ impl WaitingFetches {
     /// Whether a fetch still waits.
     pub(crate) fn holds(&self, waker: &Arc<dyn FetchWaker>, slot: u32) -> bool {
         self.0.lock().waiting.contains_key(&address(waker, slot))
+    }
+}
+
+impl WaitingSet {
+    /// Gives back memory that is charged to no fetch. It also keeps a later wake-up from looking through it.
+    fn shrink(&mut self) {
+        if CAPACITY_KEPT < self.waiting.capacity() && 4 * self.waiting.len() < self.waiting.capacity() {
+            self.waiting.shrink_to((2 * self.waiting.len()).max(CAPACITY_KEPT));
+        }
     }
 }
 
@@ -132,5 +148,21 @@ mod tests {
         fetches.end();
         fetches.wake_beyond(Offset::new(9), &all[9], 0);
         assert!(fetches.len() == 0 && all.iter().all(|waker| Arc::strong_count(waker) == 1));
+    }
+
+    #[test]
+    fn fetches_that_are_gone_leave_no_memory_behind() {
+        let waker: Arc<dyn FetchWaker> = Arc::new(Notify::new());
+        for woken in [true, false] {
+            let fetches = WaitingFetches::default();
+            (0..10_000).for_each(|slot| fetches.wake_beyond(Offset::ZERO, &waker, slot));
+            if woken {
+                fetches.wake_below(Offset::new(1));
+            } else {
+                (0..10_000).for_each(|slot| assert!(fetches.forget(&waker, slot)));
+            }
+            let capacity = fetches.0.lock().waiting.capacity();
+            assert!(capacity <= 4 * CAPACITY_KEPT, "room for {capacity} is left, woken: {woken}");
+        }
     }
 }

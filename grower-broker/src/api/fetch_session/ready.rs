@@ -14,6 +14,9 @@ pub(super) struct ReadySlots {
     news: Notify,
 }
 
+/// The queue keeps room for this many slots.
+const CAPACITY_KEPT: usize = 64;
+
 impl ReadySlots {
     /// Adds a slot behind the others.
     pub(super) fn push(&self, slot: FetchSlot) {
@@ -36,12 +39,16 @@ impl ReadySlots {
     pub(super) fn pop(&self) -> Option<(FetchSlot, usize)> {
         let mut queue = self.queue.lock();
         let ready = queue.len();
-        queue.pop_front().map(|slot| (slot, ready))
+        let first = queue.pop_front();
+        shrink(&mut queue);
+        first.map(|slot| (slot, ready))
     }
 
     /// Removes all others.
     pub(super) fn retain(&self, keep: impl FnMut(&FetchSlot) -> bool) {
-        self.queue.lock().retain(keep);
+        let mut queue = self.queue.lock();
+        queue.retain(keep);
+        shrink(&mut queue);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -64,8 +71,35 @@ impl ReadySlots {
     }
 }
 
+/// Gives back memory that is charged to no slot.
+fn shrink(queue: &mut VecDeque<FetchSlot>) {
+    if CAPACITY_KEPT < queue.capacity() && 4 * queue.len() < queue.capacity() {
+        queue.shrink_to((2 * queue.len()).max(CAPACITY_KEPT));
+    }
+}
+
 impl FetchWaker for ReadySlots {
     fn wake(&self, slot: u32) {
         self.push(FetchSlot(slot));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_are_taken_or_dropped_leave_no_memory_behind() {
+        for taken in [true, false] {
+            let ready = ReadySlots::default();
+            ready.extend((0..10_000).map(FetchSlot));
+            if taken {
+                while ready.pop().is_some() {}
+            } else {
+                ready.retain(|_| false);
+            }
+            let capacity = ready.queue.lock().capacity();
+            assert!(capacity <= CAPACITY_KEPT, "room for {capacity} is left, taken: {taken}");
+        }
     }
 }
