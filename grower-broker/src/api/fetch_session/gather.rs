@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// The most parts of one answer. It bounds the memory of the answer.
 pub(super) const PARTS_MAX: usize = 1_024;
+/// A request that has this many parts or slices waits for no more bytes. It bounds what waiting requests hold: memory, and
+/// files that were removed meanwhile.
+const WAITING_PARTS_MAX: usize = 64;
 /// The least share of a slot: smaller parts would cost more than they carry.
 const SHARE_MIN: usize = 64 << 10;
 
@@ -44,7 +47,17 @@ enum Look {
 impl GatheredNews {
     /// Whether it need not wait for more.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
-        self.urgent || self.full || min_bytes.max(1) <= self.bytes
+        self.urgent
+            || self.full
+            || WAITING_PARTS_MAX <= self.parts.len().max(self.slices.len())
+            || min_bytes.max(1) <= self.bytes
+    }
+
+    /// Bytes of memory that it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.parts.capacity() * size_of::<SlotNews>()
+            + self.slices.capacity() * size_of::<Slice>()
+            + self.moves.capacity() * size_of::<SlotMove>()
     }
 
     /// Bytes of a slot.

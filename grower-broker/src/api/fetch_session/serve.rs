@@ -51,7 +51,8 @@ impl Api {
         if !wait.ended.is_cancelled() {
             queue.state.gather(&*self.state.topics, request.limits.most, &mut request.news);
         }
-        if !over && !request.news.is_enough(request.limits.least) {
+        let short = !request.news.parts.is_empty() && queue.memory.room() == 0;
+        if !over && !short && !request.news.is_enough(request.limits.least) {
             *first = Some(wait);
             return ControlFlow::Continue(None);
         }

@@ -47,7 +47,7 @@ pub(super) struct SessionQueue {
     pub(super) waiting: VecDeque<WaitingFetchRequest>,
     /// A task serves them.
     pub(super) served: bool,
-    memory: StateReservation,
+    pub(super) memory: StateReservation,
     /// The session is closed or evicted, or a panic left it half changed.
     ended: bool,
 }
@@ -158,6 +158,7 @@ impl SessionQueue {
             + (state.slots.len() + state.stale) * SLOT_BYTES
             + state.unacknowledged_moves * MOVE_BYTES
             + self.waiting.len() * WAITING_BYTES
+            + self.waiting.front().map_or(0, |first| first.news.memory()) // Only the first one gathers.
     }
 }
 
