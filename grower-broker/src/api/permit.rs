@@ -132,6 +132,11 @@ impl Permit {
         self.memory.is_some()
     }
 
+    /// Gives back its memory: another account has what is left of the request.
+    pub(crate) fn release_memory(&mut self) {
+        self.memory = None;
+    }
+
     /// Gives back memory that a decoded request does not take: batches are appended and slices are found without
     /// copies, and a fetch may wait for minutes.
     pub(crate) fn fit(&mut self, kind: &RequestKind, message_length: usize) {

@@ -96,8 +96,9 @@ impl Api {
     ) {
         let mut unanswered = Some((timer, call));
         let wait = || {
-            let (mut timer, call) = unanswered.take().expect("a request begins to wait once");
+            let (mut timer, mut call) = unanswered.take().expect("a request begins to wait once");
             timer.reclassify(RequestClass::FetchWait);
+            call.permit.release_memory(); // Its changes are applied, and its session counts what it gathers.
             burst.reply(call.correlation, call.permit, timer)
         };
         let answered = self.take_in(&placed(place, resumes, request), request, wait);

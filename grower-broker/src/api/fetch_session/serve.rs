@@ -26,7 +26,7 @@ impl Api {
                 reply.send_slices(&response, slices);
             }
             over = match &mut first {
-                Some(first) => first.wait(&self, &session).await,
+                Some(first) => first.wait(&session).await,
                 None => false,
             };
         }
@@ -68,22 +68,20 @@ struct FirstWait {
     number: u64,
     deadline: Pin<Box<Sleep>>,
     ended: CancellationToken,
-    holds_memory: bool,
 }
 
 impl FirstWait {
     fn of(request: &mut WaitingFetchRequest) -> Self {
         let reply = &request.reply;
         let deadline = request.deadline.take().expect("a request becomes the first once");
-        Self { number: request.number, deadline, ended: reply.ended().clone(), holds_memory: reply.holds_memory() }
+        Self { number: request.number, deadline, ended: reply.ended().clone() }
     }
 
     /// Waits for news, or until the wait is over: then it returns true.
-    async fn wait(&mut self, api: &Api, session: &ServedSession) -> bool {
+    async fn wait(&mut self, session: &ServedSession) -> bool {
         tokio::select! {
             () = session.ready.news() => false,
             () = &mut self.deadline => true,
-            () = api.state.memory.wanted(), if self.holds_memory => true,
             () = self.ended.cancelled() => true,
         }
     }
