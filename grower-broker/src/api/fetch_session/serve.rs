@@ -22,7 +22,6 @@ impl Api {
         loop {
             let ControlFlow::Continue(answered) = self.serve_first(&session, &mut first, over) else { return };
             if let Some((reply, (response, slices))) = answered {
-                session.touch(self.state.clock.monotonic());
                 reply.send_slices(&response, slices);
             }
             over = match &mut first {
@@ -57,6 +56,7 @@ impl Api {
             return ControlFlow::Continue(None);
         }
         *first = None;
+        session.touch(self.state.clock.monotonic()); // Before the session is idle.
         let WaitingFetchRequest { number, mut news, reply, .. } = queue.waiting.pop_front().expect("it is the first");
         queue.state.answered(number, std::mem::take(&mut news.moves));
         ControlFlow::Continue(Some((reply, session.answer(number, news))))

@@ -104,7 +104,12 @@ impl ServedSession {
 
     /// Whether no request waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.waits.load(Ordering::Relaxed)
+        !self.waits.load(Ordering::Acquire)
+    }
+
+    /// Bytes that it counts.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.lock().memory.bytes()
     }
 
     /// Ends the session: its waits, its memory, and the requests that wait, which the caller refuses.
@@ -184,7 +189,7 @@ impl Drop for FetchSessionGuard<'_> {
         }
         let bytes = self.queue.bytes();
         self.queue.memory.set(bytes);
-        self.session.waits.store(!self.queue.waiting.is_empty(), Ordering::Relaxed);
+        self.session.waits.store(!self.queue.waiting.is_empty(), Ordering::Release);
     }
 }
 
