@@ -93,8 +93,13 @@ impl SessionState {
     /// Applies changes: first the drops. Slots that were added before are skipped.
     pub(super) fn change(&mut self, changes: &SlotChanges<'_>) {
         self.drop_slots(changes.drop);
+        let new: Vec<_> = self.new_slots(changes.add).map(|added| (added.slot, added.partition)).collect();
+        self.add(new);
+    }
+
+    /// The slots that were not added before.
+    pub(super) fn new_slots<'a>(&self, add: &'a [AddedSlot]) -> impl Iterator<Item = &'a AddedSlot> + use<'a> {
         let known = self.next_slot;
-        let new = changes.add.iter().filter(|added| known <= u64::from(added.slot.0));
-        self.add(new.map(|added| (added.slot, added.partition)));
+        add.iter().filter(move |added| known <= u64::from(added.slot.0))
     }
 }

@@ -22,6 +22,7 @@ pub(super) use sessions::FetchSessions;
 use super::burst::{Burst, Reply};
 use super::fetch::WAIT_MAX;
 use super::{Api, RequestContext};
+use crate::memory::StateReservation;
 use crate::metrics::{RequestClass, RequestTimer};
 use changes::{PlacedRequest, SlotChanges};
 use gather::GatheredNews;
@@ -115,7 +116,7 @@ impl Api {
         wait: impl FnOnce() -> Reply,
     ) -> Result<(Response, Vec<Slice>), Failure> {
         let session = self.sessions.find(placed.place.session)?;
-        let room = self.sessions.reserve(request.add.len(), Some(session.id))?;
+        let room = self.room(&session, placed)?;
         let (limits, number) = (self.limits(request), placed.place.number);
         let mut queue = session.lock()?;
         queue.check(placed)?;
@@ -150,6 +151,18 @@ impl Api {
         drop(queue);
         self.end_lost(&session, lost);
         Ok(session.answer(number, news))
+    }
+
+    /// Memory for the slots that a request adds, if its session would take it: a wrong request evicts no other session.
+    fn room(&self, session: &ServedSession, placed: &PlacedRequest<'_>) -> Result<Option<StateReservation>, Failure> {
+        if placed.changes.add.is_empty() {
+            return Ok(None);
+        }
+        let queue = session.lock()?;
+        queue.check(placed)?;
+        let added = queue.state.new_slots(placed.changes.add).count();
+        drop(queue);
+        self.sessions.reserve(added, Some(session.id)).map(Some)
     }
 
     /// Ends the requests that waited when their session was resumed.

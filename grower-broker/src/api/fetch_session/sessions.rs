@@ -15,10 +15,14 @@ use tokio_util::sync::CancellationToken;
 /// A session that is not used for this long is forgotten.
 const IDLE_MAX: Duration = Duration::from_secs(120);
 const EXPIRE_EACH: Duration = Duration::from_secs(10);
-/// Idle sessions are evicted once requests waited for memory for this long.
+/// Sessions that were not used for longer than [`LULL`] are evicted once requests waited for memory for this long.
 const RELIEVE_AFTER: Duration = Duration::from_secs(1);
 /// All others are after this many times as long.
 const LONG_WAIT: u32 = 10;
+/// A client that still reads uses its session more often.
+const LULL: Duration = Duration::from_secs(10);
+/// While requests wait for memory the sessions keep this part of what they may take: less would not help the others.
+const KEPT_PART: usize = 16;
 
 /// The sessions by id.
 pub(in crate::api) struct FetchSessions {
@@ -74,15 +78,16 @@ impl FetchSessions {
     pub(super) fn reserve(&self, slots: usize, user: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
         let bytes = slots * SLOT_BYTES + if user.is_none() { SESSION_BYTES } else { 0 };
         let memory = &self.state.memory;
-        let room = memory.state_room(StateKind::FetchSessions);
-        if room < bytes {
-            self.evict(bytes - room, user);
+        let most = if memory.is_wanted() { self.kept() } else { memory.state_bytes_max(StateKind::FetchSessions) };
+        let room = || most.saturating_sub(memory.state_bytes(StateKind::FetchSessions));
+        if room() < bytes {
+            self.evict(memory.state_bytes(StateKind::FetchSessions) + bytes - most, user);
         }
-        if 0 < bytes && memory.state_room(StateKind::FetchSessions) < bytes {
-            let most = memory.state_bytes_max(StateKind::FetchSessions);
+        if 0 < bytes && room() < bytes {
             let detail = format_args!(
-                "the fetch sessions of all clients take the {most} bytes that they may (a quarter of broker.memory), and \
-                 this one needs {bytes} more: read fewer partitions, or give the broker more memory"
+                "the fetch sessions of all clients take the {most} bytes that they may now (at most a quarter of \
+                 broker.memory, less while requests wait for memory), and this one needs {bytes} more: read fewer \
+                 partitions, or give the broker more memory"
             );
             return Err(Failure::new(ErrorCode::MemoryFull, detail));
         }
@@ -91,10 +96,17 @@ impl FetchSessions {
         Ok(reservation)
     }
 
-    /// Evicts idle sessions until so many bytes are free, and a little more.
+    /// What sessions keep while requests wait for memory, in bytes.
+    fn kept(&self) -> usize {
+        self.state.memory.state_bytes_max(StateKind::FetchSessions) / KEPT_PART
+    }
+
+    /// Evicts idle sessions until so many bytes are free, and a little more: none if all of them do not suffice.
     fn evict(&self, bytes: usize, user: Option<FetchSessionId>) {
-        let mut idle = self.all();
-        idle.retain(|session| session.is_idle() && Some(session.id) != user);
+        let idle = self.all(|session| session.is_idle() && Some(session.id) != user);
+        if idle.iter().map(|session| session.bytes()).sum::<usize>() < bytes {
+            return;
+        }
         let surplus = self.state.memory.state_bytes_max(StateKind::FetchSessions) / 64;
         self.evict_oldest(idle, bytes.max(surplus));
     }
@@ -114,24 +126,32 @@ impl FetchSessions {
         }
     }
 
-    fn all(&self) -> Vec<Arc<ServedSession>> {
-        self.sessions.read().values().cloned().collect()
+    fn all(&self, wanted: impl Fn(&ServedSession) -> bool) -> Vec<Arc<ServedSession>> {
+        self.sessions.read().values().filter(|session| wanted(session)).cloned().collect()
+    }
+
+    /// Sessions without a waiting request that were not used for longer than this.
+    fn unused(&self, time: Duration) -> Vec<Arc<ServedSession>> {
+        let since = self.state.clock.monotonic().saturating_sub(time).as_millis();
+        self.all(|session| session.is_idle() && u128::from(session.used()) < since)
     }
 
     /// Forgets sessions that were not used for long.
     fn expire(&self) {
-        let now = self.state.clock.monotonic().saturating_sub(IDLE_MAX).as_millis();
-        for session in self.all().into_iter().filter(|session| session.is_idle() && u128::from(session.used()) < now) {
+        for session in self.unused(IDLE_MAX) {
             let _ = self.close(session.id); // It may have been closed meanwhile.
         }
     }
 
-    /// Evicts sessions for requests that wait for memory: the idle ones first, and others if the wait is `long`.
+    /// Evicts sessions for requests that wait for memory: those that are not used first, and others if the wait is
+    /// `long`.
     fn relieve(&self, long: bool) {
-        let mut sessions = self.all();
-        sessions.retain(|session| long || session.is_idle());
         let most = self.state.memory.state_bytes_max(StateKind::FetchSessions);
-        self.evict_oldest(sessions, if long { most / 4 } else { most });
+        let surplus = self.state.memory.state_bytes(StateKind::FetchSessions).saturating_sub(self.kept());
+        if 0 < surplus {
+            let sessions = if long { self.all(|_| true) } else { self.unused(LULL) };
+            self.evict_oldest(sessions, if long { surplus.min(most / 4) } else { surplus });
+        }
     }
 
     /// Forgets sessions that are not used and gives memory to requests that wait for it, until the broker stops.

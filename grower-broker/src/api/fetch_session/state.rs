@@ -105,8 +105,8 @@ impl SessionState {
     }
 
     /// Adds slots, which are news. They are new to the session.
-    pub(super) fn add(&mut self, slots: impl Iterator<Item = (FetchSlot, FetchPartition)>) {
-        let mut added = Vec::with_capacity(slots.size_hint().0);
+    pub(super) fn add(&mut self, slots: Vec<(FetchSlot, FetchPartition)>) {
+        let mut added = Vec::with_capacity(slots.len());
         for (slot, wanted) in slots {
             debug_assert!(self.next_slot <= u64::from(slot.0), "slot {slot:?} was used before");
             self.next_slot = u64::from(slot.0) + 1;
