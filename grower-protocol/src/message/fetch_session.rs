@@ -77,7 +77,7 @@ pub struct SessionPlace {
     pub session: FetchSessionId,
     /// The number of the request: one more than that of the one before.
     pub number: u64,
-    /// The client has taken in all answers that hold records and have a smaller number than this.
+    /// The client has taken in all answers that hold parts and have a smaller number than this.
     pub received_below: u64,
 }
 

@@ -128,7 +128,8 @@ impl SessionState {
             return Look::TooLarge;
         }
         let share = (left / ready.max(1)).max(SHARE_MIN).min(left).min(limit);
-        let before = SlotMove { slot, told: state.told, ended: false, offset: state.wanted.offset };
+        let (offset, last_epoch) = (state.wanted.offset, state.wanted.last_epoch);
+        let before = SlotMove { slot, told: state.told, ended: false, offset, last_epoch };
         let read = source.read(&state.wanted, ReadLimits { share, most: (0 < news.bytes).then_some(left) });
         let (SlotRead { read, fetches }, seen) = match read.map(|found| (plain_mark(&found.read), found)) {
             Ok((Some(seen), found)) => (found, seen),

@@ -3,7 +3,7 @@
 
 use super::ready::ReadySlots;
 use crate::partition::{FetchWaker, WaitingFetches};
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::message::{FetchPartition, FetchSlot};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -58,6 +58,7 @@ pub(super) struct SlotMove {
     /// The part ended it.
     pub(super) ended: bool,
     pub(super) offset: Offset,
+    pub(super) last_epoch: Option<LeaderEpoch>,
 }
 
 impl SessionState {
@@ -137,10 +138,10 @@ impl SessionState {
     /// Takes back parts of answers that were lost, the latest first: their slots stand before them again.
     pub(super) fn take_back(&mut self, moves: Vec<SlotMove>) {
         let (mut ready, waker) = (Vec::new(), self.waker());
-        for SlotMove { slot, told, offset, .. } in moves.into_iter().rev() {
+        for SlotMove { slot, told, offset, last_epoch, .. } in moves.into_iter().rev() {
             let Some(state) = self.slots.get_mut(&slot) else { continue }; // Dropped since.
             debug_assert!(offset <= state.wanted.offset, "a part moved {slot:?} back");
-            (state.wanted.offset, state.told) = (offset, told);
+            (state.wanted.offset, state.wanted.last_epoch, state.told) = (offset, last_epoch, told);
             let unqueued = match std::mem::replace(&mut state.progress, SlotProgress::Ready) {
                 SlotProgress::Ready => false,
                 SlotProgress::Waiting(fetches) => fetches.forget(&waker, slot.0),
