@@ -9,16 +9,16 @@ use grower_protocol::message::*;
 use std::time::Duration;
 use tokio::io::DuplexStream;
 
-const BUDGET: u64 = 16 << 20;
+pub(super) const BUDGET: u64 = 16 << 20;
 /// Slots of one message that fits the budget's limit.
-const SLOTS: u32 = 2_000;
+pub(super) const SLOTS: u32 = 2_000;
 
-fn small() -> BrokerConfig {
+pub(super) fn small() -> BrokerConfig {
     BrokerConfig { memory: BUDGET, ..BrokerConfig::at("/grower") }
 }
 
 /// A session that has been told of one empty partition.
-async fn session_of(broker: &Broker) -> (SessionClient, Raw<DuplexStream>, TopicId) {
+pub(super) async fn session_of(broker: &Broker) -> (SessionClient, Raw<DuplexStream>, TopicId) {
     let (producer, topic) = topic_of(broker).await;
     let mut client = SessionClient::open(broker, vec![slot(0, topic, 0)]).await;
     assert_eq!(client.ask(poll()).await, [read(0, 0, &[])]);
@@ -31,11 +31,11 @@ async fn assert_unharmed(client: &mut SessionClient, producer: &mut Raw<DuplexSt
     assert_eq!(client.ask(poll()).await, [read(0, offset, &["on"])]);
 }
 
-fn at(place: SessionPlace) -> FetchSession {
+pub(super) fn at(place: SessionPlace) -> FetchSession {
     FetchSession { step: SessionStep::Continue(place), ..look() }
 }
 
-async fn memory_used(client: &mut Raw<DuplexStream>) -> u64 {
+pub(super) async fn memory_used(client: &mut Raw<DuplexStream>) -> u64 {
     match client.ask(&Request::DescribeBroker).await {
         Response::DescribeBroker(described) => described.memory_used,
         other => panic!("{other:?}"),

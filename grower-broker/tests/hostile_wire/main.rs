@@ -1,5 +1,6 @@
 //! Hostile bytes on the wire. The broker keeps serving all other clients.
 
+mod fetch_session_memory;
 mod fetch_sessions;
 mod fetches;
 #[path = "../support/raw.rs"]
