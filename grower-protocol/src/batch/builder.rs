@@ -60,16 +60,15 @@ impl BatchBuilder {
     /// Adds a record unless [`BatchBuilder::size`] would pass `bytes_max`; returns whether it was added. An empty batch
     /// takes every record.
     pub fn push_within(&mut self, record: RecordRef<'_>, bytes_max: usize) -> bool {
-        let layout = self.layout(record);
+        let base = if self.is_empty() { record.timestamp } else { self.base_timestamp };
+        let layout =
+            RecordLayout { record, timestamp_delta: timestamp_delta(base, record.timestamp), index: self.count };
         let body = layout.body_length();
         let length = varint::length(body as i64) + body;
         if bytes_max.saturating_sub(self.size()) < length && !self.is_empty() {
             return false;
         }
-        if self.is_empty() {
-            self.base_timestamp = record.timestamp;
-        }
-        self.bytes.reserve(length);
+        self.base_timestamp = base;
         let before = self.size();
         layout.write(body, &mut self.bytes);
         debug_assert_eq!(self.size(), before + length, "the computed length is exact");
@@ -121,58 +120,80 @@ impl BatchBuilder {
         header.extend_from_slice(&(self.count as i32).to_be_bytes());
         self.bytes[..HEADER_LENGTH].copy_from_slice(&header);
     }
-
-    fn layout<'a>(&self, record: RecordRef<'a>) -> RecordLayout<'a> {
-        let base = if self.is_empty() { record.timestamp } else { self.base_timestamp };
-        let mut head = Head { bytes: [0; HEAD_MAX], length: 1 }; // Record attributes: Kafka defines none.
-        head.put(timestamp_delta(base, record.timestamp));
-        head.put(self.count.into());
-        head.put(nullable_length(record.key));
-        RecordLayout { head, record }
-    }
 }
 
-/// The longest [`Head`]: attributes, two varints of 64 bits and one of 32.
-const HEAD_MAX: usize = 1 + 10 + 5 + 10;
-
-/// The beginning of a record's body, from its attributes to the length of its key.
-struct Head {
-    bytes: [u8; HEAD_MAX],
-    length: usize,
-}
-
-impl Head {
-    fn put(&mut self, value: i64) {
-        let rest = self.bytes.get_mut(self.length..).unwrap_or_default();
-        self.length += varint::write(rest, value);
-    }
-}
-
-/// A record with the parts of its body that do not stand in its fields.
+/// A record and what its batch adds to it.
 struct RecordLayout<'a> {
-    head: Head,
     record: RecordRef<'a>,
+    timestamp_delta: i64,
+    /// Its offset delta.
+    index: u32,
 }
 
 impl RecordLayout<'_> {
     fn body_length(&self) -> usize {
         let RecordRef { key, value, headers, .. } = self.record;
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let headers_length: usize =
-            headers.iter().map(|header| put_length(Some(&header.name)) + put_length(header.value.as_deref())).sum();
-        self.head.length + length(key) + put_length(value) + varint::length(headers.len() as i64) + headers_length
+        let attributes = 1;
+        let mut length = attributes + varint::length(self.timestamp_delta) + varint::length(self.index.into());
+        length += put_length(key) + put_length(value) + varint::length(headers.len() as i64);
+        for header in headers {
+            length += put_length(Some(&header.name)) + put_length(header.value.as_deref());
+        }
+        length
     }
 
     fn write(&self, body_length: usize, into: &mut Vec<u8>) {
-        varint::put(into, body_length as i64);
-        into.extend_from_slice(self.head.bytes.get(..self.head.length).unwrap_or_default());
-        into.extend_from_slice(self.record.key.unwrap_or_default());
-        put_nullable(into, self.record.value);
-        varint::put(into, self.record.headers.len() as i64);
-        for header in self.record.headers {
+        let RecordRef { key, value, headers, .. } = self.record;
+        into.reserve(varint::LENGTH_MAX + body_length + VARINTS_MAX);
+        let mut varints = Varints::default();
+        varints.put(body_length as i64);
+        varints.put(0); // Record attributes, a byte: Kafka defines none.
+        varints.put(self.timestamp_delta);
+        varints.put(self.index.into());
+        varints.put(nullable_length(key));
+        if let Some(key) = key {
+            varints.move_to(into);
+            into.extend_from_slice(key);
+        }
+        varints.put(nullable_length(value));
+        varints.move_to(into);
+        into.extend_from_slice(value.unwrap_or_default());
+        varint::put(into, headers.len() as i64);
+        for header in headers {
             put_nullable(into, Some(&header.name));
             put_nullable(into, header.value.as_deref());
         }
+    }
+}
+
+/// The most bytes of [`Varints`]: the attributes, and the five numbers of a record without a key.
+const VARINTS_MAX: usize = 1 + 5 * varint::LENGTH_MAX;
+
+/// Consecutive varints of a record, which are then copied at once.
+struct Varints {
+    bytes: [u8; VARINTS_MAX],
+    length: usize,
+}
+
+impl Default for Varints {
+    fn default() -> Self {
+        Self { bytes: [0; VARINTS_MAX], length: 0 }
+    }
+}
+
+impl Varints {
+    #[inline]
+    fn put(&mut self, value: i64) {
+        self.length += varint::write(&mut self.bytes[self.length..], value);
+    }
+
+    /// Appends the varints to `into` and starts again.
+    #[inline]
+    fn move_to(&mut self, into: &mut Vec<u8>) {
+        let end = into.len() + self.length;
+        into.extend_from_slice(&self.bytes); // A copy of constant length takes a few instructions.
+        into.truncate(end);
+        self.length = 0;
     }
 }
 

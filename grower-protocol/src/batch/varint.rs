@@ -15,15 +15,28 @@ pub(super) fn put(into: &mut Vec<u8>, value: i64) {
 }
 
 /// Writes `value` to the beginning of `into`, which must have room, and returns its length.
+#[inline]
 pub(super) fn write(into: &mut [u8], value: i64) -> usize {
-    let (mut rest, mut at) = (zigzag(value), 0);
-    while 0x80 <= rest {
-        into[at] = rest as u8 | 0x80;
-        rest >>= 7;
-        at += 1;
+    match zigzag(value) {
+        small @ 0..0x80 => {
+            into[0] = small as u8;
+            1
+        }
+        medium @ 0x80..0x4000 => {
+            into[..2].copy_from_slice(&[medium as u8 | 0x80, (medium >> 7) as u8]);
+            2
+        }
+        mut rest => {
+            let mut at = 0;
+            while 0x80 <= rest {
+                into[at] = rest as u8 | 0x80;
+                rest >>= 7;
+                at += 1;
+            }
+            into[at] = rest as u8;
+            at + 1
+        }
     }
-    into[at] = rest as u8;
-    at + 1
 }
 
 /// The number of bytes that [`put`] appends.
@@ -36,20 +49,41 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// Reads one varint and advances `bytes` past it; `None` if it is incomplete or has more than 64 bits.
+#[inline]
 pub(super) fn take(bytes: &mut &[u8]) -> Option<i64> {
+    let (value, length) = read(bytes)?;
+    *bytes = bytes.get(length..)?;
+    Some(value)
+}
+
+/// Reads the varint at the beginning of `bytes`; returns it with its length.
+#[inline]
+pub(super) fn read(bytes: &[u8]) -> Option<(i64, usize)> {
+    match *bytes {
+        // Nearly all numbers in a record: deltas, and the lengths of short fields.
+        [first, ..] if first < 0x80 => Some((value_of(first.into()), 1)),
+        [first, second, ..] if second < 0x80 => Some((value_of(u64::from(first & 0x7f) | u64::from(second) << 7), 2)),
+        _ => read_long(bytes),
+    }
+}
+
+fn read_long(bytes: &[u8]) -> Option<(i64, usize)> {
     let mut zigzag = 0u64;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
+    for (at, byte) in bytes.iter().enumerate().take(LENGTH_MAX) {
         let low = u64::from(byte & 0x7f);
-        if at == 9 && 1 < low {
+        if at + 1 == LENGTH_MAX && 1 < low {
             return None;
         }
         zigzag |= low << (7 * at);
         if byte & 0x80 == 0 {
-            *bytes = &bytes[at + 1..];
-            return Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+            return Some((value_of(zigzag), at + 1));
         }
     }
     None
+}
+
+fn value_of(zigzag: u64) -> i64 {
+    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)
 }
 
 #[cfg(test)]

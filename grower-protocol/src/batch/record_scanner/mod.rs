@@ -155,6 +155,7 @@ impl RecordScanner {
         }
     }
 
+    #[inline]
     /// Parses the next record of `bytes`; `None` after the last one or after an error.
     pub(super) fn next_record(&mut self, bytes: &[u8]) -> Option<Result<RawRecord, RecordsError>> {
         if self.done {
@@ -175,6 +176,7 @@ impl RecordScanner {
         Some(result)
     }
 
+    #[inline]
     fn record(&mut self, bytes: &[u8]) -> Result<RawRecord, RecordsError> {
         debug_assert!(self.index < self.count, "the caller checks for the last record");
         let malformed = || RecordsError::Malformed { index: self.index };
@@ -232,10 +234,10 @@ impl Cursor<'_> {
         Some(range)
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<i64> {
-        let mut rest = self.all.get(self.at..)?;
-        let value = varint::take(&mut rest)?;
-        self.at = self.all.len() - rest.len();
+        let (value, length) = varint::read(self.all.get(self.at..)?)?;
+        self.at += length;
         Some(value)
     }
 
