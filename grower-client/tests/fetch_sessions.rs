@@ -87,6 +87,20 @@ async fn a_reader_does_not_notice_that_its_session_was_evicted() {
 }
 
 #[tokio::test]
+async fn a_partition_is_read_on_from_its_new_leader() {
+    let (fake, counts) = counting(|_| false);
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 100).await;
+    let mut consumer = reading(&client).prefetch_bytes(40_000).build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    fake.move_leader();
+    read_to(&mut consumer, 20, 100).await;
+    produce(&client, TOPIC, 0, 10).await;
+    read_to(&mut consumer, 100, 110).await;
+    assert_eq!((counts[0].load(Ordering::Relaxed), fake.sessions()), (2, 1), "the session of the old leader is closed");
+}
+
+#[tokio::test]
 async fn what_a_reader_holds_and_permits_stays_within_its_memory() {
     const PREFETCH: usize = 100_000;
     let (fake, _) = counting(|_| false);

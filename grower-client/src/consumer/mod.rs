@@ -43,6 +43,8 @@ pub struct Consumer {
     closed: bool,
     /// A buffer for single records, which saves an allocation for each.
     one: Vec<ConsumerRecord>,
+    /// The number of records of the last poll: the next one probably has as many.
+    last_polled: usize,
 }
 
 impl Consumer {
@@ -53,7 +55,7 @@ impl Consumer {
         committer: Option<Arc<Committer>>,
         tasks: JoinSet<()>,
     ) -> Self {
-        Self { cluster, shared, settings, committer, tasks, closed: false, one: Vec::new() }
+        Self { cluster, shared, settings, committer, tasks, closed: false, one: Vec::new(), last_polled: 0 }
     }
 
     /// Returns the next record, and waits for one. Returns `None` only after [`Consumer::close`].
@@ -68,7 +70,7 @@ impl Consumer {
         if self.closed {
             return Err(ConsumeError::Closed);
         }
-        let mut taken_records = Vec::new();
+        let mut taken_records = Vec::with_capacity(self.last_polled);
         let ConsumerSettings { max_poll_records: records, max_poll_bytes: bytes, .. } = self.settings;
         let limits = TakeLimits { records, bytes };
         let taken = timeout(
@@ -79,8 +81,14 @@ impl Consumer {
             }),
         );
         match taken.await {
-            Ok(result) => result.map(|()| taken_records),
-            Err(_) => Ok(Vec::new()),
+            Ok(result) => {
+                self.last_polled = taken_records.len();
+                result.map(|()| taken_records)
+            }
+            Err(_) => {
+                self.last_polled = 0;
+                Ok(Vec::new())
+            }
         }
     }
 

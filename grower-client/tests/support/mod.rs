@@ -50,6 +50,8 @@ type Script = dyn Fn(&Request) -> Act + Send + Sync;
 pub(crate) struct FakeBroker {
     log: Arc<Mutex<Log>>,
     sessions: Arc<Mutex<Sessions>>,
+    /// The node that leads the partition; it has the address `fake:NODE`.
+    leader: Arc<AtomicUsize>,
     script: Arc<Script>,
     preface: Preface,
     features: Vec<Feature>,
@@ -80,6 +82,7 @@ impl FakeBroker {
         Self {
             log: Arc::default(),
             sessions: Arc::default(),
+            leader: Arc::new(AtomicUsize::new(1)),
             script: Arc::new(script),
             preface: Preface::OURS,
             features: Feature::ours(),
@@ -127,6 +130,17 @@ impl FakeBroker {
     /// Forgets all fetch sessions.
     pub(crate) fn evict_sessions(&self) {
         self.sessions.lock().unwrap().evict();
+    }
+
+    /// Makes another address the leader. The sessions at the earlier one learn of it.
+    pub(crate) fn move_leader(&self) {
+        self.leader.fetch_add(1, Ordering::Relaxed);
+        self.sessions.lock().unwrap().move_leader();
+    }
+
+    /// The number of open fetch sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.lock().unwrap().count()
     }
 
     pub(crate) fn session_bytes(&self) -> SessionBytes {
@@ -245,7 +259,10 @@ impl FakeBroker {
         let correlation = frame.correlation;
         let response = match request {
             Request::Hello(_) => Response::Hello(HelloAnswer { features: self.features.clone(), ..hello() }),
-            Request::Metadata(asked) => Response::Metadata(metadata(asked, self.log.lock().unwrap().topic)),
+            Request::Metadata(asked) => {
+                let leader = self.leader.load(Ordering::Relaxed) as u32;
+                Response::Metadata(metadata(asked, self.log.lock().unwrap().topic, leader))
+            }
             Request::InitProducer => Response::InitProducer(self.log.lock().unwrap().identity()),
             Request::Produce(asked) => {
                 let mut log = self.log.lock().unwrap();
@@ -380,12 +397,12 @@ fn hello() -> HelloAnswer {
     }
 }
 
-fn metadata(asked: Metadata, id: Option<TopicId>) -> MetadataAnswer {
+fn metadata(asked: Metadata, id: Option<TopicId>, leader: u32) -> MetadataAnswer {
     let names = asked.topics.unwrap_or_default();
     let topic = |name: TopicName| {
         let partition = PartitionMetadata {
             partition: PartitionId::new(0),
-            leader: Some(NodeId::new(1)),
+            leader: Some(NodeId::new(leader)),
             leader_epoch: LeaderEpoch::new(1),
             replicas: vec![NodeId::new(1)],
             in_sync: vec![NodeId::new(1)],
@@ -395,7 +412,8 @@ fn metadata(asked: Metadata, id: Option<TopicId>) -> MetadataAnswer {
             _ => Err(Failure::new(ErrorCode::UnknownTopic, "no such topic")),
         }
     };
-    let brokers = vec![BrokerAddress { node: NodeId::new(1), address: "fake:1".to_owned() }];
+    let brokers =
+        (1..=leader).map(|node| BrokerAddress { node: NodeId::new(node), address: format!("fake:{node}") }).collect();
     MetadataAnswer { brokers, topics: names.into_iter().map(topic).collect() }
 }
 

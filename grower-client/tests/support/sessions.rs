@@ -30,6 +30,8 @@ struct Session {
     /// The numbers of the requests that wait, in order.
     waiting: Vec<u64>,
     slots: BTreeMap<FetchSlot, Slot>,
+    /// The broker no longer leads the partitions.
+    has_moved: bool,
     /// For each answer that may be lost, the slots before it.
     unreceived: BTreeMap<u64, Vec<(FetchSlot, Slot)>>,
 }
@@ -122,6 +124,18 @@ impl Sessions {
         self.bytes
     }
 
+    /// The broker of all open sessions leads no partition any more.
+    pub(super) fn move_leader(&mut self) {
+        for session in self.open.values_mut() {
+            session.has_moved = true;
+        }
+    }
+
+    /// The number of open sessions.
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+
     /// Forgets all sessions.
     pub(super) fn evict(&mut self) {
         self.open.clear();
@@ -155,7 +169,9 @@ impl Session {
     fn gather(&mut self, number: u64, max_bytes: u32, log: &Log) -> (Vec<SlotNews>, Vec<u8>) {
         let (mut parts, mut bytes, mut before) = (Vec::new(), Vec::new(), Vec::new());
         for (number, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.has_ended) {
-            let news = if log.topic == Some(slot.partition.topic) {
+            let news = if self.has_moved {
+                Err(Failure::new(ErrorCode::NotLeader, "another broker leads the partition"))
+            } else if log.topic == Some(slot.partition.topic) {
                 let (fetched, found, end) = log.fetch(slot.position, max_bytes as usize - bytes.len());
                 if slot.was_told && found.is_empty() {
                     continue;
