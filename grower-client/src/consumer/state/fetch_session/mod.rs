@@ -14,8 +14,9 @@ use grower_protocol::message::{
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// The most slots that one request adds, and the most that it drops.
-const CHANGES_MAX: usize = 2000;
+/// The most slots that one request adds, and the most that it drops. Few enough that a broker with little memory
+/// receives even a request that resumes a session, with twice as many.
+const CHANGES_MAX: usize = 250;
 /// The most requests in flight that only bring changes. The broker accepts a few more.
 const CHANGE_REQUESTS_MAX: usize = 4;
 

@@ -1,8 +1,9 @@
 //! A client session against a model of the broker's half, over a link that reorders and loses answers.
 
 use super::*;
-use grower_protocol::ids::{PartitionId, TopicId};
-use grower_protocol::message::{ErrorCode, Failure, FetchedPartition, FetchedRecords};
+use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
+use grower_protocol::message::{ErrorCode, Failure, FetchedPartition, FetchedRecords, Request};
+use grower_protocol::wire::encode;
 use proptest::prelude::*;
 
 const PARTITIONS: usize = 3;
@@ -347,6 +348,30 @@ fn many_partitions_are_added_by_several_requests() {
     assert!(client.has_changes());
     assert_eq!(client.next_request(limits(0)).1.add.len(), 1);
     assert!(!client.has_changes());
+}
+
+/// A broker receives messages of a 256th of its memory.
+#[test]
+fn a_broker_with_little_memory_receives_the_longest_request() {
+    let largest = FetchPartition {
+        offset: Offset::new(u64::MAX),
+        max_bytes: u32::MAX,
+        leader_epoch: Some(LeaderEpoch::new(u32::MAX)),
+        last_epoch: Some(LeaderEpoch::new(u32::MAX)),
+        ..fetch_from(100_000, 0)
+    };
+    let added = AddedSlot { slot: FetchSlot(u32::MAX), partition: largest };
+    let place = SessionPlace { session: FetchSessionId(u64::MAX), number: u64::MAX, received_below: u64::MAX };
+    let request = Request::FetchSession(FetchSession {
+        step: SessionStep::Resume(place),
+        max_wait_ms: u32::MAX,
+        min_bytes: u32::MAX,
+        max_bytes: u32::MAX,
+        drop: Vec::new(),
+        add: vec![added; 2 * CHANGES_MAX],
+    });
+    let length = encode(&request).len();
+    assert!(length <= (8 << 20) / 256, "{length} bytes");
 }
 
 #[test]
