@@ -5,7 +5,7 @@ mod support;
 mod world;
 
 use grower_client::ids::Offset;
-use grower_client::{Client, Consumer, ConsumerBuilder, Producer, Record, TopicSpec};
+use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, Producer, Record, TopicSpec};
 use grower_protocol::message::{FetchSession, Request, SessionStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -185,4 +185,18 @@ async fn a_reader_of_two_thousand_partitions_gets_each_record_once() {
         read.sort_unstable();
         assert_eq!(read, partitions.iter().map(|partition| (*partition, round)).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_contradicts_itself_loses_no_partition() {
+    let (fake, _) = counting(|_| false);
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let mut consumer = reading(&client).build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    fake.contradict_itself().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let reported = tokio::time::timeout(LONG, consumer.next()).await.expect("the reader is told");
+    assert!(matches!(reported, Some(Err(ConsumeError::Failed { .. }))), "{reported:?}");
+    read_to(&mut consumer, 20, 40).await;
 }

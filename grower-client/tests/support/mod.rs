@@ -143,6 +143,14 @@ impl FakeBroker {
         self.sessions.lock().unwrap().count()
     }
 
+    /// Answers the next read with parts that contradict each other; returns once that happened.
+    pub(crate) async fn contradict_itself(&self) {
+        self.sessions.lock().unwrap().contradict();
+        while self.sessions.lock().unwrap().will_contradict() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(crate) fn session_bytes(&self) -> SessionBytes {
         self.sessions.lock().unwrap().bytes()
     }

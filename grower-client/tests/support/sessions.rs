@@ -13,6 +13,8 @@ pub(super) struct Sessions {
     open: BTreeMap<u64, Session>,
     permitted: usize,
     bytes: SessionBytes,
+    /// The next answer contradicts itself.
+    contradicts: bool,
 }
 
 /// The bytes of batches in all sessions.
@@ -109,6 +111,9 @@ impl Sessions {
                 return Ok(None);
             }
             (parts, bytes) = session.gather(number, max_bytes, log);
+            if std::mem::take(&mut self.contradicts) {
+                (parts, bytes) = (session.contradiction(), Vec::new());
+            }
             if parts.is_empty() && !is_due {
                 return Ok(None);
             }
@@ -136,6 +141,14 @@ impl Sessions {
         self.open.len()
     }
 
+    pub(super) fn contradict(&mut self) {
+        self.contradicts = true;
+    }
+
+    pub(super) fn will_contradict(&self) -> bool {
+        self.contradicts
+    }
+
     /// Forgets all sessions.
     pub(super) fn evict(&mut self) {
         self.open.clear();
@@ -143,6 +156,17 @@ impl Sessions {
 }
 
 impl Session {
+    /// Ends the first slot, then names records of it that the answer does not have.
+    fn contradiction(&mut self) -> Vec<SlotNews> {
+        let (slot, state) = self.slots.iter_mut().next().expect("the session has a slot");
+        state.has_ended = true;
+        let (high_watermark, log_start) = (state.position, Offset::ZERO);
+        let missing = FetchedRecords { length: 1 << 20, high_watermark, log_start, damaged: None };
+        let part = |fetched| SlotNews { slot: *slot, offset: state.position, fetched };
+        let failure = Failure::new(ErrorCode::NotLeader, "moved");
+        vec![part(Err(failure)), part(Ok(FetchedPartition::Records(missing)))]
+    }
+
     fn receive(&mut self, below: u64) {
         self.unreceived = self.unreceived.split_off(&below);
     }

@@ -74,6 +74,7 @@ impl Fetcher {
         let total = news.batches.len();
         let mut rest = news.batches;
         let mut checked = Vec::with_capacity(news.parts.len());
+        let mut ended = Vec::new();
         for SlotNews { slot, offset, fetched } in news.parts {
             let length = match &fetched {
                 Ok(FetchedPartition::Records(records)) => records.length as usize,
@@ -95,10 +96,12 @@ impl Fetcher {
             };
             match &outcome {
                 FetchOutcome::Records(_, batches) if outcome.continues() => session.state.advance(slot, batches.next),
-                _ => session.state.drop_slot(slot),
+                _ => ended.push(slot),
             }
             checked.push(CheckedNews { slot, owner, offset, outcome });
         }
+        // After the last check: a session that ends before has all its slots, so that all are placed again.
+        ended.into_iter().for_each(|slot| session.state.drop_slot(slot));
         Ok(checked)
     }
 
