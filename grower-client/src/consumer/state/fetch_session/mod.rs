@@ -240,8 +240,14 @@ impl<O: Copy> ClientFetchSession<O> {
         if *self.id.get_or_insert(session) != session {
             return Err(SessionMismatch::OtherSession);
         }
-        let sent = self.unanswered.iter_mut().find(|sent| sent.number == number && sent.answer.is_none());
-        let sent = sent.ok_or(SessionMismatch::UnknownRequest { number })?;
+        let at = self.unanswered.iter().position(|sent| sent.number == number && sent.answer.is_none());
+        let at = at.ok_or(SessionMismatch::UnknownRequest { number })?;
+        let sent = &mut self.unanswered[at];
+        if sent.max_bytes == 0 && parts.is_empty() {
+            // The broker made the changes and sent no records, so there is nothing to repeat.
+            self.unanswered.remove(at);
+            return Ok(());
+        }
         sent.answer = Some(SessionNews { parts, batches, permitted: sent.max_bytes });
         Ok(())
     }

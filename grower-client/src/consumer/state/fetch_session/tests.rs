@@ -384,3 +384,29 @@ fn a_slot_that_continues_elsewhere_is_a_mismatch() {
     client.drop_slot(slot);
     assert_eq!(client.owner_at(slot, Offset::new(6)), Ok(None), "it is not wanted any more");
 }
+
+/// Returns the answer without news.
+fn empty_answer(number: u64) -> FetchSessionAnswer {
+    FetchSessionAnswer { session: SESSION, number, parts: Vec::new() }
+}
+
+#[test]
+fn answered_changes_do_not_hold_up_others_while_a_read_waits() {
+    let mut client = ClientFetchSession::default();
+    let slots: Vec<_> = (0..20).map(|n| client.add((), fetch_from(n % PARTITIONS, 0))).collect();
+    let (number, _) = client.next_request(limits(100));
+    client.answered(empty_answer(number), Bytes::new()).unwrap();
+    client.next_news().unwrap();
+    let (read, _) = client.next_request(limits(100)); // It waits at the broker.
+    for slot in slots {
+        client.drop_slot(slot);
+        assert!(client.may_send(0), "a change waits for the long poll");
+        let (number, request) = client.next_request(limits(0));
+        let place = SessionPlace { session: SESSION, number, received_below: read };
+        assert_eq!((request.step, request.drop), (SessionStep::Continue(place), vec![slot]));
+        client.answered(empty_answer(number), Bytes::new()).unwrap();
+        assert_eq!(client.next_news(), None);
+    }
+    assert!(client.lose_link());
+    assert_eq!(client.next_request(limits(0)).1.drop, [], "the broker made these changes");
+}
