@@ -191,8 +191,12 @@ impl SubscriptionState {
         debug_assert!(0 < limits.records && into.is_empty(), "a call takes at least one record");
         self.calls.0 += 1;
         let mut limits = limits;
-        for _ in 0..=self.partitions.ready_count() {
-            let Some(index) = self.partitions.current_turn() else { break };
+        let (ready, mut turns) = (self.partitions.ready_count(), 0);
+        // A call without records ends only when no partition is ready, so that the next delivery wakes the reader.
+        while (turns <= ready || into.is_empty())
+            && let Some(index) = self.partitions.current_turn()
+        {
+            turns += 1;
             match self.take_from(index, &mut limits, clock, into)? {
                 TurnEnd::NothingLeft => {
                     self.partitions.end_turn();

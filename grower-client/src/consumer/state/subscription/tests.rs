@@ -88,22 +88,32 @@ fn the_work_of_a_call_follows_the_news_and_not_the_number_of_partitions() {
     subscription.partitions.check();
 }
 
+/// Tells whether a reader was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl Woken {
+    fn is_woken(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_resumed_partition_wakes_the_reader_for_what_it_holds() {
-    struct Woken(std::sync::atomic::AtomicBool);
-    impl std::task::Wake for Woken {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
     let shared = shared(&[3], OnDamage::Fail);
     shared.lock().partition(&topic_partition(0)).unwrap().paused = true;
-    let woken = std::sync::Arc::new(Woken(false.into()));
+    let woken = std::sync::Arc::new(Woken::default());
     let waker = std::task::Waker::from(woken.clone());
     shared.take(limits(9), Instant::now, &waker, &mut Vec::new()).unwrap();
-    assert!(!woken.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(!woken.is_woken());
     shared.lock().partition(&topic_partition(0)).unwrap().paused = false;
-    assert!(woken.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(woken.is_woken());
     assert_eq!(take(&shared, 9).len(), 3);
 }
 
@@ -222,11 +232,8 @@ fn a_reader_overtaken_by_retention_gets_its_buffer_then_the_exact_gap() {
 #[test]
 fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
     let (shared, _gaps) = shared_with_gaps(OnGap::Report);
-    {
-        let mut subscription = shared.lock();
-        subscription.partition(&topic_partition(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
-        deliver(&mut subscription, 0, batches(9, 3));
-    }
+    change(&shared, |partition| partition.dropped_up_to(Offset::new(3), Offset::new(9)));
+    deliver(&mut shared.lock(), 0, batches(9, 3));
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
     let at =
         |shared: &SharedSubscription| shared.lock().partition(&topic_partition(0)).unwrap().position().offset.value();
@@ -347,13 +354,35 @@ fn a_partition_reported_offline_before_its_start_can_still_start() {
     let shared = shared(&[], OnDamage::Fail);
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionOffline, "its files are gone");
-    shared
-        .change_partition(&topic_partition(0), version, |partition, _| partition.fail(failure.into(), Instant::now()))
-        .unwrap();
+    change(&shared, |partition| partition.fail(failure.into(), Instant::now()));
     assert!(shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).is_err());
     shared
         .change_partition(&topic_partition(0), version, |partition, _| partition.move_to(OffsetAndEpoch::ZERO, version))
         .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));
+    assert_eq!(take(&shared, 9).len(), 3);
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_next_delivery() {
+    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), 1, Instant::now());
+    for partition in 0..2 {
+        let mut subscription = shared.lock();
+        subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));
+        subscription.seek(&topic_partition(partition), Offset::ZERO).unwrap();
+    }
+    // A turn ends within a large open batch, and its partition is revoked. The next one has only fillers.
+    deliver(&mut shared.lock(), 0, inflating_batch(0, TURN as u32 + 5, 1));
+    assert_eq!(take(&shared, TURN).len(), TURN);
+    shared.lock().retain(|revoked, _| revoked.partition != PartitionId::new(0));
+    let fillers =
+        grower_protocol::batch::fillers(Offset::ZERO..Offset::new(5), LeaderEpoch::new(1), Default::default());
+    deliver(&mut shared.lock(), 1, fillers.flat_map(|batch| batch.bytes().to_vec()).collect());
+    let woken = std::sync::Arc::new(Woken::default());
+    let (waker, mut records) = (Waker::from(woken.clone()), Vec::new());
+    shared.take(limits(9), Instant::now, &waker, &mut records).unwrap();
+    assert!(records.is_empty() && !woken.is_woken(), "the reader waits");
+    deliver(&mut shared.lock(), 1, batches(5, 3));
+    assert!(woken.is_woken());
     assert_eq!(take(&shared, 9).len(), 3);
 }
