@@ -168,9 +168,6 @@ impl PartitionFetchState {
         (self.not_before, self.failures) = (None, 0);
         self.refetch_from(position);
         self.forget_buffer();
-        if self.error.take().is_some() {
-            self.offline_reported = false; // The reader has not seen the error.
-        }
         self.check();
     }
 
@@ -368,7 +365,7 @@ impl PartitionFetchState {
         self.consumed != self.position
     }
 
-    /// Drops all fetched items that are not handed out; they are fetched again.
+    /// Drops all fetched items that are not handed out, and the error behind them; they are fetched again.
     pub(crate) fn discard_fetched(&mut self) {
         self.forget_buffer();
         self.topic = self.read_topic; // The next fetch finds a dropped gap between topics again.
@@ -386,8 +383,12 @@ impl PartitionFetchState {
         self.check();
     }
 
+    /// Drops the buffer, and the error behind it.
     fn forget_buffer(&mut self) {
         self.buffer.clear();
+        if self.error.take().is_some() {
+            self.offline_reported = false; // The reader has not seen the error.
+        }
         self.open = None;
         self.buffered_bytes = 0;
         self.check_memory();

@@ -386,3 +386,15 @@ fn a_reader_that_waits_is_woken_by_the_next_delivery() {
     assert!(woken.is_woken());
     assert_eq!(take(&shared, 9).len(), 3);
 }
+
+#[test]
+fn an_error_of_a_paused_partition_does_not_overtake_records_that_were_dropped_for_their_memory() {
+    let shared = shared(&[6], OnDamage::Fail);
+    change(&shared, |partition| {
+        partition.damaged(Offset::new(6)..Offset::new(7), "as the test wants".into(), OnDamage::Fail);
+        partition.discard_fetched();
+    });
+    assert_eq!(take(&shared, 9), [], "the error stands behind the records, which are fetched again");
+    deliver(&mut shared.lock(), 0, batches(0, 6));
+    assert_eq!(take(&shared, 9).len(), 6);
+}
