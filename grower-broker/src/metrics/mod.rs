@@ -4,10 +4,12 @@
 //! metrics are scraped, by the thread that serves HTTP, and bounded: see `crate::scrape`. `docs/metrics.md` lists every
 //! metric; a test compares the two.
 
+mod fetch_sessions;
 mod latency;
 mod recent_syncs;
 mod request_timer;
 
+pub(crate) use fetch_sessions::{CountedFetchSession, FetchSessionCounters};
 pub(crate) use latency::Latency;
 pub(crate) use request_timer::{RequestClass, RequestTimer};
 
@@ -54,6 +56,7 @@ struct EventCounters {
     compaction_after: Counter,
     writes_refused: Family<Reason, Counter>,
     requests_failed: Family<Reason, Counter>,
+    fetch_sessions: FetchSessionCounters,
 }
 
 /// An open connection.
@@ -81,6 +84,7 @@ impl Metrics {
             compaction_after: Counter::default(),
             writes_refused: Family::default(),
             requests_failed: Family::default(),
+            fetch_sessions: FetchSessionCounters::default(),
         };
         counters.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Shows 0 before the first refusal.
         counters.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
@@ -141,6 +145,11 @@ impl Metrics {
         self.0.counters.connections_refused.inc();
     }
 
+    /// The counts of fetch sessions.
+    pub(crate) fn fetch_sessions(&self) -> &FetchSessionCounters {
+        &self.0.counters.fetch_sessions
+    }
+
     /// Counts a panic of a request or a connection.
     pub(crate) fn panicked(&self) {
         self.0.counters.panics.inc();
@@ -182,6 +191,7 @@ impl EventCounters {
             "1 while writes, or those that need a new file, are refused for lack of space",
             self.disk_full.clone(),
         );
+        self.fetch_sessions.register(to);
         to.register("compactions", "Compaction passes that completed", self.compactions.clone());
         let about = "Bytes of compacted segments before their compaction";
         to.register_with_unit("compaction_before", about, Unit::Bytes, self.compaction_before.clone());

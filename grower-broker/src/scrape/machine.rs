@@ -11,7 +11,10 @@ pub(super) fn print(page: &mut MetricsPage<'_>, state: &BrokerState) -> fmt::Res
     page.gauge(("memory_used", "Part of the memory budget in use", bytes), state.memory.used() as u64)?;
     page.gauge(("memory_budget", "The memory budget (--memory)", bytes), state.memory.total() as u64)?;
     let bytes_by_kind = StateKind::ALL.map(|kind| ([("kind", kind.name())], state.memory.state_bytes(kind) as u64));
-    page.gauges(("memory_state", "Memory for the state of groups and producers", bytes), bytes_by_kind)?;
+    page.gauges(
+        ("memory_state", "Memory for the state of groups, producers and fetch sessions", bytes),
+        bytes_by_kind,
+    )?;
     let most = state.memory.state_bytes_max(StateKind::Groups) as u64;
     page.gauge(("memory_state_limit", "Limit of that memory, for groups and for producers", bytes), most)?;
     if let Some(usage) = state.disk_reserve.usage() {

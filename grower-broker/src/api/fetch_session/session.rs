@@ -6,6 +6,7 @@ use super::ready::ReadySlots;
 use super::state::SessionState;
 use crate::api::burst::Reply;
 use crate::memory::StateReservation;
+use crate::metrics::CountedFetchSession;
 use grower_protocol::message::{
     ErrorCode, Failure, FetchSession, FetchSessionAnswer, FetchSessionId, Response, SessionPlace,
 };
@@ -25,7 +26,7 @@ pub(super) const WAITING_MAX: usize = 8;
 /// Bytes of an empty session, a slot, a part that was not taken in and a request that waits. The sizes were measured,
 /// with what the allocator adds.
 pub(super) const SESSION_BYTES: usize = 2_048;
-pub(super) const SLOT_BYTES: usize = 384;
+pub(super) const SLOT_BYTES: usize = 416;
 const MOVE_BYTES: usize = 24;
 const WAITING_BYTES: usize = 1_024;
 
@@ -48,6 +49,8 @@ pub(super) struct SessionQueue {
     /// A task serves them.
     pub(super) served: bool,
     pub(super) memory: StateReservation,
+    /// None once it has ended.
+    counted: Option<CountedFetchSession>,
     /// The session is closed or evicted, or a panic left it half changed.
     ended: bool,
 }
@@ -76,10 +79,21 @@ pub(super) struct FetchSessionGuard<'a> {
 }
 
 impl ServedSession {
-    pub(super) fn new(id: FetchSessionId, memory: StateReservation, now: Duration) -> Self {
+    pub(super) fn new(
+        id: FetchSessionId,
+        (memory, counted): (StateReservation, CountedFetchSession),
+        now: Duration,
+    ) -> Self {
         let ready = Arc::new(ReadySlots::default());
         let state = SessionState::new(ready.clone());
-        let queue = SessionQueue { state, waiting: VecDeque::new(), served: false, memory, ended: false };
+        let queue = SessionQueue {
+            state,
+            waiting: VecDeque::new(),
+            served: false,
+            memory,
+            counted: Some(counted),
+            ended: false,
+        };
         let session =
             Self { id, ready, used: AtomicU64::new(0), waits: AtomicBool::new(false), queue: Mutex::new(queue) };
         session.touch(now);
@@ -118,6 +132,7 @@ impl ServedSession {
         queue.ended = true;
         queue.state.end();
         queue.memory.set(0);
+        queue.counted = None;
         self.waits.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
@@ -189,6 +204,10 @@ impl Drop for FetchSessionGuard<'_> {
         }
         let bytes = self.queue.bytes();
         self.queue.memory.set(bytes);
+        let partitions = self.queue.state.slots.len();
+        if let Some(counted) = &mut self.queue.counted {
+            counted.set_partitions(partitions);
+        }
         self.session.waits.store(!self.queue.waiting.is_empty(), Ordering::Release);
     }
 }

@@ -38,11 +38,12 @@ impl FetchSessions {
     /// Opens an empty session whose memory is reserved.
     pub(super) fn open(&self, memory: StateReservation) -> Arc<ServedSession> {
         let now = self.state.clock.monotonic();
+        let account = (memory, self.state.health.metrics().fetch_sessions().opened());
         let mut sessions = self.sessions.write();
         loop {
             let id = u64::from_ne_bytes(random_bytes());
             if let std::collections::hash_map::Entry::Vacant(free) = sessions.entry(id) {
-                return free.insert(Arc::new(ServedSession::new(FetchSessionId(id), memory, now))).clone();
+                return free.insert(Arc::new(ServedSession::new(FetchSessionId(id), account, now))).clone();
             }
         }
     }
@@ -121,6 +122,7 @@ impl FetchSessions {
                 break;
             }
             if self.close(session.id).is_ok() {
+                self.state.health.metrics().fetch_sessions().evicted();
                 tracing::debug!(session = session.id.0, "a fetch session was evicted");
             }
         }
