@@ -2,6 +2,7 @@
 
 mod client;
 mod gone_files;
+mod model;
 #[path = "../support/raw.rs"]
 mod raw;
 
@@ -146,4 +147,56 @@ async fn a_request_waits_for_its_least_bytes_and_keeps_what_it_has() {
     world.produce(first, "a").await;
     world.produce(second, "c").await;
     assert_eq!(client.receive().await, (2, vec![read(1, 0, &["b"]), read(0, 0, &["a"]), read(1, 1, &["c"])]));
+}
+
+#[tokio::test]
+async fn a_busy_partition_takes_no_more_than_its_share_while_others_have_records() {
+    let mut world = World::start().await;
+    let topics: [TopicId; 4] = world.topics().await;
+    let large = "x".repeat(20_000);
+    for _ in 0..40 {
+        world.produce(topics[0], &large).await;
+    }
+    for topic in &topics[1..] {
+        world.produce(*topic, "small").await;
+    }
+    let slots = topics.iter().enumerate().map(|(number, topic)| slot(number as u32, *topic, 0)).collect();
+    let mut client = SessionClient::open(&world.broker, slots).await;
+    // Its share of 256 KiB is a quarter: 3 batches of 20 kB.
+    let told = client.ask(FetchSession { max_bytes: 256 << 10, ..poll() }).await;
+    assert_eq!(
+        told.iter().map(|(slot, _, read)| (*slot, read.as_ref().unwrap().len())).collect::<Vec<_>>(),
+        [(0, 3), (1, 1), (2, 1), (3, 1)]
+    );
+    world.produce(topics[2], "soon").await;
+    let told = client.ask(FetchSession { max_bytes: 40_000, ..poll() }).await;
+    assert_eq!((told[0].0, told[0].2.as_ref().unwrap().len()), (0, 1));
+    assert_eq!(told[1], read(2, 1, &["soon"]));
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_comes_first_in_the_next_answer() {
+    let mut world = World::start().await;
+    let [first, second] = world.topics().await;
+    world.produce(first, "small").await;
+    world.produce(second, &"x".repeat(5_000)).await;
+    let mut client = SessionClient::open(&world.broker, vec![slot(0, first, 0), slot(1, second, 0)]).await;
+    let small = FetchSession { max_bytes: 1_000, ..poll() };
+    assert_eq!(client.ask(small.clone()).await, [read(0, 0, &["small"])]);
+    world.produce(first, "later").await;
+    let told = client.ask(small.clone()).await;
+    assert_eq!((told.len(), told[0].0), (1, 1));
+    assert_eq!(client.ask(small).await, [read(0, 1, &["later"])]);
+}
+
+#[tokio::test]
+async fn news_is_told_long_before_the_deadline() {
+    let mut world = World::start().await;
+    let [topic] = world.topics().await;
+    let mut client = SessionClient::open(&world.broker, vec![slot(0, topic, 0)]).await;
+    assert_eq!(client.ask(poll()).await, [read(0, 0, &[])]);
+    client.send(FetchSession { max_wait_ms: u32::MAX, ..poll() }).await;
+    world.produce(topic, "a").await;
+    let answered = tokio::time::timeout(Duration::from_secs(10), client.receive()).await;
+    assert_eq!(answered.expect("in time").1, [read(0, 0, &["a"])]);
 }
