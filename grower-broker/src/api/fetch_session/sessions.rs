@@ -22,7 +22,7 @@ const LONG_WAIT: u32 = 10;
 /// A client that still reads uses its session more often.
 const LULL: Duration = Duration::from_secs(10);
 /// While requests wait for memory the sessions keep this part of what they may take: less would not help the others.
-const KEPT_PART: usize = 16;
+const KEPT_PART: usize = 4;
 
 /// The sessions by id.
 pub(in crate::api) struct FetchSessions {
@@ -79,10 +79,11 @@ impl FetchSessions {
     pub(super) fn reserve(&self, slots: usize, user: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
         let bytes = slots * SLOT_BYTES + if user.is_none() { SESSION_BYTES } else { 0 };
         let memory = &self.state.memory;
-        let most = if memory.is_wanted() { self.kept() } else { memory.state_bytes_max(StateKind::FetchSessions) };
+        let opens_in_need = user.is_none() && memory.is_wanted(); // An open one may change what it reads.
+        let most = if opens_in_need { self.kept() } else { memory.state_bytes_max(StateKind::FetchSessions) };
         let room = || most.saturating_sub(memory.state_bytes(StateKind::FetchSessions));
         if room() < bytes {
-            self.evict(memory.state_bytes(StateKind::FetchSessions) + bytes - most, user);
+            self.evict((memory.state_bytes(StateKind::FetchSessions) + bytes).saturating_sub(most), user);
         }
         if 0 < bytes && room() < bytes {
             let detail = format_args!(
