@@ -6,7 +6,7 @@ use super::meter::{Cost, Meter};
 use super::values::RecordIdentity;
 use anyhow::{Context, ensure};
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Acks, Client, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
+use grower_client::{AckRange, Acks, Client, Deliveries, Durability, Producer, Record, StartFrom, TopicSpec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use tokio::task::JoinSet;
 
 /// Limit of records in flight per writer; its producer limits their bytes.
 const IN_FLIGHT_MAX: usize = 32 << 10;
+
+/// The records that a writer hands in together.
+const CHUNK_RECORDS: usize = 256;
 
 /// The records that writers send, each through its own client.
 #[derive(Clone, Debug)]
@@ -107,14 +110,10 @@ impl Workload {
 
     async fn write(&self, writer: u32, producer: &Producer) -> anyhow::Result<()> {
         let mut acks = AwaitedAcks { acks: self.acks, in_flight: VecDeque::new(), settled: 0 };
-        for begin in (0..self.count).step_by(self.batch_len() as usize) {
-            for at in 0..self.partitions {
-                let partition = (at + writer) % self.partitions;
-                for record in self.batch(writer, partition, begin) {
-                    acks.make_room().await?;
-                    acks.in_flight.push_back(producer.enqueue(record).await?);
-                }
-            }
+        let mut records = self.in_order(writer).peekable();
+        while records.peek().is_some() {
+            acks.make_room().await?;
+            acks.in_flight.push_back(producer.enqueue_all(records.by_ref().take(CHUNK_RECORDS)).await);
         }
         producer.flush().await?;
         acks.settle(0).await?;
@@ -122,29 +121,37 @@ impl Workload {
         ensure!(acks.settled == expected, "{} of {expected} records were acknowledged", acks.settled);
         Ok(())
     }
+
+    /// The records of a writer: a batch for each partition in turn.
+    fn in_order(&self, writer: u32) -> impl Iterator<Item = Record> {
+        let rounds = (0..self.count).step_by(self.batch_len() as usize);
+        let batches = rounds.flat_map(move |begin| (0..self.partitions).map(move |at| (begin, at)));
+        batches.flat_map(move |(begin, at)| self.batch(writer, (at + writer) % self.partitions, begin))
+    }
 }
 
-/// Records in flight, oldest first.
+/// The acks of records in flight, oldest first.
 struct AwaitedAcks {
     acks: Acks,
-    in_flight: VecDeque<Delivery>,
+    in_flight: VecDeque<Deliveries>,
     settled: u64,
 }
 
 impl AwaitedAcks {
     async fn make_room(&mut self) -> anyhow::Result<()> {
-        if self.in_flight.len() == IN_FLIGHT_MAX {
-            self.settle(IN_FLIGHT_MAX / 2).await?;
+        if self.in_flight.len() == IN_FLIGHT_MAX / CHUNK_RECORDS {
+            self.settle(self.in_flight.len() / 2).await?;
         }
         Ok(())
     }
 
     async fn settle(&mut self, left: usize) -> anyhow::Result<()> {
         while left < self.in_flight.len() {
-            let Some(delivery) = self.in_flight.pop_front() else { break };
-            let ack = delivery.await?;
-            ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
-            self.settled += 1;
+            let Some(deliveries) = self.in_flight.pop_front() else { break };
+            let acked = deliveries.await?;
+            let is_durable = |range: &AckRange| self.acks != Acks::All || range.durability == Durability::Fsynced;
+            ensure!(acked.ranges().iter().all(is_durable), "an ack is not durable");
+            self.settled += acked.len() as u64;
         }
         Ok(())
     }
