@@ -2,19 +2,17 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 mod counted;
+mod log;
 mod sessions;
 
 use bytes::BytesMut;
 use counted::Counted;
-use grower_client::ids::{
-    LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
-};
+use grower_client::ids::{LeaderEpoch, MemberEpoch, NodeId, PartitionId, TopicId, TopicName};
 use grower_client::{Client, ErrorCode, Failure, transport};
-use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::message::*;
 use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
+use log::Log;
 use sessions::{SessionBytes, Sessions, WaitingFetch};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,23 +55,6 @@ pub(crate) struct FakeBroker {
     features: Vec<Feature>,
     writes: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
-}
-
-struct Log {
-    /// The topic's id; `None` if it was deleted.
-    topic: Option<TopicId>,
-    batches: Vec<Batch>,
-    /// The numbers of batches that are sent with a flipped bit.
-    damaged: Vec<usize>,
-    producers: HashMap<ProducerId, Vec<(Sequence, u32, Offset)>>,
-    identities: u64,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        let topic = Some(TopicId::from_random([7; 16]));
-        Self { topic, batches: Vec::new(), damaged: Vec::new(), producers: HashMap::new(), identities: 0 }
-    }
 }
 
 impl FakeBroker {
@@ -335,61 +316,6 @@ async fn send(mut write: WriteHalf<DuplexStream>, mut outbox: UnboundedReceiver<
         if write.write_all(&answer).await.is_err() {
             return;
         }
-    }
-}
-
-impl Log {
-    fn identity(&mut self) -> ProducerIdentity {
-        self.identities += 1;
-        ProducerIdentity { id: ProducerId::new(self.identities), epoch: ProducerEpoch::new(0) }
-    }
-
-    fn end(&self) -> Offset {
-        self.batches.last().map_or(Offset::ZERO, |batch| batch.header().next_offset())
-    }
-
-    fn append(&mut self, bytes: BytesMut) -> Part<Produced> {
-        let header = BatchHeader::parse(&bytes).unwrap();
-        let end = self.end();
-        let produced = |base_offset| Produced { base_offset, log_start: Offset::ZERO, durability: Durability::Fsynced };
-        if let Some(stamp) = header.producer {
-            let (known, first) = (self.producers.entry(stamp.id).or_default(), stamp.base_sequence.unwrap());
-            if let Some((.., offset)) = known.iter().rev().take(5).find(|(sequence, ..)| *sequence == first) {
-                return Ok(produced(*offset));
-            }
-            if known.last().is_some_and(|(sequence, count, _)| sequence.wrapping_add(*count) != first) {
-                return Err(Failure::new(ErrorCode::OutOfOrderSequence, "out of order"));
-            }
-            known.push((first, header.record_count, end));
-        }
-        self.batches.push(UnplacedBatch::built(bytes).place(end, LeaderEpoch::new(1)));
-        Ok(produced(end))
-    }
-
-    /// Returns the batches from an offset on, at least one and otherwise at most `max_bytes`, and their end.
-    fn fetch(&self, from: Offset, max_bytes: usize) -> (FetchedRecords, Vec<u8>, Offset) {
-        let (mut bytes, mut end) = (Vec::new(), from);
-        for (which, batch) in self.batches.iter().enumerate().filter(|(_, b)| from < b.header().next_offset()) {
-            if !bytes.is_empty() && max_bytes < bytes.len() + batch.bytes().len() {
-                break;
-            }
-            bytes.extend_from_slice(batch.bytes());
-            end = batch.header().next_offset();
-            if self.damaged.contains(&which) {
-                *bytes.last_mut().unwrap() ^= 1;
-            }
-        }
-        let length = bytes.len() as u32;
-        let (high_watermark, log_start) = (self.end(), Offset::ZERO);
-        (FetchedRecords { length, high_watermark, log_start, damaged: None }, bytes, end)
-    }
-
-    fn list(&self, asked: &ListOffsets) -> Vec<Part<ListedOffset>> {
-        let one = |lookup: &ListOffset| {
-            let offset = if lookup.spec == OffsetSpec::End { self.end() } else { Offset::ZERO };
-            Ok(ListedOffset { offset: Some(offset), timestamp: None })
-        };
-        asked.partitions.iter().map(one).collect()
     }
 }
 

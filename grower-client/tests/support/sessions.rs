@@ -1,6 +1,6 @@
 //! The fetch sessions of the fake broker: what a client relies on, without limits.
 
-use super::Log;
+use super::log::Log;
 use grower_client::ids::Offset;
 use grower_client::{ErrorCode, Failure};
 use grower_protocol::message::*;
