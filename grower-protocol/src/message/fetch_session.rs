@@ -22,6 +22,22 @@
 //! in all. What it has not taken in is sent again if it resumes the session over another connection: the positions go
 //! back to those before the lost answers. A broker forgets a session that is not used for a while, and earlier if it
 //! needs the memory; the client then opens another one.
+//!
+//! # Limits and failures
+//!
+//! A session has at most 8 requests that wait and 8 answers with parts that the client has not taken in: the next
+//! request that permits bytes fails with `LimitReached`. An answer has at most 1,024 parts, and a slot may have several
+//! of them. A wait lasts 5 minutes at most and ends early when many small parts have come together. A session without a
+//! request for 2 minutes is forgotten.
+//!
+//! A refused request changes nothing, and its number stays the next one. The broker refuses with `UnknownFetchSession`
+//! if the session is gone, the number is wrong, or another request resumed the session meanwhile; with `InvalidRequest`
+//! if slots are not ascending or were used before, or if `received_below` is impossible; with `MemoryFull` if the slots
+//! do not fit its memory for sessions. A broker receives messages of up to a 256th of its memory, so a client spreads
+//! many changes over several requests.
+//!
+//! The answer to [`SessionStep::Close`] has the number of the next request and no parts. A partition may be in several
+//! slots: each gets all records.
 
 use super::{FetchPartition, FetchedPartition, Part};
 use crate::ids::Offset;
