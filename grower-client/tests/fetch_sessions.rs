@@ -56,6 +56,16 @@ fn counting(cuts: impl Fn(usize) -> bool + Send + Sync + 'static) -> (FakeBroker
     (fake, counts)
 }
 
+/// Waits until the condition holds.
+async fn until(condition: impl Fn() -> bool, what: &str) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, holds).await.expect(what);
+}
+
 fn reading(client: &Client) -> ConsumerBuilder {
     client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50))
 }
@@ -97,7 +107,8 @@ async fn a_partition_is_read_on_from_its_new_leader() {
     read_to(&mut consumer, 20, 100).await;
     produce(&client, TOPIC, 0, 10).await;
     read_to(&mut consumer, 100, 110).await;
-    assert_eq!((counts[0].load(Ordering::Relaxed), fake.sessions()), (2, 1), "the session of the old leader is closed");
+    assert_eq!(counts[0].load(Ordering::Relaxed), 2);
+    until(|| fake.sessions() == 1, "the session of the old leader is closed").await;
 }
 
 #[tokio::test]
@@ -199,4 +210,43 @@ async fn an_answer_that_contradicts_itself_loses_no_partition() {
     let reported = tokio::time::timeout(LONG, consumer.next()).await.expect("the reader is told");
     assert!(matches!(reported, Some(Err(ConsumeError::Failed { .. }))), "{reported:?}");
     read_to(&mut consumer, 20, 40).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_pauses_again_and_again_keeps_its_session() {
+    let (fake, counts) = counting(|_| false);
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let mut consumer = reading(&client).build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    for round in 0..100 {
+        consumer.pause(TOPIC, 0).unwrap();
+        for _ in 0..round % 5 {
+            tokio::task::yield_now().await;
+        }
+        consumer.resume(TOPIC, 0).unwrap();
+        for _ in 0..round % 7 {
+            tokio::task::yield_now().await;
+        }
+    }
+    produce(&client, TOPIC, 0, 20).await;
+    read_to(&mut consumer, 20, 40).await;
+    assert_eq!(counts[0].load(Ordering::Relaxed), 1, "it opens no other session");
+    consumer.pause(TOPIC, 0).unwrap();
+    until(|| fake.sessions() == 0, "a session that is not used for a while is closed").await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_dropped_early_leaves_no_session_behind() {
+    let (fake, counts) = counting(|_| false);
+    let client = fake.client().await;
+    for yields in 0..40 {
+        let consumer = reading(&client).build().await.unwrap();
+        for _ in 0..yields {
+            tokio::task::yield_now().await;
+        }
+        drop(consumer);
+    }
+    until(|| fake.sessions() == 0, "all are closed").await;
+    assert!(0 < counts[0].load(Ordering::Relaxed), "some were opened");
 }

@@ -1,17 +1,22 @@
 //! One leader's fetch session with its connection.
 
 use super::FetcherEvent;
+use super::arrived_answer::ArrivedAnswer;
 use crate::connection::BrokerConnection;
 use crate::consumer::state::{
     ClientFetchSession, FetchPlacement, FetchVersion, PartitionIndex, RequestLimits, SessionKey, SessionNews,
 };
 use bytes::Bytes;
-use grower_protocol::message::Request;
+use grower_protocol::message::{Request, SessionStep};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The most reads in flight: one travels, one is being answered, one waits.
 const READS_MAX: usize = 3;
+/// The time for which a session without slots is kept: a reader that is paused for a moment needs no other one.
+const UNUSED_KEPT: Duration = Duration::from_secs(1);
 
 /// The partition that a slot reads.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,8 @@ pub(super) struct LeaderSession {
     link: Link,
     /// The reads to keep in flight: several while there are records to read, one while the reader waits at the end.
     reads: usize,
+    /// The time since which the session has no slots.
+    unused_since: Option<Instant>,
 }
 
 enum Link {
@@ -47,7 +54,7 @@ enum Link {
 
 impl LeaderSession {
     pub(super) fn new(key: SessionKey, leader: Arc<str>) -> Self {
-        Self { key, leader, state: ClientFetchSession::default(), link: Link::Down, reads: 1 }
+        Self { key, leader, state: ClientFetchSession::default(), link: Link::Down, reads: 1, unused_since: None }
     }
 
     pub(super) fn connected(&mut self, connection: BrokerConnection) {
@@ -82,9 +89,11 @@ impl LeaderSession {
         matches!(self.link, Link::Up(_)) && self.state.has_changes() && self.state.may_send(0)
     }
 
-    /// Whether the session reads nothing and waits for nothing.
-    pub(super) fn is_unused(&self) -> bool {
-        !self.state.has_slots() && !matches!(self.link, Link::Dialing)
+    /// Notes whether the session has slots; returns the time at which it has been unused for long, if it is.
+    pub(super) fn unused_until(&mut self, now: Instant) -> Option<Instant> {
+        let is_unused = !self.state.has_slots() && !matches!(self.link, Link::Dialing);
+        self.unused_since = is_unused.then(|| self.unused_since.unwrap_or(now));
+        self.unused_since.map(|since| since + UNUSED_KEPT)
     }
 
     /// Sends the next request.
@@ -92,7 +101,9 @@ impl LeaderSession {
         let Link::Up(connection) = &self.link else { return };
         let (number, request) = self.state.next_request(limits);
         let (key, events) = (self.key, events.clone());
+        let opened_over = (request.step == SessionStep::Open).then(|| connection.clone());
         let done = Box::new(move |answer| {
+            let answer = ArrivedAnswer::new(answer, opened_over);
             drop(events.send(FetcherEvent::Answered(key, number, answer))); // The consumer may be dropped.
         });
         connection.submit(&Request::FetchSession(request), Bytes::new(), limits.max_wait, done);

@@ -4,6 +4,7 @@
 //! them together, and the records in memory, keep within the memory for prefetched records. The task looks only at
 //! partitions that changed or have news.
 
+mod arrived_answer;
 mod leader_session;
 mod news;
 mod plan;
@@ -15,6 +16,7 @@ use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::consumer::settings::ConsumerSettings;
 use crate::consumer::state::{SessionKey, SessionMismatch, SharedSubscription};
 use crate::error::{RequestError, unexpected_response};
+use arrived_answer::ArrivedAnswer;
 use grower_protocol::ids::TopicName;
 use grower_protocol::message::{ErrorCode, Response};
 use leader_session::LeaderSession;
@@ -46,7 +48,7 @@ pub(crate) struct Fetcher {
 enum FetcherEvent {
     Connected(SessionKey, Result<BrokerConnection, RequestError>),
     /// The answer to the request with this number in the session.
-    Answered(SessionKey, u64, Result<BrokerAnswer, RequestError>),
+    Answered(SessionKey, u64, ArrivedAnswer),
 }
 
 /// The reason for the end of a session.
@@ -87,8 +89,9 @@ impl Fetcher {
         let (sender, mut events) = mpsc::unbounded_channel(); // The requests in flight bound it.
         let mut fetcher = Self::new(cluster, shared.clone(), &settings, sender);
         loop {
-            let wake_at = fetcher.plan(Instant::now());
-            fetcher.send();
+            let now = Instant::now();
+            let (retry_at, unused_until) = (fetcher.plan(now), fetcher.send(now));
+            let wake_at = retry_at.into_iter().chain(unused_until).min();
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => fetcher.handle(event),
@@ -110,7 +113,7 @@ impl Fetcher {
             }
             FetcherEvent::Answered(key, number, answer) => {
                 let Some(at) = self.position(key).filter(|at| self.sessions[*at].state.awaits(number)) else { return };
-                if let Err(end) = self.take_answer(at, answer) {
+                if let Err(end) = self.take_answer(at, answer.take()) {
                     self.end_session(at, end);
                 }
             }

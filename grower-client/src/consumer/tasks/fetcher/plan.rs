@@ -80,11 +80,17 @@ impl Fetcher {
         &mut self.sessions[at]
     }
 
-    /// Sends the requests that the sessions want and the memory allows.
-    pub(super) fn send(&mut self) {
+    /// Sends the requests that the sessions want and the memory allows; returns the time at which a session is closed
+    /// that has no slots.
+    pub(super) fn send(&mut self, now: Instant) -> Option<Instant> {
+        let mut next_close = None;
         for at in (0..self.sessions.len()).rev() {
-            if self.sessions[at].is_unused() {
-                self.sessions.swap_remove(at).close();
+            if let Some(until) = self.sessions[at].unused_until(now) {
+                if until <= now {
+                    self.sessions.swap_remove(at).close();
+                } else {
+                    next_close = next_close.into_iter().chain([until]).min();
+                }
             } else if self.sessions[at].begin_dialing() {
                 self.dial(self.sessions[at].key, self.sessions[at].leader.clone());
             }
@@ -96,6 +102,7 @@ impl Fetcher {
                 session.send(limits, &self.events);
             }
         }
+        next_close
     }
 
     fn send_reads(&mut self) {
