@@ -5,7 +5,7 @@ mod support;
 mod world;
 
 use grower_client::ids::Offset;
-use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, Producer, Record, TopicSpec};
+use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, Producer, Record, TopicSpec};
 use grower_protocol::message::{FetchSession, Request, SessionStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -249,4 +249,28 @@ async fn a_reader_that_is_dropped_early_leaves_no_session_behind() {
     }
     until(|| fake.sessions() == 0, "all are closed").await;
     assert!(0 < counts[0].load(Ordering::Relaxed), "some were opened");
+}
+
+#[tokio::test]
+async fn a_broker_without_memory_for_a_partition_does_not_end_the_session_of_the_others() {
+    let (opened, refusals) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = (opened.clone(), refusals.clone());
+    let fake = FakeBroker::new(move |request| {
+        let Request::FetchSession(FetchSession { step, add, .. }) = request else { return Act::Serve };
+        match step {
+            SessionStep::Open => drop(counted.0.fetch_add(1, Ordering::Relaxed)),
+            _ if !add.is_empty() && counted.1.fetch_add(1, Ordering::Relaxed) < 3 => {
+                return Act::Refuse(ErrorCode::MemoryFull);
+            }
+            _ => {}
+        }
+        Act::Serve
+    });
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let mut consumer = reading(&client).build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    consumer.seek(TOPIC, 0, Offset::new(5)).unwrap();
+    read_to(&mut consumer, 5, 20).await;
+    assert_eq!((opened.load(Ordering::Relaxed), refusals.load(Ordering::Relaxed)), (1, 4));
 }

@@ -139,6 +139,11 @@ impl<O: Copy> ClientFetchSession<O> {
         !self.to_drop.is_empty() || !self.to_add.is_empty() || self.link == SessionLink::Lost
     }
 
+    /// Whether the broker has opened the session.
+    pub(crate) fn is_open(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Whether the broker has answered more than the request that opened the session.
     pub(crate) fn has_continued(&self) -> bool {
         self.id.is_some() && 1 < self.received_below
@@ -227,6 +232,14 @@ impl<O: Copy> ClientFetchSession<O> {
         }
         let changes = self.unanswered.iter().map(|sent| sent.add.len() + sent.drop.len()).sum::<usize>();
         self.id.is_some() && changes + self.to_drop.len() <= 2 * CHANGES_MAX
+    }
+
+    /// Handles a request that the broker refused without a change, and so all behind it. Returns the owners of the
+    /// slots that they add, which are gone. The next request resumes the session, if `lose_link` allows that.
+    pub(crate) fn take_refused(&mut self, number: u64) -> Vec<O> {
+        let refused = self.unanswered.iter_mut().filter(|sent| number <= sent.number);
+        let added: Vec<AddedSlot> = refused.flat_map(|sent| std::mem::take(&mut sent.add)).collect();
+        added.iter().filter_map(|added| self.slots.remove(&added.slot)).map(|slot| slot.owner).collect()
     }
 
     /// Whether the request with this number is in flight.

@@ -410,3 +410,23 @@ fn answered_changes_do_not_hold_up_others_while_a_read_waits() {
     assert!(client.lose_link());
     assert_eq!(client.next_request(limits(0)).1.drop, [], "the broker made these changes");
 }
+
+#[test]
+fn a_refused_addition_leaves_the_other_slots_as_they_are() {
+    let mut client = ClientFetchSession::default();
+    let kept = client.add("kept", fetch_from(0, 0));
+    client.next_request(limits(1));
+    client.answered(empty_answer(0), Bytes::new()).unwrap();
+    client.next_news().unwrap();
+    client.next_request(limits(1)); // It waits at the broker.
+    client.add("refused", fetch_from(1, 5));
+    let (refused, _) = client.next_request(limits(0));
+    client.add("behind", fetch_from(2, 5));
+    client.drop_slot(kept);
+    client.next_request(limits(0)); // It leaves a hole in the numbers, so the broker refuses it, too.
+    assert_eq!(client.take_refused(refused), ["refused", "behind"]);
+    assert!(client.lose_link());
+    let (number, request) = client.next_request(limits(1));
+    assert_eq!(request.step, SessionStep::Resume(SessionPlace { session: SESSION, number, received_below: 1 }));
+    assert_eq!((request.drop, request.add), (vec![kept], Vec::new()));
+}

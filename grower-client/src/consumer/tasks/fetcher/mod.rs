@@ -14,12 +14,12 @@ use crate::backoff;
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::consumer::settings::ConsumerSettings;
-use crate::consumer::state::{SessionKey, SessionMismatch, SharedSubscription};
+use crate::consumer::state::{PartitionFetchState, SessionKey, SessionMismatch, SharedSubscription};
 use crate::error::{RequestError, unexpected_response};
 use arrived_answer::ArrivedAnswer;
 use grower_protocol::ids::TopicName;
-use grower_protocol::message::{ErrorCode, Response};
-use leader_session::LeaderSession;
+use grower_protocol::message::{ErrorCode, Failure, Response};
+use leader_session::{LeaderSession, SlotOwner};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// The wait of a fetcher without anything to do. An event ends it.
 const IDLE_WAIT: Duration = Duration::from_secs(3600);
+/// The interval of warnings about partitions that are not read.
+const WARN_EACH: Duration = Duration::from_secs(10);
 
 pub(crate) struct Fetcher {
     cluster: Arc<Cluster>,
@@ -43,6 +45,8 @@ pub(crate) struct Fetcher {
     events: mpsc::UnboundedSender<FetcherEvent>,
     /// Aborted when dropped.
     dials: JoinSet<()>,
+    /// The time of the last warning.
+    warned_at: Option<Instant>,
 }
 
 enum FetcherEvent {
@@ -81,6 +85,7 @@ impl Fetcher {
             last_key: SessionKey::default(),
             events,
             dials: JoinSet::new(),
+            warned_at: None,
         }
     }
 
@@ -113,7 +118,7 @@ impl Fetcher {
             }
             FetcherEvent::Answered(key, number, answer) => {
                 let Some(at) = self.position(key).filter(|at| self.sessions[*at].state.awaits(number)) else { return };
-                if let Err(end) = self.take_answer(at, answer.take()) {
+                if let Err(end) = self.take_answer(at, number, answer.take()) {
                     self.end_session(at, end);
                 }
             }
@@ -121,7 +126,12 @@ impl Fetcher {
     }
 
     /// Takes an answer, and all that waited for it.
-    fn take_answer(&mut self, at: usize, answer: Result<BrokerAnswer, RequestError>) -> Result<(), SessionEnd> {
+    fn take_answer(
+        &mut self,
+        at: usize,
+        number: u64,
+        answer: Result<BrokerAnswer, RequestError>,
+    ) -> Result<(), SessionEnd> {
         let session = &mut self.sessions[at];
         let answer = match answer {
             Ok(answer) => answer,
@@ -133,6 +143,9 @@ impl Fetcher {
             Response::Failed(failure) if failure.code == ErrorCode::UnknownFetchSession => {
                 return Err(if session.state.has_continued() { SessionEnd::Restart } else { SessionEnd::Evicted });
             }
+            Response::Failed(failure) if failure.code == ErrorCode::MemoryFull && session.state.is_open() => {
+                return self.give_up_refused(at, number, failure);
+            }
             Response::Failed(failure) => return Err(SessionEnd::Failed(failure.into())),
             other => return Err(SessionEnd::Failed(unexpected_response(&session.leader, "fetch", other))),
         }
@@ -140,6 +153,29 @@ impl Fetcher {
             self.take_in(at, news)?;
         }
         Ok(())
+    }
+
+    /// Handles a request that the broker has no memory for: the session reads on without the slots that it adds, and
+    /// their partitions are retried later.
+    fn give_up_refused(&mut self, at: usize, number: u64, failure: Failure) -> Result<(), SessionEnd> {
+        let session = &mut self.sessions[at];
+        let (key, refused) = (session.key, session.state.take_refused(number));
+        let is_resumable = session.state.lose_link();
+        let error = RequestError::from(failure);
+        self.warn_of(&error, at, refused.len());
+        let (now, random) = (Instant::now(), backoff::random()); // One, so that they come back in one request.
+        self.release(key, refused, |partition| partition.retry_later(Some(&error), now, random));
+        if is_resumable { Ok(()) } else { Err(SessionEnd::Restart) }
+    }
+
+    /// Warns of partitions that are not read, now and then.
+    fn warn_of(&mut self, error: &RequestError, at: usize, partitions: usize) {
+        let now = Instant::now();
+        if self.warned_at.is_none_or(|warned_at| warned_at + WARN_EACH <= now) {
+            let leader = &self.sessions[at].leader;
+            tracing::warn!(%error, %leader, partitions, "partitions are not read: the broker refuses them");
+            self.warned_at = Some(now);
+        }
     }
 
     /// Handles a lost connection: the session is resumed over another one. The leader may have moved.
@@ -151,6 +187,11 @@ impl Fetcher {
 
     /// Removes a session; its partitions are to be placed again.
     fn end_session(&mut self, at: usize, end: SessionEnd) {
+        if let SessionEnd::Failed(error) = &end
+            && error.code() == Some(ErrorCode::MemoryFull)
+        {
+            self.warn_of(error, at, self.sessions[at].state.slots().count());
+        }
         let (topics, session) = (self.topics_of(at), self.sessions.swap_remove(at));
         session.close();
         let error = match end {
@@ -167,20 +208,26 @@ impl Fetcher {
             }
         };
         let now = Instant::now();
+        self.release(session.key, session.state.slots().map(|slot| slot.owner), |partition| match &error {
+            None => {}
+            Some(Some(error)) if !error.is_retriable() => partition.fail(error.clone(), now),
+            Some(cause) => partition.retry_later(cause.as_ref(), now, backoff::random()),
+        });
+    }
+
+    /// Takes the slots of these owners from their partitions and changes the partitions.
+    fn release(
+        &self,
+        session: SessionKey,
+        owners: impl IntoIterator<Item = SlotOwner>,
+        change: impl Fn(&mut PartitionFetchState),
+    ) {
         let mut subscription = self.shared.lock();
-        for slot in session.state.slots() {
-            let partition = subscription.partitions.update_at(slot.owner.partition);
-            let placed_here = |placement: &_| slot.owner.is_placed_by(placement, session.key);
-            let Some(mut partition) =
-                partition.filter(|partition| partition.placement().is_some_and(|p| placed_here(&p)))
-            else {
-                continue;
-            };
-            partition.place(None);
-            match &error {
-                None => {}
-                Some(Some(error)) if !error.is_retriable() => partition.fail(error.clone(), now),
-                Some(cause) => partition.retry_later(cause.as_ref(), now, backoff::random()),
+        for owner in owners {
+            let Some(mut partition) = subscription.partitions.update_at(owner.partition) else { continue };
+            if partition.placement().is_some_and(|placement| owner.is_placed_by(&placement, session)) {
+                partition.place(None);
+                change(&mut partition);
             }
         }
     }
