@@ -18,6 +18,13 @@ const READS_MAX: usize = 3;
 /// The time for which a session without slots is kept: a reader that is paused for a moment needs no other one.
 const UNUSED_KEPT: Duration = Duration::from_secs(1);
 
+/// Orders sessions that want to read: the one with the fewest reads in flight first, then the one that waits longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReadTurn {
+    in_flight: usize,
+    last: u64,
+}
+
 /// The partition that a slot reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotOwner {
@@ -42,6 +49,8 @@ pub(super) struct LeaderSession {
     link: Link,
     /// The reads to keep in flight: several while there are records to read, one while the reader waits at the end.
     reads: usize,
+    /// The number of the session's last read, of those of all sessions.
+    last_read: u64,
     /// The time since which the session has no slots.
     unused_since: Option<Instant>,
 }
@@ -54,7 +63,15 @@ enum Link {
 
 impl LeaderSession {
     pub(super) fn new(key: SessionKey, leader: Arc<str>) -> Self {
-        Self { key, leader, state: ClientFetchSession::default(), link: Link::Down, reads: 1, unused_since: None }
+        Self {
+            key,
+            leader,
+            state: ClientFetchSession::default(),
+            link: Link::Down,
+            reads: 1,
+            last_read: 0,
+            unused_since: None,
+        }
     }
 
     pub(super) fn connected(&mut self, connection: BrokerConnection) {
@@ -76,12 +93,24 @@ impl LeaderSession {
         self.state.lose_link()
     }
 
-    /// Whether the session could use another read.
-    pub(super) fn wants_read(&self) -> bool {
-        matches!(self.link, Link::Up(_))
+    /// Returns the session's turn if it could use another read.
+    pub(super) fn read_turn(&self) -> Option<ReadTurn> {
+        let wants_read = matches!(self.link, Link::Up(_))
             && self.state.has_slots()
             && self.state.reads_in_flight() < self.reads
-            && self.state.may_send(1)
+            && self.state.may_send(1);
+        wants_read.then(|| ReadTurn { in_flight: self.state.reads_in_flight(), last: self.last_read })
+    }
+
+    /// Sends a read, the one with this number of all sessions.
+    pub(super) fn send_read(
+        &mut self,
+        number: u64,
+        limits: RequestLimits,
+        events: &mpsc::UnboundedSender<FetcherEvent>,
+    ) {
+        self.last_read = number;
+        self.send(limits, events);
     }
 
     /// Whether the session has changes to send now.
@@ -124,5 +153,25 @@ impl LeaderSession {
         if let (Link::Up(connection), Some(request)) = (&self.link, self.state.close()) {
             connection.submit(&Request::FetchSession(request), Bytes::new(), Default::default(), Box::new(drop));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_that_waits_longest_gets_the_room_for_one_read() {
+        let mut last = [0; 5]; // Reads end as soon as they are sent, and there is always room for one.
+        let mut order = Vec::new();
+        for number in 1..=10 {
+            let turns = last.map(|last| ReadTurn { in_flight: 0, last });
+            let next = (0..last.len()).min_by_key(|at| turns[*at]).unwrap();
+            last[next] = number;
+            order.push(next);
+        }
+        assert_eq!(order, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+        let busy = ReadTurn { in_flight: 1, last: 1 };
+        assert!(ReadTurn { in_flight: 0, last: 9 } < busy, "one without a read comes first");
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Fetcher {
     events: mpsc::UnboundedSender<FetcherEvent>,
     /// Aborted when dropped.
     dials: JoinSet<()>,
+    /// The number of reads of all sessions.
+    reads_sent: u64,
     /// The time of the last warning.
     warned_at: Option<Instant>,
 }
@@ -85,6 +87,7 @@ impl Fetcher {
             last_key: SessionKey::default(),
             events,
             dials: JoinSet::new(),
+            reads_sent: 0,
             warned_at: None,
         }
     }

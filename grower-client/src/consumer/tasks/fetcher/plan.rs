@@ -109,8 +109,7 @@ impl Fetcher {
         let max_bytes = self.read_bytes();
         let limits = RequestLimits { max_wait: self.max_wait, min_bytes: self.min_bytes, max_bytes: max_bytes as u32 };
         let mut held = None;
-        // The session with the fewest reads is first, so that each leader gets a fair part of the memory.
-        while let Some(session) = next_reader(&mut self.sessions) {
+        while let Some(session) = next_reader(&self.sessions) {
             let held = *held.get_or_insert_with(|| self.shared.lock().partitions.held().total());
             let permitted: usize = self.sessions.iter().map(|session| session.state.permitted()).sum();
             let is_first = held == 0 && permitted == 0;
@@ -121,7 +120,8 @@ impl Fetcher {
                 } // Otherwise the answers to earlier reads make room.
                 return;
             }
-            self.sessions[session].send(limits, &self.events);
+            self.reads_sent += 1;
+            self.sessions[session].send_read(self.reads_sent, limits, &self.events);
         }
     }
 
@@ -136,9 +136,9 @@ impl Fetcher {
         subscription.wait_for_room(room);
     }
 
-    /// The most bytes of one read.
+    /// The most bytes of one read. A read of each leader takes at most half of the memory.
     fn read_bytes(&self) -> usize {
-        (self.prefetch_bytes / READ_FRACTION).clamp(1, READ_BYTES)
+        (self.prefetch_bytes / READ_FRACTION.max(2 * self.sessions.len())).clamp(1, READ_BYTES)
     }
 
     fn dial(&mut self, key: SessionKey, leader: Arc<str>) {
@@ -151,10 +151,10 @@ impl Fetcher {
     }
 }
 
-/// Returns the session with the fewest reads in flight, of those that want another one.
-fn next_reader(sessions: &mut [LeaderSession]) -> Option<usize> {
-    let wanting = sessions.iter().enumerate().filter(|(_, session)| session.wants_read());
-    wanting.min_by_key(|(_, session)| session.state.reads_in_flight()).map(|(at, _)| at)
+/// Returns the session whose turn it is to read, so that each leader gets a fair part of the memory.
+fn next_reader(sessions: &[LeaderSession]) -> Option<usize> {
+    let turns = sessions.iter().enumerate().filter_map(|(at, session)| Some((session.read_turn()?, at)));
+    turns.min().map(|(_, at)| at)
 }
 
 fn leader_epoch(topic: &TopicMetadata, topic_partition: &TopicPartition) -> Option<LeaderEpoch> {
