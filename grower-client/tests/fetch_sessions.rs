@@ -18,7 +18,12 @@ use world::{LONG, World};
 const VALUE_BYTES: usize = 1000;
 
 async fn produce(client: &Client, topic: &str, partition: u32, records: usize) {
-    let producer: Producer = client.producer().batch_records(10).build().await.unwrap();
+    produce_batches(client, topic, partition, records, 10).await;
+}
+
+async fn produce_batches(client: &Client, topic: &str, partition: u32, records: usize, batch: u32) {
+    let producer: Producer =
+        client.producer().batch_records(batch).linger(Duration::from_secs(5)).build().await.unwrap();
     for _ in 0..records {
         let record = Record::new(topic).partition(partition).value(vec![b'x'; VALUE_BYTES]);
         drop(producer.enqueue(record).await.unwrap());
@@ -273,4 +278,20 @@ async fn a_broker_without_memory_for_a_partition_does_not_end_the_session_of_the
     consumer.seek(TOPIC, 0, Offset::new(5)).unwrap();
     read_to(&mut consumer, 5, 20).await;
     assert_eq!((opened.load(Ordering::Relaxed), refusals.load(Ordering::Relaxed)), (1, 4));
+}
+
+#[tokio::test]
+async fn a_reader_of_large_batches_holds_at_most_one_beyond_its_memory() {
+    const PREFETCH: usize = 40_000;
+    const BATCH: usize = 100 * (VALUE_BYTES + 20);
+    let (fake, _) = counting(|_| false);
+    let client = fake.client().await;
+    produce_batches(&client, TOPIC, 0, 800, 100).await;
+    let mut consumer = reading(&client).prefetch_bytes(PREFETCH).build().await.unwrap();
+    for batch in 0..5 {
+        read_to(&mut consumer, batch * 100, batch * 100 + 100).await;
+        tokio::time::sleep(Duration::from_millis(20)).await; // Whatever else it wants has arrived.
+        let held = fake.session_bytes().sent - (batch as usize + 1) * 100 * VALUE_BYTES;
+        assert!(held <= PREFETCH + BATCH + BATCH / 4, "{held} bytes are held");
+    }
 }

@@ -49,6 +49,8 @@ pub(super) struct LeaderSession {
     link: Link,
     /// The reads to keep in flight: several while there are records to read, one while the reader waits at the end.
     reads: usize,
+    /// The bytes of the last answer to a read. Its first batch may be larger than the read permits.
+    answer_bytes: usize,
     /// The number of the session's last read, of those of all sessions.
     last_read: u64,
     /// The time since which the session has no slots.
@@ -69,6 +71,7 @@ impl LeaderSession {
             state: ClientFetchSession::default(),
             link: Link::Down,
             reads: 1,
+            answer_bytes: 0,
             last_read: 0,
             unused_since: None,
         }
@@ -100,6 +103,16 @@ impl LeaderSession {
             && self.state.reads_in_flight() < self.reads
             && self.state.may_send(1);
         wants_read.then(|| ReadTurn { in_flight: self.state.reads_in_flight(), last: self.last_read })
+    }
+
+    /// The bytes to expect of a read that permits `max_bytes`.
+    pub(super) fn expected_bytes(&self, max_bytes: usize) -> usize {
+        self.answer_bytes.max(max_bytes)
+    }
+
+    /// The bytes to expect of all requests in flight.
+    pub(super) fn expected_in_flight(&self) -> usize {
+        self.state.permitted().max(self.state.reads_in_flight() * self.answer_bytes)
     }
 
     /// Sends a read, the one with this number of all sessions.
@@ -143,6 +156,7 @@ impl LeaderSession {
         let news = self.state.next_news()?;
         if 0 < news.permitted {
             let is_busy = news.permitted as usize <= news.batches.len() * 4;
+            self.answer_bytes = news.batches.len();
             self.reads = if is_busy { READS_MAX } else { 1 };
         }
         Some(news)

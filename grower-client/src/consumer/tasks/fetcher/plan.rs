@@ -111,10 +111,11 @@ impl Fetcher {
         let mut held = None;
         while let Some(session) = next_reader(&self.sessions) {
             let held = *held.get_or_insert_with(|| self.shared.lock().partitions.held().total());
-            let permitted: usize = self.sessions.iter().map(|session| session.state.permitted()).sum();
-            let is_first = held == 0 && permitted == 0;
-            if !is_first && self.prefetch_bytes < held + permitted + max_bytes {
-                let room = self.prefetch_bytes.saturating_sub(permitted + max_bytes);
+            let in_flight: usize = self.sessions.iter().map(LeaderSession::expected_in_flight).sum();
+            let expected = in_flight + self.sessions[session].expected_bytes(max_bytes);
+            let is_first = held == 0 && in_flight == 0;
+            if !is_first && self.prefetch_bytes < held + expected {
+                let room = self.prefetch_bytes.saturating_sub(expected);
                 if room < held {
                     self.wait_for_room(room);
                 } // Otherwise the answers to earlier reads make room.
