@@ -9,7 +9,7 @@ use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, 
 use grower_protocol::message::{FetchSession, Request, SessionStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{Act, FakeBroker, TOPIC};
 use world::{LONG, World};
@@ -294,4 +294,31 @@ async fn a_reader_of_large_batches_holds_at_most_one_beyond_its_memory() {
         let held = fake.session_bytes().sent - (batch as usize + 1) * 100 * VALUE_BYTES;
         assert!(held <= PREFETCH + BATCH + BATCH / 4, "{held} bytes are held");
     }
+}
+
+#[tokio::test]
+async fn a_session_whose_answers_break_the_connection_is_resumed_ever_more_slowly() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = is_broken.clone();
+    let resumed = Arc::new(AtomicUsize::new(0));
+    let counted = resumed.clone();
+    let fake = FakeBroker::new(move |request| match request {
+        Request::FetchSession(FetchSession { step: SessionStep::Resume(_), .. }) => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if breaks.load(Ordering::Relaxed) { Act::ServeAndCut } else { Act::Serve }
+        }
+        Request::FetchSession(_) if breaks.load(Ordering::Relaxed) => Act::ServeAndCut,
+        _ => Act::Serve,
+    });
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let mut consumer = reading(&client).build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    is_broken.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let attempts = resumed.load(Ordering::Relaxed);
+    assert!((2..12).contains(&attempts), "{attempts} attempts in 0.7 s");
+    is_broken.store(false, Ordering::Relaxed);
+    produce(&client, TOPIC, 0, 20).await;
+    read_to(&mut consumer, 20, 40).await;
 }

@@ -20,6 +20,9 @@ const CHANGES_MAX: usize = 250;
 /// The most requests in flight that only bring changes. The broker accepts a few more.
 const CHANGE_REQUESTS_MAX: usize = 4;
 
+/// A session that has used this many slots is replaced by another one.
+const SLOTS_MAX: u32 = u32::MAX / 2;
+
 /// A fetch session as its client sees it. Each slot belongs to an owner.
 #[derive(Debug)]
 pub(crate) struct ClientFetchSession<O> {
@@ -142,6 +145,11 @@ impl<O: Copy> ClientFetchSession<O> {
     /// Whether the broker has opened the session.
     pub(crate) fn is_open(&self) -> bool {
         self.id.is_some()
+    }
+
+    /// Whether the session should be replaced before it runs out of numbers for slots.
+    pub(crate) fn is_used_up(&self) -> bool {
+        SLOTS_MAX <= self.next_slot
     }
 
     /// Whether the broker has answered more than the request that opened the session.

@@ -430,3 +430,11 @@ fn a_refused_addition_leaves_the_other_slots_as_they_are() {
     assert_eq!(request.step, SessionStep::Resume(SessionPlace { session: SESSION, number, received_below: 1 }));
     assert_eq!((request.drop, request.add), (vec![kept], Vec::new()));
 }
+
+#[test]
+fn a_session_is_replaced_long_before_it_runs_out_of_numbers() {
+    let mut client = ClientFetchSession { next_slot: SLOTS_MAX - 1, ..Default::default() };
+    assert!(!client.is_used_up());
+    client.add((), fetch_from(0, 0));
+    assert!(client.is_used_up());
+}

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// The most reads in flight: one travels, one is being answered, one waits.
 const READS_MAX: usize = 3;
+/// The number of lost connections in a row after which a session is stuck.
+const STUCK_LOSSES: u32 = 3;
 /// The time for which a session without slots is kept: a reader that is paused for a moment needs no other one.
 const UNUSED_KEPT: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ pub(super) struct LeaderSession {
     reads: usize,
     /// The bytes of the last answer to a read. Its first batch may be larger than the read permits.
     answer_bytes: usize,
+    /// The connections that were lost since the last answer.
+    losses: u32,
     /// The number of the session's last read, of those of all sessions.
     last_read: u64,
     /// The time since which the session has no slots.
@@ -72,6 +76,7 @@ impl LeaderSession {
             link: Link::Down,
             reads: 1,
             answer_bytes: 0,
+            losses: 0,
             last_read: 0,
             unused_since: None,
         }
@@ -81,18 +86,20 @@ impl LeaderSession {
         self.link = Link::Up(connection);
     }
 
-    /// Whether the session needs a connection; the caller dials if so.
-    pub(super) fn begin_dialing(&mut self) -> bool {
+    /// Returns the number of failures to wait for if the session needs a connection; the caller dials then. The first
+    /// lost connection needs no wait.
+    pub(super) fn begin_dialing(&mut self) -> Option<u32> {
         let needs_one = matches!(self.link, Link::Down) && self.state.has_slots();
-        if needs_one {
+        needs_one.then(|| {
             self.link = Link::Dialing;
-        }
-        needs_one
+            self.losses.saturating_sub(1)
+        })
     }
 
     /// Handles a lost connection. Returns false if the session cannot be resumed.
     pub(super) fn lose_connection(&mut self) -> bool {
         self.link = Link::Down;
+        self.losses = self.losses.saturating_add(1);
         self.state.lose_link()
     }
 
@@ -103,6 +110,11 @@ impl LeaderSession {
             && self.state.reads_in_flight() < self.reads
             && self.state.may_send(1);
         wants_read.then(|| ReadTurn { in_flight: self.state.reads_in_flight(), last: self.last_read })
+    }
+
+    /// Whether connections are lost again and again without an answer: it may be the answer that breaks them.
+    pub(super) fn is_stuck(&self) -> bool {
+        STUCK_LOSSES <= self.losses
     }
 
     /// The bytes to expect of a read that permits `max_bytes`.
@@ -154,6 +166,7 @@ impl LeaderSession {
     /// Returns the next answer to take in.
     pub(super) fn next_news(&mut self) -> Option<SessionNews> {
         let news = self.state.next_news()?;
+        self.losses = 0;
         if 0 < news.permitted {
             let is_busy = news.permitted as usize <= news.batches.len() * 4;
             self.answer_bytes = news.batches.len();

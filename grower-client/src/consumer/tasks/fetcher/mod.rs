@@ -138,7 +138,7 @@ impl Fetcher {
         let session = &mut self.sessions[at];
         let answer = match answer {
             Ok(answer) => answer,
-            Err(RequestError::Lost(_) | RequestError::NotSent(_)) => return self.lose_connection(at),
+            Err(error @ (RequestError::Lost(_) | RequestError::NotSent(_))) => return self.lose_connection(at, &error),
             Err(error) => return Err(SessionEnd::Failed(error)),
         };
         match answer.response {
@@ -176,14 +176,18 @@ impl Fetcher {
         let now = Instant::now();
         if self.warned_at.is_none_or(|warned_at| warned_at + WARN_EACH <= now) {
             let leader = &self.sessions[at].leader;
-            tracing::warn!(%error, %leader, partitions, "partitions are not read: the broker refuses them");
+            tracing::warn!(%error, %leader, partitions, "partitions are not read");
             self.warned_at = Some(now);
         }
     }
 
     /// Handles a lost connection: the session is resumed over another one. The leader may have moved.
-    fn lose_connection(&mut self, at: usize) -> Result<(), SessionEnd> {
+    fn lose_connection(&mut self, at: usize, error: &RequestError) -> Result<(), SessionEnd> {
         let is_resumable = self.sessions[at].lose_connection();
+        tracing::debug!(%error, leader = %self.sessions[at].leader, "lost the connection of a fetch session");
+        if self.sessions[at].is_stuck() {
+            self.warn_of(error, at, self.sessions[at].state.slots().count());
+        }
         self.refresh(self.topics_of(at));
         if is_resumable { Ok(()) } else { Err(SessionEnd::Restart) }
     }

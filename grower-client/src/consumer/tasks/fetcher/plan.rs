@@ -1,14 +1,17 @@
 //! What the fetcher asks for: a slot for each partition that is to be read, and requests as far as the memory allows.
 
 use super::leader_session::{LeaderSession, SlotOwner};
-use super::{Fetcher, FetcherEvent, PartitionFetch, fetch_recovery};
+use super::{Fetcher, FetcherEvent, PartitionFetch, SessionEnd, fetch_recovery};
+use crate::backoff;
 use crate::consumer::state::{FetchPlacement, PartitionFetchState, RequestLimits, SessionKey};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
+use crate::retry;
 use grower_protocol::ids::LeaderEpoch;
 use grower_protocol::message::{FetchPartition, TopicMetadata};
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// The most bytes of one read. Small enough that they are in the processor's cache while they are checked and handed
 /// out, large enough that a request costs little.
@@ -85,14 +88,17 @@ impl Fetcher {
     pub(super) fn send(&mut self, now: Instant) -> Option<Instant> {
         let mut next_close = None;
         for at in (0..self.sessions.len()).rev() {
-            if let Some(until) = self.sessions[at].unused_until(now) {
+            if self.sessions[at].state.is_used_up() {
+                self.end_session(at, SessionEnd::Restart);
+            } else if let Some(until) = self.sessions[at].unused_until(now) {
                 if until <= now {
                     self.sessions.swap_remove(at).close();
                 } else {
                     next_close = next_close.into_iter().chain([until]).min();
                 }
-            } else if self.sessions[at].begin_dialing() {
-                self.dial(self.sessions[at].key, self.sessions[at].leader.clone());
+            } else if let Some(failures) = self.sessions[at].begin_dialing() {
+                let wait = retry::wait(None, failures, backoff::random());
+                self.dial(self.sessions[at].key, self.sessions[at].leader.clone(), wait);
             }
         }
         self.send_reads();
@@ -142,9 +148,10 @@ impl Fetcher {
         (self.prefetch_bytes / READ_FRACTION.max(2 * self.sessions.len())).clamp(1, READ_BYTES)
     }
 
-    fn dial(&mut self, key: SessionKey, leader: Arc<str>) {
+    fn dial(&mut self, key: SessionKey, leader: Arc<str>, wait: Duration) {
         let (pool, events) = (self.pool.clone(), self.events.clone());
         self.dials.spawn(async move {
+            sleep(wait).await;
             let connected = pool.connect(&leader).await;
             let usable = connected.and_then(|connection| connection.require("fetch-sessions").map(|()| connection));
             drop(events.send(FetcherEvent::Connected(key, usable.map_err(RequestError::from))));
