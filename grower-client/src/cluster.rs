@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 /// The cluster as one client sees it; shared by its producers, consumers and admin.
@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     control: ConnectionPool,
     shared: ConnectionPool,
     view: RwLock<ClusterView>,
+    /// Counts the answers that showed another leader of a partition.
+    leader_changes: watch::Sender<u64>,
     /// The identity under which this client sets the offsets of groups.
     resetter: CommitterId,
     /// The sequence number of the newest reset. Locked during a reset, so that resets keep their order.
@@ -50,7 +52,8 @@ impl Cluster {
         let resetter = random_committer().map_err(ConnectError::no_randomness)?;
         let shared = ConnectionPool::new(dialer.clone());
         let (control, view) = (ConnectionPool::new(dialer), RwLock::default());
-        Ok(Self { bootstrap, control, shared, view, resetter, newest_reset: Mutex::default() })
+        let (leader_changes, newest_reset) = (watch::Sender::default(), Mutex::default());
+        Ok(Self { bootstrap, control, shared, view, leader_changes, resetter, newest_reset })
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {
@@ -175,6 +178,11 @@ impl Cluster {
         view.answered.get(&leader).or_else(|| view.advertised.get(&leader)).cloned()
     }
 
+    /// Returns a receiver that is told when a partition has another leader.
+    pub(crate) fn leader_changes(&self) -> watch::Receiver<u64> {
+        self.leader_changes.subscribe()
+    }
+
     /// Returns all known addresses, the most likely first.
     fn candidates(&self) -> Vec<Arc<str>> {
         let view = self.view.read();
@@ -197,13 +205,26 @@ impl Cluster {
         let mut view = self.view.write();
         let address = |broker: &BrokerAddress| (broker.node, Arc::from(broker.address.as_str()));
         view.advertised = answer.brokers.iter().map(address).collect();
-        for name in asked.unwrap_or_default() {
-            view.topics.remove(name); // The answer below puts it back if the topic still exists.
-        }
+        // The answer below puts a topic back if it still exists.
+        let mut earlier: HashMap<_, _> =
+            asked.unwrap_or_default().iter().filter_map(|name| view.topics.remove_entry(name)).collect();
+        let mut has_moved = false;
         for topic in answer.topics.iter().flatten() {
-            view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
+            let known = view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
+            let known = known.or_else(|| earlier.remove(&topic.name));
+            has_moved |= known.is_some_and(|known| has_other_leader(&known, topic));
+        }
+        drop(view);
+        if has_moved {
+            self.leader_changes.send_modify(|changes| *changes += 1);
         }
     }
+}
+
+/// Whether a partition of the topic has another leader than before, or the same one in another epoch.
+fn has_other_leader(before: &TopicMetadata, now: &TopicMetadata) -> bool {
+    let mut both = before.partitions.iter().zip(&now.partitions);
+    both.any(|(before, now)| (before.leader, before.leader_epoch) != (now.leader, now.leader_epoch))
 }
 
 /// Whether the answer has each topic of `names` in order, and the partitions of each topic in order from 0.

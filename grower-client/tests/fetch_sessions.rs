@@ -5,7 +5,9 @@ mod support;
 mod world;
 
 use grower_client::ids::Offset;
-use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, Producer, Record, TopicSpec};
+use grower_client::{
+    Client, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, Producer, Record, StartFrom, TopicSpec,
+};
 use grower_protocol::message::{FetchSession, Request, SessionStep};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -319,6 +321,22 @@ async fn a_session_whose_answers_break_the_connection_is_resumed_ever_more_slowl
     let attempts = resumed.load(Ordering::Relaxed);
     assert!((2..12).contains(&attempts), "{attempts} attempts in 0.7 s");
     is_broken.store(false, Ordering::Relaxed);
+    produce(&client, TOPIC, 0, 20).await;
+    read_to(&mut consumer, 20, 40).await;
+}
+
+#[tokio::test]
+async fn a_reader_leaves_a_leader_that_was_cut_off_when_the_metadata_shows_another_one() {
+    let (fake, counts) = counting(|_| false);
+    let client = fake.client().await;
+    produce(&client, TOPIC, 0, 20).await;
+    let reading = client.consumer().subscribe([TOPIC]).from(StartFrom::Beginning);
+    let reading = reading.fetch_max_wait(Duration::from_millis(50)).metadata_max_age(Duration::from_millis(10));
+    let mut consumer = reading.build().await.unwrap();
+    read_to(&mut consumer, 0, 20).await;
+    fake.cut_leader_off();
+    until(|| counts[0].load(Ordering::Relaxed) == 2, "a session at the new leader is opened").await;
+    until(|| fake.sessions() == 1, "the other one is closed").await;
     produce(&client, TOPIC, 0, 20).await;
     read_to(&mut consumer, 20, 40).await;
 }

@@ -113,6 +113,11 @@ impl FakeBroker {
         self.sessions.lock().unwrap().evict();
     }
 
+    /// Makes another address the leader. The sessions at the earlier one do not learn of it.
+    pub(crate) fn cut_leader_off(&self) {
+        self.leader.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Makes another address the leader. The sessions at the earlier one learn of it.
     pub(crate) fn move_leader(&self) {
         self.leader.fetch_add(1, Ordering::Relaxed);

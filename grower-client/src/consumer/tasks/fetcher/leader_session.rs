@@ -7,6 +7,7 @@ use crate::consumer::state::{
     ClientFetchSession, FetchPlacement, FetchVersion, PartitionIndex, RequestLimits, SessionKey, SessionNews,
 };
 use bytes::Bytes;
+use grower_protocol::ids::LeaderEpoch;
 use grower_protocol::message::{Request, SessionStep};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(super) struct SlotOwner {
     pub(super) version: FetchVersion,
     /// The topic is compacted.
     pub(super) gaps_allowed: bool,
+    /// The epoch of the leader that the slot reads from.
+    pub(super) leader_epoch: Option<LeaderEpoch>,
 }
 
 impl SlotOwner {

@@ -95,6 +95,7 @@ impl Fetcher {
     /// Runs until it is aborted.
     pub(crate) async fn run(cluster: Arc<Cluster>, shared: Arc<SharedSubscription>, settings: ConsumerSettings) {
         let (sender, mut events) = mpsc::unbounded_channel(); // The requests in flight bound it.
+        let mut leader_changes = cluster.leader_changes();
         let mut fetcher = Self::new(cluster, shared.clone(), &settings, sender);
         loop {
             let now = Instant::now();
@@ -104,6 +105,7 @@ impl Fetcher {
                 biased;
                 Some(event) = events.recv() => fetcher.handle(event),
                 () = shared.fetchable.notified() => {}
+                Ok(()) = leader_changes.changed() => fetcher.follow_leaders(),
                 () = sleep_until(wake_at.unwrap_or_else(|| Instant::now() + IDLE_WAIT)) => {}
             }
         }

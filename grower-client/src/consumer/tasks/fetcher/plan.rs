@@ -40,7 +40,8 @@ impl Fetcher {
                 unled.push(PartitionFetch::of(&partition));
                 continue;
             };
-            let owner = SlotOwner { partition: index, version, gaps_allowed: partition.gaps_allowed };
+            let (gaps_allowed, leader_epoch) = (partition.gaps_allowed, message.leader_epoch);
+            let owner = SlotOwner { partition: index, version, gaps_allowed, leader_epoch };
             let session = self.session_with(&leader);
             let (session, slot) = (session.key, session.state.add(owner, message));
             partition.place(Some(FetchPlacement { version, session, slot }));
@@ -49,6 +50,29 @@ impl Fetcher {
         drop(subscription);
         fetch_recovery::refresh_topics(&self.cluster, &self.shared, unled);
         next_retry
+    }
+
+    /// Takes the slots from all partitions that have another leader according to the newest metadata. The earlier one may
+    /// still answer: it may be cut off from the others.
+    pub(super) fn follow_leaders(&mut self) {
+        let shared = self.shared.clone();
+        let mut subscription = shared.lock();
+        let owners = |session: &LeaderSession| session.state.slots().map(|slot| slot.owner).collect::<Vec<_>>();
+        for at in 0..self.sessions.len() {
+            for owner in owners(&self.sessions[at]) {
+                let Some(mut partition) = subscription.partitions.update_at(owner.partition) else { continue };
+                let key = self.sessions[at].key;
+                let placement = partition.placement().filter(|placement| owner.is_placed_by(placement, key));
+                let (Some(placement), Some((leader, message))) = (placement, self.locate(&partition)) else {
+                    continue; // It has another slot, or there is an election: the session reads on.
+                };
+                let session = &mut self.sessions[at];
+                if leader != session.leader || message.leader_epoch != owner.leader_epoch {
+                    session.state.drop_slot(placement.slot);
+                    partition.place(None);
+                }
+            }
+        }
     }
 
     /// Returns the leader of a partition and the request for the partition's records.
