@@ -8,7 +8,7 @@ use crate::transport::Connection;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::message::{Feature, HelloAnswer, Request, Response};
 use grower_protocol::wire::{self, Correlation, FRAME_HEAD_LENGTH, MESSAGE_BYTES_MAX};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -17,6 +17,19 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct BrokerConnection {
     shared: Arc<SharedConnection>,
+}
+
+/// A handle that does not keep its connection open.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakConnection {
+    shared: Weak<SharedConnection>,
+}
+
+impl WeakConnection {
+    /// Returns the connection if others keep it open.
+    pub(crate) fn upgrade(&self) -> Option<BrokerConnection> {
+        self.shared.upgrade().map(|shared| BrokerConnection { shared })
+    }
 }
 
 /// Two handles are equal if they belong to the same connection.
@@ -58,6 +71,10 @@ impl BrokerConnection {
                 outbox,
             }),
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakConnection {
+        WeakConnection { shared: Arc::downgrade(&self.shared) }
     }
 
     pub(crate) fn address(&self) -> &Arc<str> {

@@ -10,7 +10,7 @@ mod pending;
 mod pool;
 mod task;
 
-pub(crate) use broker_connection::BrokerConnection;
+pub(crate) use broker_connection::{BrokerConnection, WeakConnection};
 pub(crate) use dialer::{Dialer, DialerSettings};
 pub(crate) use pending::BrokerAnswer;
 pub(crate) use pool::ConnectionPool;

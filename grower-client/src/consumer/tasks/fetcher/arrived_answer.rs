@@ -1,6 +1,6 @@
 //! An answer on its way from a connection to the fetcher.
 
-use crate::connection::{BrokerAnswer, BrokerConnection};
+use crate::connection::{BrokerAnswer, WeakConnection};
 use crate::error::RequestError;
 use bytes::Bytes;
 use grower_protocol::message::{FetchSession, FetchSessionAnswer, Request, Response, SessionStep};
@@ -10,11 +10,11 @@ use grower_protocol::message::{FetchSession, FetchSessionAnswer, Request, Respon
 pub(super) struct ArrivedAnswer {
     answer: Option<Result<BrokerAnswer, RequestError>>,
     /// The connection of a request that opens a session.
-    opened_over: Option<BrokerConnection>,
+    opened_over: Option<WeakConnection>,
 }
 
 impl ArrivedAnswer {
-    pub(super) fn new(answer: Result<BrokerAnswer, RequestError>, opened_over: Option<BrokerConnection>) -> Self {
+    pub(super) fn new(answer: Result<BrokerAnswer, RequestError>, opened_over: Option<WeakConnection>) -> Self {
         Self { answer: Some(answer), opened_over }
     }
 
@@ -26,6 +26,7 @@ impl ArrivedAnswer {
 impl Drop for ArrivedAnswer {
     fn drop(&mut self) {
         if let (Some(Ok(answer)), Some(connection)) = (&self.answer, &self.opened_over)
+            && let Some(connection) = connection.upgrade()
             && let Response::FetchSession(FetchSessionAnswer { session, .. }) = &answer.response
         {
             let (drop_slots, add) = (Vec::new(), Vec::new());

@@ -158,7 +158,7 @@ impl LeaderSession {
         let Link::Up(connection) = &self.link else { return };
         let (number, request) = self.state.next_request(limits);
         let (key, events) = (self.key, events.clone());
-        let opened_over = (request.step == SessionStep::Open).then(|| connection.clone());
+        let opened_over = (request.step == SessionStep::Open).then(|| connection.downgrade());
         let done = Box::new(move |answer| {
             let answer = ArrivedAnswer::new(answer, opened_over);
             drop(events.send(FetcherEvent::Answered(key, number, answer))); // The consumer may be dropped.
@@ -176,6 +176,14 @@ impl LeaderSession {
             self.reads = if is_busy { READS_MAX } else { 1 };
         }
         Some(news)
+    }
+
+    /// Returns the connection over which the session is being opened.
+    pub(super) fn opening_connection(&self) -> Option<BrokerConnection> {
+        match &self.link {
+            Link::Up(connection) if !self.state.is_open() => Some(connection.clone()),
+            _ => None,
+        }
     }
 
     /// Closes the session, so that the broker need not keep it until it times out.

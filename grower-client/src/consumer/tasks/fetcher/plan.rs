@@ -11,6 +11,7 @@ use grower_protocol::ids::LeaderEpoch;
 use grower_protocol::message::{FetchPartition, TopicMetadata};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 /// The most bytes of one read. Small enough that they are in the processor's cache while they are checked and handed
@@ -18,6 +19,8 @@ use tokio::time::{Instant, sleep};
 const READ_BYTES: usize = 1 << 20;
 /// A read gets at most this fraction of the memory, so that several fit.
 const READ_FRACTION: usize = 4;
+/// The time for which a dropped consumer waits for the answer that opens a session.
+const OPENING_KEPT: Duration = Duration::from_secs(1);
 
 impl Fetcher {
     /// Adds and drops slots for all partitions that changed; returns the time at which another one wants a slot.
@@ -193,9 +196,17 @@ fn leader_epoch(topic: &TopicMetadata, topic_partition: &TopicPartition) -> Opti
     topic.partitions.get(topic_partition.partition.value() as usize).map(|partition| partition.leader_epoch)
 }
 
-/// Closes the sessions, so that the broker need not keep them until they time out.
+/// Closes the sessions, so that the broker need not keep them until they time out. One that is being opened is closed by
+/// its answer, for which its connection is kept open for a moment.
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.sessions.iter().for_each(LeaderSession::close);
+        let opening: Vec<_> = self.sessions.iter().filter_map(LeaderSession::opening_connection).collect();
+        if let (false, Ok(runtime)) = (opening.is_empty(), Handle::try_current()) {
+            runtime.spawn(async move {
+                sleep(OPENING_KEPT).await;
+                drop(opening);
+            });
+        }
     }
 }
