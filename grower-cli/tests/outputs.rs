@@ -191,9 +191,12 @@ fn a_segment_is_dumped_batch_by_batch() {
 #[test]
 fn a_bench_prints_throughput_and_latencies() {
     let broker = Served::start();
-    for command in
-        ["produce --records 500 --size 100 --producers 2", "consume", "end-to-end --records 20 --topic one-by-one"]
-    {
+    for command in [
+        "produce --records 500 --size 100 --producers 2",
+        "consume",
+        "end-to-end --records 20 --topic one-by-one",
+        "end-to-end --records 20 --keys 3 --topic three-keys --partitions 5",
+    ] {
         let stdout = text(&broker.ok(&format!("bench {command}"), b""));
         assert!(stdout.contains("records/s") && stdout.contains("p99.9"), "{stdout}");
         let json = kit::json(&broker.ok(&format!("bench {command} --output json"), b""));

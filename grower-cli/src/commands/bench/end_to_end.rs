@@ -28,6 +28,9 @@ pub struct BenchEndToEndCommand {
     /// Bytes of each record's value
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     size: usize,
+    /// The number of different keys, which take turns; a key chooses the partition [default: one for each record]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keys: Option<u64>,
     /// When a record counts as acknowledged
     #[arg(long, value_name = "LEVEL", default_value = "all")]
     acks: AckLevel,
@@ -81,15 +84,14 @@ impl BenchEndToEndCommand {
 
     async fn round_trip(&self, producer: &Producer, consumer: &mut Consumer, at: u64) -> anyhow::Result<Duration> {
         let value = payload(self.size);
+        let key = self.keys.map_or(at, |keys| at % keys).to_be_bytes();
         let sent = Instant::now();
-        let delivery = producer
-            .enqueue(Record::new(self.topic.topic.as_str()).key(at.to_be_bytes().to_vec()).value(value))
-            .await?;
+        let delivery = producer.enqueue(Record::new(self.topic.topic.as_str()).key(key.to_vec()).value(value)).await?;
         let polled = consumer.poll(Duration::from_secs(10)).await?;
         let took = sent.elapsed();
         delivery.await?;
         match polled.as_slice() {
-            [record] if record.key.as_deref() == Some(&at.to_be_bytes()) => Ok(took),
+            [record] if record.key.as_deref() == Some(&key) => Ok(took),
             [] => bail!("record {at} did not arrive within 10 s"),
             _ => bail!("another record arrived instead of record {at}; use another topic"),
         }
