@@ -1,7 +1,8 @@
 //! `partitions-1000-consume`, `partitions-10000-*`: one reader of many partitions, compared with a reader of one.
 //!
-//! The topics hold the same number of records in batches of the same size, and are filled once. Every reader is a `grower-cli` of
-//! its own process. It counts the records; the rows of one partition compare their bytes.
+//! Every reader is a `grower-cli` in a process of its own. The topics that are read from the beginning hold the same number
+//! of records in batches of the same size, and are filled once; the reader counts the records, and the rows of few
+//! partitions compare their bytes.
 
 mod trickle;
 
@@ -10,7 +11,6 @@ use crate::bench::command_line::{LoadResult, ReadResult};
 use crate::bench::report::BenchReport;
 use crate::bench::workload::Workload;
 use grower_client::{Acks, TopicSpec};
-use trickle::CoreShares;
 
 const SIZE: usize = 1024;
 /// Records per batch. Ten are a batch of 10 KiB.
@@ -22,50 +22,42 @@ const EMPTY_EACH: u32 = 5;
 /// The work of one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum ManyPartitionsRow {
+    /// Waits for ten records a second in ten thousand partitions.
+    Trickle,
+    /// Waits for one record at a time in ten thousand partitions.
+    EndToEnd,
     /// Reads a thousand partitions from the beginning.
     ConsumeThousand,
     /// Reads ten thousand partitions from the beginning.
     Consume,
-    /// Waits for one record at a time in ten thousand partitions.
-    EndToEnd,
-    /// Waits for ten records a second in ten thousand partitions.
-    Trickle,
 }
 
 impl ManyPartitionsRow {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Trickle => "partitions-10000-trickle",
+            Self::EndToEnd => "partitions-10000-end-to-end",
             Self::ConsumeThousand => "partitions-1000-consume",
             Self::Consume => "partitions-10000-consume",
-            Self::EndToEnd => "partitions-10000-end-to-end",
-            Self::Trickle => "partitions-10000-trickle",
         }
     }
 
     pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
-        let many = if self == Self::ConsumeThousand { context.amounts.partitions } else { context.amounts.many };
-        let one = FilledTopic::prepare(&context, 1).await?;
-        let many = FilledTopic::prepare(&context, many).await?;
         for _ in 0..context.amounts.many_rounds {
             match self {
-                Self::ConsumeThousand | Self::Consume => self.consume(&context, &one, &many, report).await?,
-                Self::EndToEnd => self.end_to_end(&context, &one, &many, report).await?,
-                Self::Trickle => self.trickle(&context, &one, &many, report).await?,
+                Self::Trickle => self.trickle(&context, report).await?,
+                Self::EndToEnd => self.end_to_end(&context, report).await?,
+                Self::ConsumeThousand => self.consume(&context, context.amounts.partitions, report).await?,
+                Self::Consume => self.consume(&context, context.amounts.many, report).await?,
             }
         }
         Ok(())
     }
 
-    async fn consume(
-        self,
-        context: &RowContext<'_>,
-        one: &FilledTopic,
-        many: &FilledTopic,
-        report: &mut BenchReport,
-    ) -> anyhow::Result<()> {
+    async fn consume(self, context: &RowContext<'_>, partitions: u32, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
-        let (base, _) = one.read(context).await?;
-        let (reading, server) = many.read(context).await?;
+        let (base, _) = FilledTopic::prepare(context, 1).await?.read(context).await?;
+        let (reading, server) = FilledTopic::prepare(context, partitions).await?.read(context).await?;
         report.add_with_limit(name, reading.rate() / 1e6, "MB/s", base.rate() / 1e6);
         report.add(format!("{name}-of-1"), base.rate() / 1e6, "MB/s");
         report.add(format!("{name}-first-record"), millis(reading.until_first()), "ms");
@@ -78,15 +70,10 @@ impl ManyPartitionsRow {
         context.add_peak_memory(name, report)
     }
 
-    async fn end_to_end(
-        self,
-        context: &RowContext<'_>,
-        one: &FilledTopic,
-        many: &FilledTopic,
-        report: &mut BenchReport,
-    ) -> anyhow::Result<()> {
+    async fn end_to_end(self, context: &RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
-        let (base, result) = (one.end_to_end(context).await?, many.end_to_end(context).await?);
+        let base = one_by_one(context, 1).await?;
+        let result = one_by_one(context, context.amounts.many).await?;
         report.add_with_limit(name, millis(result.p50()), "ms", millis(base.p50()));
         report.add(format!("{name}-of-1"), millis(base.p50()), "ms");
         report.add_with_limit(format!("{name}-p99"), millis(result.p99()), "ms", millis(base.p99()));
@@ -94,15 +81,10 @@ impl ManyPartitionsRow {
         Ok(())
     }
 
-    async fn trickle(
-        self,
-        context: &RowContext<'_>,
-        one: &FilledTopic,
-        many: &FilledTopic,
-        report: &mut BenchReport,
-    ) -> anyhow::Result<()> {
+    async fn trickle(self, context: &RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
-        let (base, shares) = (one.trickle(context).await?, many.trickle(context).await?);
+        let base = trickle::measure(context, 1).await?;
+        let shares = trickle::measure(context, context.amounts.many).await?;
         report.add(name, shares.server * 100.0, "% of core");
         report.add(format!("{name}-of-1"), base.server * 100.0, "% of core");
         report.add(format!("{name}-client"), shares.client * 100.0, "% of core");
@@ -114,13 +96,12 @@ impl ManyPartitionsRow {
 /// A topic that rows share.
 struct FilledTopic {
     name: String,
-    partitions: u32,
 }
 
 impl FilledTopic {
     /// Creates the topic on first use, and fills its partitions.
     async fn prepare(context: &RowContext<'_>, partitions: u32) -> anyhow::Result<Self> {
-        let topic = Self { name: format!("many-{partitions}"), partitions };
+        let topic = Self { name: format!("many-{partitions}") };
         if !context.has_topic(&topic.name).await? {
             let filled = partitions - partitions / EMPTY_EACH;
             let count = context.amounts.many_records / u64::from(filled);
@@ -144,14 +125,16 @@ impl FilledTopic {
         let reading = context.command_line().consume(&self.name, records, &[]).await?;
         Ok((reading, context.broker.cpu_seconds()? - before))
     }
+}
 
-    async fn end_to_end(&self, context: &RowContext<'_>) -> anyhow::Result<LoadResult> {
-        context.settle().await?;
-        let arguments = ["--size", &SIZE.to_string()];
-        context.command_line().end_to_end(&self.name, context.amounts.many_singles, &arguments).await
-    }
-
-    async fn trickle(&self, context: &RowContext<'_>) -> anyhow::Result<CoreShares> {
-        trickle::measure(context, &self.name, self.partitions).await
-    }
+/// Sends records one by one, in turn to ten partitions or fewer of a new topic. No filled topic has checkpoints to write
+/// meanwhile.
+async fn one_by_one(context: &RowContext<'_>, partitions: u32) -> anyhow::Result<LoadResult> {
+    let topic = format!("end-to-end-{partitions}");
+    context.settle().await?;
+    let (size, partitions) = (SIZE.to_string(), partitions.to_string());
+    let arguments = ["--size", &size, "--partitions", &partitions, "--keys", "10"];
+    let result = context.command_line().end_to_end(&topic, context.amounts.many_singles, &arguments).await?;
+    context.delete(&topic).await?;
+    Ok(result)
 }
