@@ -73,7 +73,9 @@ impl Sessions {
         let session = self.open.get_mut(&id).ok_or_else(unknown)?;
         match asked.step {
             SessionStep::Continue(place) => {
-                assert_eq!(place.number, session.next, "the requests have no holes");
+                if place.number != session.next {
+                    return Err(unknown()); // The request before it was refused.
+                }
                 session.receive(place.received_below);
             }
             SessionStep::Resume(place) => {
