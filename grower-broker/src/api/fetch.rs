@@ -3,7 +3,7 @@
 //! others.
 
 use super::burst::Burst;
-use super::partition_read::{self, ReadLimits, is_news_without_records, length};
+use super::partition_read::{self, ReadLimits, is_damaged_or_diverged, length};
 use super::{Api, RequestContext};
 use crate::metrics::{RequestClass, RequestTimer};
 use crate::partition::{FetchWaker, Partition};
@@ -81,8 +81,8 @@ impl Api {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
-        let news = Arc::new(Notify::new());
-        let waker: Arc<dyn FetchWaker> = news.clone();
+        let woken = Arc::new(Notify::new());
+        let waker: Arc<dyn FetchWaker> = woken.clone();
         loop {
             let _registered = RegisteredFetch::new(&waker, self.partitions_of(request)); // One may be another object now.
             let gathered = self.gather(request); // After registering, so that no progress is missed.
@@ -90,7 +90,7 @@ impl Api {
                 break gathered;
             }
             tokio::select! {
-                () = news.notified() => {}
+                () = woken.notified() => {}
                 () = &mut deadline => break self.gather(request),
                 () = self.state.memory.wanted(), if holds_memory => break gathered,
                 () = ended.cancelled() => break gathered,
@@ -116,8 +116,9 @@ impl Api {
             let share = left.min(wanted.max_bytes as usize);
             let most = (gathered.bytes != 0).then_some(share); // Only the first one may pass the limit, with one batch.
             let partition = self.state.topics.partition(wanted.topic, wanted.partition);
-            let part = partition.and_then(|found| partition_read::read(&found, wanted, ReadLimits { share, most }));
-            gathered.failed |= part.as_ref().map_or(true, |read| is_news_without_records(&read.fetched));
+            let part = partition
+                .and_then(|found| partition_read::read(&found, wanted, ReadLimits { target: share, max: most }));
+            gathered.failed |= part.as_ref().map_or(true, |read| is_damaged_or_diverged(&read.fetched));
             gathered.partitions.push(part.map(|read| {
                 gathered.bytes += read.bytes();
                 left = left.saturating_sub(read.bytes());

@@ -10,9 +10,9 @@ use grower_storage::log::{ReadError, Slice};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadLimits {
     /// Where the read stops, after at least one batch.
-    pub(super) share: usize,
+    pub(super) target: usize,
     /// A first batch larger than this is not read; without a limit it is, however large.
-    pub(super) most: Option<usize>,
+    pub(super) max: Option<usize>,
 }
 
 /// What a partition has at a position.
@@ -54,7 +54,7 @@ pub(super) fn read(partition: &Partition, wanted: &FetchPartition, limits: ReadL
 fn read_records(partition: &Partition, offset: Offset, limits: ReadLimits) -> Part<PartitionRead> {
     let high_watermark = partition.high_watermark();
     let log_start = partition.reader().span().start;
-    let read = partition.reader().read(offset, limits.share, high_watermark);
+    let read = partition.reader().read(offset, limits.target, high_watermark);
     let mut fetched = FetchedRecords { length: 0, high_watermark, log_start, damaged: None };
     let slices = match read {
         Ok(slices) => slices,
@@ -65,7 +65,7 @@ fn read_records(partition: &Partition, offset: Offset, limits: ReadLimits) -> Pa
         Err(error) => return Err(read_failure(partition, &error)),
     };
     let length: usize = slices.iter().map(Slice::len).sum();
-    if limits.most.is_some_and(|most| most < length) {
+    if limits.max.is_some_and(|max| max < length) {
         let fetched = FetchedPartition::Records(fetched);
         return Ok(PartitionRead { too_large: true, ..PartitionRead::without_records(fetched) });
     }
@@ -83,7 +83,7 @@ pub(super) fn length(fetched: &FetchedPartition) -> usize {
 }
 
 /// Whether a client must learn of this at once although it has no records.
-pub(super) fn is_news_without_records(fetched: &FetchedPartition) -> bool {
+pub(super) fn is_damaged_or_diverged(fetched: &FetchedPartition) -> bool {
     match fetched {
         FetchedPartition::Records(fetched) => fetched.damaged.is_some(),
         FetchedPartition::Diverged(_) => true,

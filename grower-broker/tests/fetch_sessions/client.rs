@@ -18,7 +18,7 @@ pub(crate) struct SessionClient {
 }
 
 /// A part of an answer: its slot, the offset before it, and its values or why it has none.
-pub(crate) type Told = (u32, u64, Result<Vec<String>, ErrorCode>);
+pub(crate) type ReceivedPart = (u32, u64, Result<Vec<String>, ErrorCode>);
 
 /// A slot that reads partition 0 of a topic.
 pub(crate) fn slot(slot: u32, topic: TopicId, offset: u64) -> AddedSlot {
@@ -44,7 +44,7 @@ pub(crate) fn poll() -> FetchSession {
 }
 
 /// A request that is answered at once.
-pub(crate) fn look() -> FetchSession {
+pub(crate) fn fetch_now() -> FetchSession {
     FetchSession { max_wait_ms: 0, ..poll() }
 }
 
@@ -65,42 +65,42 @@ impl SessionClient {
         Self { raw, session: answer.session, next: 1, received_below: 0 }
     }
 
-    pub(crate) fn place(&self) -> SessionPlace {
-        SessionPlace { session: self.session, number: self.next, received_below: self.received_below }
+    pub(crate) fn sequence(&self) -> SessionSequence {
+        SessionSequence { session: self.session, number: self.next, received_below: self.received_below }
     }
 
     /// Sends the next request.
     pub(crate) async fn send(&mut self, request: FetchSession) {
-        let step = SessionStep::Continue(self.place());
+        let step = SessionStep::Continue(self.sequence());
         self.next += 1;
         self.raw.send(&Request::FetchSession(FetchSession { step, ..request }), &[]).await;
     }
 
     /// Receives an answer: its number and its parts. Everything up to it counts as taken in.
-    pub(crate) async fn receive(&mut self) -> (u64, Vec<Told>) {
-        let (number, told) = self.receive_lost().await;
+    pub(crate) async fn receive(&mut self) -> (u64, Vec<ReceivedPart>) {
+        let (number, parts) = self.receive_lost().await;
         self.received_below = self.received_below.max(number + 1);
-        (number, told)
+        (number, parts)
     }
 
     /// Receives an answer, and forgets it.
-    pub(crate) async fn receive_lost(&mut self) -> (u64, Vec<Told>) {
+    pub(crate) async fn receive_lost(&mut self) -> (u64, Vec<ReceivedPart>) {
         match self.raw.receive().await.expect("the broker answers") {
             (_, Response::FetchSession(answer), records) => {
                 assert_eq!(answer.session, self.session);
-                (answer.number, told(answer.parts, records))
+                (answer.number, received_parts(answer.parts, records))
             }
             (_, other, _) => panic!("{other:?}"),
         }
     }
 
     /// The parts of the next answer.
-    pub(crate) async fn ask(&mut self, request: FetchSession) -> Vec<Told> {
+    pub(crate) async fn ask(&mut self, request: FetchSession) -> Vec<ReceivedPart> {
         let number = self.next;
         self.send(request).await;
-        let (answered, told) = self.receive().await;
+        let (answered, parts) = self.receive().await;
         assert_eq!(answered, number);
-        told
+        parts
     }
 
     /// The failure of a request.
@@ -113,9 +113,9 @@ impl SessionClient {
 }
 
 /// Takes the attachment apart.
-pub(crate) fn told(parts: Vec<SlotNews>, mut records: bytes::Bytes) -> Vec<Told> {
+pub(crate) fn received_parts(parts: Vec<SlotPart>, mut records: bytes::Bytes) -> Vec<ReceivedPart> {
     let mut all = Vec::new();
-    for SlotNews { slot, offset, fetched } in parts {
+    for SlotPart { slot, offset, fetched } in parts {
         let read = match fetched {
             Ok(FetchedPartition::Records(fetched)) if fetched.damaged.is_none() => {
                 Ok(values(records.split_to(fetched.length as usize)))
@@ -131,6 +131,6 @@ pub(crate) fn told(parts: Vec<SlotNews>, mut records: bytes::Bytes) -> Vec<Told>
 }
 
 /// Values of one slot in an answer.
-pub(crate) fn read(slot: u32, offset: u64, values: &[&str]) -> Told {
+pub(crate) fn read(slot: u32, offset: u64, values: &[&str]) -> ReceivedPart {
     (slot, offset, Ok(values.iter().map(|value| (*value).to_owned()).collect()))
 }

@@ -40,7 +40,7 @@ async fn with_a_full_segment(dir: &Path, clock: &Arc<Seconds>) -> (Broker, Raw<D
 }
 
 #[tokio::test]
-async fn a_session_is_told_at_once_that_files_are_gone_and_a_slot_that_waited_before_reads_on_after() {
+async fn a_waiting_slot_survives_an_offline_partition() {
     for trims in [true, false] {
         let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::<Seconds>::default());
         let (broker, mut producer, events) = with_a_full_segment(dir.path(), &clock).await;

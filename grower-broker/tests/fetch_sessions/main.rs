@@ -46,7 +46,7 @@ async fn assert_silent(client: &mut SessionClient) {
 }
 
 #[tokio::test]
-async fn a_session_tells_each_record_once_and_only_what_is_new() {
+async fn a_session_sends_each_record_once() {
     let mut world = World::start().await;
     let [first, second] = world.topics().await;
     world.produce(first, "a").await;
@@ -56,9 +56,9 @@ async fn a_session_tells_each_record_once_and_only_what_is_new() {
     assert_silent(&mut client).await;
     world.produce(second, "b").await;
     assert_eq!(client.receive().await, (2, vec![read(1, 0, &["b"])]));
-    assert_eq!(client.ask(look()).await, []);
+    assert_eq!(client.ask(fetch_now()).await, []);
     world.produce(first, "c").await;
-    assert_eq!(client.ask(look()).await, [read(0, 1, &["c"])]);
+    assert_eq!(client.ask(fetch_now()).await, [read(0, 1, &["c"])]);
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn requests_that_wait_are_answered_in_their_order_but_changes_at_once() {
 }
 
 #[tokio::test]
-async fn a_dropped_slot_tells_nothing_more() {
+async fn a_dropped_slot_sends_no_more_records() {
     let mut world = World::start().await;
     let [first, second] = world.topics().await;
     let mut client = SessionClient::open(&world.broker, vec![slot(0, first, 0), slot(1, second, 0)]).await;
@@ -89,11 +89,11 @@ async fn a_dropped_slot_tells_nothing_more() {
     world.produce(first, "a").await;
     world.produce(second, "b").await;
     assert_eq!(client.ask(poll()).await, [read(1, 0, &["b"])]);
-    assert_eq!(client.ask(FetchSession { add: vec![slot(2, first, 0)], ..look() }).await, [read(2, 0, &["a"])]);
+    assert_eq!(client.ask(FetchSession { add: vec![slot(2, first, 0)], ..fetch_now() }).await, [read(2, 0, &["a"])]);
 }
 
 #[tokio::test]
-async fn answers_that_were_lost_are_told_again_after_a_resume() {
+async fn a_resume_sends_lost_answers_again() {
     let mut world = World::start().await;
     let [first, second] = world.topics().await;
     world.produce(first, "a").await;
@@ -104,16 +104,16 @@ async fn answers_that_were_lost_are_told_again_after_a_resume() {
     assert_eq!(client.receive_lost().await, (2, vec![read(0, 1, &["b"])]));
     client.raw = Raw::open(world.broker.connect()).await;
     world.produce(first, "c").await;
-    let place = SessionPlace { number: 7, ..client.place() };
-    let resume = FetchSession { step: SessionStep::Resume(place), ..poll() };
+    let sequence = SessionSequence { number: 7, ..client.sequence() };
+    let resume = FetchSession { step: SessionStep::Resume(sequence), ..poll() };
     client.raw.send(&Request::FetchSession(resume), &[]).await;
     assert_eq!(client.receive().await, (7, vec![read(0, 1, &["b", "c"])]));
     client.next = 8;
-    assert_eq!(client.ask(look()).await, []);
+    assert_eq!(client.ask(fetch_now()).await, []);
 }
 
 #[tokio::test]
-async fn a_long_poll_ends_at_its_deadline_without_news() {
+async fn a_long_poll_ends_at_its_deadline_without_records() {
     let mut world = World::start().await;
     let [topic] = world.topics().await;
     let mut client = SessionClient::open(&world.broker, vec![slot(0, topic, 0)]).await;
@@ -137,7 +137,7 @@ async fn a_deleted_topic_ends_its_slot_while_the_request_waits() {
 }
 
 #[tokio::test]
-async fn a_request_waits_for_its_least_bytes_and_keeps_what_it_has() {
+async fn a_request_waits_for_min_bytes_and_keeps_its_records() {
     let mut world = World::start().await;
     let [first, second] = world.topics().await;
     let mut client = SessionClient::open(&world.broker, vec![slot(0, first, 0), slot(1, second, 0)]).await;
@@ -163,15 +163,15 @@ async fn a_busy_partition_takes_no_more_than_its_share_while_others_have_records
     let slots = topics.iter().enumerate().map(|(number, topic)| slot(number as u32, *topic, 0)).collect();
     let mut client = SessionClient::open(&world.broker, slots).await;
     // Its share of 256 KiB is a quarter: 3 batches of 20 kB.
-    let told = client.ask(FetchSession { max_bytes: 256 << 10, ..poll() }).await;
+    let parts = client.ask(FetchSession { max_bytes: 256 << 10, ..poll() }).await;
     assert_eq!(
-        told.iter().map(|(slot, _, read)| (*slot, read.as_ref().unwrap().len())).collect::<Vec<_>>(),
+        parts.iter().map(|(slot, _, read)| (*slot, read.as_ref().unwrap().len())).collect::<Vec<_>>(),
         [(0, 3), (1, 1), (2, 1), (3, 1)]
     );
     world.produce(topics[2], "soon").await;
-    let told = client.ask(FetchSession { max_bytes: 40_000, ..poll() }).await;
-    assert_eq!((told[0].0, told[0].2.as_ref().unwrap().len()), (0, 1));
-    assert_eq!(told[1], read(2, 1, &["soon"]));
+    let parts = client.ask(FetchSession { max_bytes: 40_000, ..poll() }).await;
+    assert_eq!((parts[0].0, parts[0].2.as_ref().unwrap().len()), (0, 1));
+    assert_eq!(parts[1], read(2, 1, &["soon"]));
 }
 
 #[tokio::test]
@@ -184,13 +184,13 @@ async fn a_batch_that_does_not_fit_comes_first_in_the_next_answer() {
     let small = FetchSession { max_bytes: 1_000, ..poll() };
     assert_eq!(client.ask(small.clone()).await, [read(0, 0, &["small"])]);
     world.produce(first, "later").await;
-    let told = client.ask(small.clone()).await;
-    assert_eq!((told.len(), told[0].0), (1, 1));
+    let parts = client.ask(small.clone()).await;
+    assert_eq!((parts.len(), parts[0].0), (1, 1));
     assert_eq!(client.ask(small).await, [read(0, 1, &["later"])]);
 }
 
 #[tokio::test]
-async fn news_is_told_long_before_the_deadline() {
+async fn records_are_sent_long_before_the_deadline() {
     let mut world = World::start().await;
     let [topic] = world.topics().await;
     let mut client = SessionClient::open(&world.broker, vec![slot(0, topic, 0)]).await;

@@ -148,17 +148,17 @@ impl World {
         if self.in_flight.is_empty() {
             return;
         }
-        let (number, told) = self.client.receive().await;
+        let (number, parts) = self.client.receive().await;
         assert_eq!(Some(number), self.in_flight.pop_front(), "answers come in the order of the requests");
-        for part in told {
+        for part in parts {
             self.take_in(part).await;
         }
     }
 
-    async fn take_in(&mut self, (slot, offset, told): Told) {
+    async fn take_in(&mut self, (slot, offset, read): ReceivedPart) {
         let Some(reader) = self.topics.iter_mut().find(|reader| reader.slot == Some(slot)) else { return };
         assert_eq!(offset, reader.position, "slot {slot} skips or repeats records");
-        match told {
+        match read {
             Ok(values) => {
                 for value in values {
                     assert_eq!(reader.read.insert(reader.position, value), None);
@@ -181,15 +181,15 @@ impl World {
     async fn resume(&mut self) {
         self.in_flight.clear();
         self.client.raw = Raw::open(self.broker.connect()).await;
-        let step = SessionStep::Resume(SessionPlace { number: self.client.next + 1, ..self.client.place() });
+        let step = SessionStep::Resume(SessionSequence { number: self.client.next + 1, ..self.client.sequence() });
         self.in_flight.push_back(self.client.next + 1);
         self.client.next += 2;
-        self.client.raw.send(&Request::FetchSession(FetchSession { step, ..look() }), &[]).await;
+        self.client.raw.send(&Request::FetchSession(FetchSession { step, ..fetch_now() }), &[]).await;
     }
 
     /// Loses the session, and opens another one at the positions that were taken in.
     async fn evict(&mut self) {
-        let close = FetchSession { step: SessionStep::Close(self.client.session), ..look() };
+        let close = FetchSession { step: SessionStep::Close(self.client.session), ..fetch_now() };
         self.admin.ask(&Request::FetchSession(close)).await;
         self.in_flight.clear();
         let mut slots = Vec::new();

@@ -23,9 +23,9 @@ async fn a_request_that_waits_for_more_bytes_than_come_is_answered_with_64_parts
         tokio::task::yield_now().await;
     }
     let answered = tokio::time::timeout(Duration::from_secs(10), client.receive()).await;
-    let told = answered.expect("it waits no more").1;
-    let values: usize = told.iter().map(|(_, _, read)| read.as_ref().unwrap().len()).sum();
-    assert!(values <= 64 && told.len() <= 64, "{values} records in {} parts", told.len());
+    let parts = answered.expect("it waits no more").1;
+    let values: usize = parts.iter().map(|(_, _, read)| read.as_ref().unwrap().len()).sum();
+    assert!(values <= 64 && parts.len() <= 64, "{values} records in {} parts", parts.len());
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn requests_that_wait_behind_another_hold_no_memory() {
     let broker = in_memory_with(small()).start().await.unwrap();
     let (mut client, mut producer, _) = session_of(&broker).await;
     let drop = || vec![FetchSlot(u32::MAX); 10_000];
-    assert_eq!(client.ask(FetchSession { drop: drop(), ..look() }).await, []);
+    assert_eq!(client.ask(FetchSession { drop: drop(), ..fetch_now() }).await, []);
     let before = memory_used(&mut producer).await;
     client.send(poll()).await;
     for _ in 0..7 {
@@ -79,14 +79,14 @@ async fn a_request_that_is_refused_or_repeated_evicts_no_other_session() {
     for first in [SLOTS, 2 * SLOTS, 3 * SLOTS] {
         assert_eq!(greedy.ask(add(slots(first))).await, []);
     }
-    let place = greedy.place();
-    let wrong = SessionStep::Continue(SessionPlace { number: 999, ..place });
+    let sequence = greedy.sequence();
+    let wrong = SessionStep::Continue(SessionSequence { number: 999, ..sequence });
     let refused = greedy.refused(FetchSession { step: wrong, ..add(some(4 * SLOTS, SLOTS / 2)) }).await;
     assert_eq!(refused.code, ErrorCode::UnknownFetchSession);
-    let repeated = FetchSession { step: SessionStep::Resume(place), ..add(slots(0)) };
+    let repeated = FetchSession { step: SessionStep::Resume(sequence), ..add(slots(0)) };
     let repeated = greedy.raw.ask(&Request::FetchSession(repeated)).await;
     assert!(matches!(repeated, Response::FetchSession(_)), "{repeated:?}");
-    assert_eq!(neighbour.ask(look()).await.len(), 1_024, "it is still there");
+    assert_eq!(neighbour.ask(fetch_now()).await.len(), 1_024, "it is still there");
 }
 
 #[tokio::test]
@@ -110,6 +110,6 @@ async fn small_sessions_stay_while_requests_wait_for_memory() {
     let listing = tokio::time::timeout(Duration::from_millis(2_200), memory_used(&mut producer)).await;
     assert!(listing.is_err(), "it waits for memory, longer than until the second round of evictions");
     for client in &mut clients {
-        assert_eq!(client.ask(look()).await, [read(0, 0, &[])]);
+        assert_eq!(client.ask(fetch_now()).await, [read(0, 0, &[])]);
     }
 }

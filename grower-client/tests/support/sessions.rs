@@ -159,12 +159,12 @@ impl Sessions {
 
 impl Session {
     /// Ends the first slot, then names records of it that the answer does not have.
-    fn contradiction(&mut self) -> Vec<SlotNews> {
+    fn contradiction(&mut self) -> Vec<SlotPart> {
         let (slot, state) = self.slots.iter_mut().next().expect("the session has a slot");
         state.has_ended = true;
         let (high_watermark, log_start) = (state.position, Offset::ZERO);
         let missing = FetchedRecords { length: 1 << 20, high_watermark, log_start, damaged: None };
-        let part = |fetched| SlotNews { slot: *slot, offset: state.position, fetched };
+        let part = |fetched| SlotPart { slot: *slot, offset: state.position, fetched };
         let failure = Failure::new(ErrorCode::NotLeader, "moved");
         vec![part(Err(failure)), part(Ok(FetchedPartition::Records(missing)))]
     }
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    fn gather(&mut self, number: u64, max_bytes: u32, log: &Log) -> (Vec<SlotNews>, Vec<u8>) {
+    fn gather(&mut self, number: u64, max_bytes: u32, log: &Log) -> (Vec<SlotPart>, Vec<u8>) {
         let (mut parts, mut bytes, mut before) = (Vec::new(), Vec::new(), Vec::new());
         for (number, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.has_ended) {
             let news = if self.has_moved {
@@ -212,7 +212,7 @@ impl Session {
             (slot.was_told, slot.has_ended) = (true, news.is_err());
             slot.position = news.as_ref().map_or(offset, |(_, end)| *end);
             let fetched = news.map(|(fetched, _)| FetchedPartition::Records(fetched));
-            parts.push(SlotNews { slot: *number, offset, fetched });
+            parts.push(SlotPart { slot: *number, offset, fetched });
             if max_bytes as usize <= bytes.len() {
                 break;
             }

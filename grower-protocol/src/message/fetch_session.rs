@@ -77,18 +77,18 @@ pub enum SessionStep {
     /// Opens a session. The request has number 0 and is answered at once.
     Open,
     /// Continues a session.
-    Continue(SessionPlace),
+    Continue(SessionSequence),
     /// Continues a session after answers were lost. The number is larger than all before it, holes allowed. Requests
     /// that still wait fail; the changes of lost requests are repeated, and slots that the broker already added are
     /// skipped.
-    Resume(SessionPlace),
+    Resume(SessionSequence),
     /// Closes a session.
     Close(FetchSessionId),
 }
 
 /// The place of a request in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionPlace {
+pub struct SessionSequence {
     /// The session.
     pub session: FetchSessionId,
     /// The number of the request: one more than that of the one before.
@@ -114,12 +114,12 @@ pub struct FetchSessionAnswer {
     /// The number of the request.
     pub number: u64,
     /// The news, in the order in which it came up. The attachment holds the batches in the same order.
-    pub parts: Vec<SlotNews>,
+    pub parts: Vec<SlotPart>,
 }
 
 /// The news of one slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlotNews {
+pub struct SlotPart {
     /// The slot.
     pub slot: FetchSlot,
     /// The slot's position before this part.

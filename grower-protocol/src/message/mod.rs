@@ -23,7 +23,7 @@ pub use fetch::{
     ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use fetch_session::{
-    AddedSlot, FetchSession, FetchSessionAnswer, FetchSessionId, FetchSlot, SessionPlace, SessionStep, SlotNews,
+    AddedSlot, FetchSession, FetchSessionAnswer, FetchSessionId, FetchSlot, SessionSequence, SessionStep, SlotPart,
 };
 pub use group::{
     CommitterIdentity, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, SESSION_MAX, SESSION_MIN,

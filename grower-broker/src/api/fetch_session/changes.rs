@@ -1,10 +1,10 @@
 //! Checks a request against its session before any of it is applied, then applies it.
 
 use super::state::SessionState;
-use grower_protocol::message::{AddedSlot, ErrorCode, Failure, FetchSlot, SessionPlace};
+use grower_protocol::message::{AddedSlot, ErrorCode, Failure, FetchSlot, SessionSequence};
 
 /// Answers of one session that its client has not taken in, as far as it said.
-pub(super) const UNACKNOWLEDGED_MAX: usize = 8;
+pub(super) const ANSWERS_UNACKNOWLEDGED_MAX: usize = 8;
 
 /// The changes of the set that a request brings.
 #[derive(Clone, Copy, Debug)]
@@ -15,17 +15,17 @@ pub(super) struct SlotChanges<'a> {
 
 /// A request, as far as its session can judge it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlacedRequest<'a> {
-    pub(super) place: SessionPlace,
+pub(super) struct SessionRequest<'a> {
+    pub(super) sequence: SessionSequence,
     pub(super) resumes: bool,
     /// It wants an answer with records.
-    pub(super) wants_news: bool,
+    pub(super) wants_records: bool,
     pub(super) changes: SlotChanges<'a>,
 }
 
 impl SlotChanges<'_> {
     /// Refuses slots that are not ascending.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check_order(&self) -> Result<(), Failure> {
         if self.add.is_sorted_by(|a, b| a.slot < b.slot) {
             return Ok(());
         }
@@ -36,8 +36,8 @@ impl SlotChanges<'_> {
 impl SessionState {
     /// Refuses a request that is not the session's next one, or that contradicts itself. `answered_below` is the number
     /// of the first request that still waits. The session stays as it was.
-    pub(super) fn check(&self, request: &PlacedRequest<'_>, answered_below: u64) -> Result<(), Failure> {
-        let SessionPlace { number, received_below, .. } = request.place;
+    pub(super) fn check_state(&self, request: &SessionRequest<'_>, answered_below: u64) -> Result<(), Failure> {
+        let SessionSequence { number, received_below, .. } = request.sequence;
         let next = self.next_number;
         if number < next || (!request.resumes && number != next) {
             let detail = format_args!("request {number} is not the next one of its fetch session, which is {next}");
@@ -58,7 +58,7 @@ impl SessionState {
             );
             return Err(Failure::new(ErrorCode::InvalidRequest, detail));
         }
-        request.changes.check()?;
+        request.changes.check_order()?;
         let used = |added: &AddedSlot| u64::from(added.slot.0) < self.next_slot;
         if !request.resumes
             && let Some(added) = request.changes.add.first().filter(|added| used(added))
@@ -69,23 +69,25 @@ impl SessionState {
         self.check_unacknowledged(request)
     }
 
-    fn check_unacknowledged(&self, request: &PlacedRequest<'_>) -> Result<(), Failure> {
-        let kept = self.unacknowledged.iter().filter(|answer| request.place.received_below <= answer.number).count();
-        if request.wants_news && !request.resumes && UNACKNOWLEDGED_MAX <= kept {
-            let detail = format_args!("{kept} answers of the fetch session were not taken in: take them in first");
+    fn check_unacknowledged(&self, request: &SessionRequest<'_>) -> Result<(), Failure> {
+        let unacknowledged =
+            self.unacknowledged.iter().filter(|answer| request.sequence.received_below <= answer.number).count();
+        if request.wants_records && !request.resumes && ANSWERS_UNACKNOWLEDGED_MAX <= unacknowledged {
+            let detail =
+                format_args!("{unacknowledged} answers of the fetch session were not taken in: take them in first");
             return Err(Failure::new(ErrorCode::LimitReached, detail));
         }
         Ok(())
     }
 
     /// Applies a request that was checked. A request that resumes takes back what may be lost.
-    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>) {
-        let SessionPlace { number, received_below, .. } = request.place;
+    pub(super) fn apply(&mut self, request: &SessionRequest<'_>) {
+        let SessionSequence { number, received_below, .. } = request.sequence;
         debug_assert!(self.next_number <= number, "request {number} was checked");
         self.next_number = number + 1;
         self.acknowledge(received_below);
         if request.resumes {
-            self.take_back_unacknowledged();
+            self.rewind_unacknowledged();
         }
         self.change(&request.changes);
     }

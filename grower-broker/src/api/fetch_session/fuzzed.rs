@@ -4,8 +4,8 @@
 //! The client takes in answers in their order, loses some, and resumes. At the end it must have read each partition in
 //! order and without a gap, and have been told of everything. After each action every slot stands in exactly one place.
 
-use super::changes::{PlacedRequest, SlotChanges};
-use super::gather::GatheredNews;
+use super::changes::{SessionRequest, SlotChanges};
+use super::gather::GatheredParts;
 use super::ready::ReadySlots;
 use super::source::{SlotRead, SlotSource};
 use super::state::{SessionState, SlotProgress};
@@ -14,7 +14,7 @@ use crate::partition::{FetchWaker, WaitingFetches};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use grower_protocol::message::{
     AddedSlot, ErrorCode, Failure, FetchPartition, FetchSessionId, FetchSlot, FetchedPartition, FetchedRecords, Part,
-    SessionPlace, SlotNews,
+    SessionSequence, SlotPart,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -57,13 +57,13 @@ impl FakeLog {
         }
         let (mut next, mut length) = (from, 0);
         while next < self.sizes.len() && self.damaged != Some(next) {
-            if next != from && limits.share < length + self.sizes[next] {
+            if next != from && limits.target < length + self.sizes[next] {
                 break;
             }
             length += self.sizes[next];
             next += 1;
         }
-        if limits.most.is_some_and(|most| most < length) {
+        if limits.max.is_some_and(|max| max < length) {
             let fetched = FetchedPartition::Records(fetched);
             return Ok(PartitionRead { too_large: true, ..PartitionRead::without_records(fetched) });
         }
@@ -106,8 +106,8 @@ impl SlotSource for FakeSource {
 struct FakeClient {
     /// The log and position of each slot that was not dropped; none once it has ended.
     slots: BTreeMap<FetchSlot, (usize, Option<usize>)>,
-    untold: BTreeSet<FetchSlot>,
-    answers: VecDeque<(u64, Vec<SlotNews>)>,
+    not_sent_yet: BTreeSet<FetchSlot>,
+    answers: VecDeque<(u64, Vec<SlotPart>)>,
     received_below: u64,
 }
 
@@ -119,7 +119,7 @@ impl FakeClient {
             let Some((log, position)) = self.slots.get_mut(&part.slot) else { continue }; // Dropped since.
             let at = position.expect("a slot that ended has no news");
             assert_eq!(part.offset.value() as usize, at, "{:?} skips or repeats records", part.slot);
-            self.untold.remove(&part.slot);
+            self.not_sent_yet.remove(&part.slot);
             *position = match part.fetched {
                 Ok(FetchedPartition::Records(FetchedRecords { length, damaged: None, .. })) => {
                     let mut next = (at, 0);
@@ -139,7 +139,7 @@ struct SessionWorld<'a> {
     input: std::slice::Iter<'a, u8>,
     source: FakeSource,
     state: SessionState,
-    waiting: VecDeque<(u64, GatheredNews)>,
+    waiting: VecDeque<(u64, GatheredParts)>,
     client: FakeClient,
     next_slot: u32,
 }
@@ -221,64 +221,64 @@ impl SessionWorld<'_> {
         let drop = (byte % 5 == 0).then_some(FetchSlot((byte as u32) % (self.next_slot + 1)));
         let received_below = self.client.received_below;
         let number = self.state.next_number + if resumes { byte as u64 % 3 } else { 0 };
-        let place = SessionPlace { session: FetchSessionId(0), number, received_below };
+        let sequence = SessionSequence { session: FetchSessionId(0), number, received_below };
         let changes = SlotChanges { drop: drop.as_slice(), add: add.as_slice() };
-        let request = PlacedRequest { place, resumes, wants_news: byte % 7 != 0, changes };
+        let request = SessionRequest { sequence, resumes, wants_records: byte % 7 != 0, changes };
         self.send_wrong(&request, byte);
         if self.check_request(&request) {
             self.next_slot += add.iter().len() as u32;
             self.client.slots.extend(add.map(|added| (added.slot, (log, Some(at)))));
-            self.client.untold.extend(add.map(|added| added.slot));
-            drop.map(|slot| (self.client.slots.remove(&slot), self.client.untold.remove(&slot)));
+            self.client.not_sent_yet.extend(add.map(|added| added.slot));
+            drop.map(|slot| (self.client.slots.remove(&slot), self.client.not_sent_yet.remove(&slot)));
             self.send(&request);
         }
     }
 
-    fn check_request(&self, request: &PlacedRequest<'_>) -> bool {
+    fn check_request(&self, request: &SessionRequest<'_>) -> bool {
         let answered_below = self.waiting.front().map_or(self.state.next_number, |(number, _)| *number);
-        self.state.check(request, answered_below).is_ok()
+        self.state.check_state(request, answered_below).is_ok()
     }
 
-    fn send_wrong(&self, right: &PlacedRequest<'_>, byte: usize) {
+    fn send_wrong(&self, right: &SessionRequest<'_>, byte: usize) {
         let mut wrong = *right;
         match byte % 4 {
-            0 => wrong.place.number = self.state.next_number - 1,
-            1 => wrong.place.number = u64::MAX,
-            2 => wrong.place.received_below = self.state.next_number + 1,
-            _ => wrong.place.received_below = self.state.received_below.wrapping_sub(1),
+            0 => wrong.sequence.number = self.state.next_number - 1,
+            1 => wrong.sequence.number = u64::MAX,
+            2 => wrong.sequence.received_below = self.state.next_number + 1,
+            _ => wrong.sequence.received_below = self.state.received_below.wrapping_sub(1),
         }
         assert!(!self.check_request(&wrong), "{wrong:?} is taken");
     }
 
-    fn send(&mut self, request: &PlacedRequest<'_>) {
+    fn send(&mut self, request: &SessionRequest<'_>) {
         if request.resumes {
-            while let Some((_, news)) = self.waiting.pop_back() {
-                self.state.take_back(news.moves);
+            while let Some((_, gathered)) = self.waiting.pop_back() {
+                self.state.rewind(gathered.rewind_points);
             }
             self.client.answers.clear();
         }
         self.state.apply(request);
-        if request.wants_news {
-            self.waiting.push_back((request.place.number, GatheredNews::default()));
+        if request.wants_records {
+            self.waiting.push_back((request.sequence.number, GatheredParts::default()));
         }
     }
 
     fn gather_first(&mut self) {
         let most = 1 + self.byte() * 20;
-        let Some((_, news)) = self.waiting.front_mut() else { return };
-        let before = (news.parts.len(), news.bytes);
-        self.state.gather(&self.source, most, news);
-        let first_alone = before.1 == 0 && news.parts.iter().filter(|part| part.fetched.is_ok()).count() == 1;
-        assert!(news.bytes <= most.max(before.1) || first_alone || before.0 < news.parts.len());
-        assert!(news.full || self.state.ready.len() == 0, "news is left although the answer has room");
+        let Some((_, gathered)) = self.waiting.front_mut() else { return };
+        let before = (gathered.parts.len(), gathered.bytes);
+        self.state.gather(&self.source, most, gathered);
+        let first_alone = before.1 == 0 && gathered.parts.iter().filter(|part| part.fetched.is_ok()).count() == 1;
+        assert!(gathered.bytes <= most.max(before.1) || first_alone || before.0 < gathered.parts.len());
+        assert!(gathered.full || self.state.ready.len() == 0, "news is left although the answer has room");
     }
 
     fn answer_first(&mut self) {
-        let Some((number, news)) = self.waiting.pop_front() else { return };
-        if !news.parts.is_empty() {
-            self.client.answers.push_back((number, news.parts));
+        let Some((number, gathered)) = self.waiting.pop_front() else { return };
+        if !gathered.parts.is_empty() {
+            self.client.answers.push_back((number, gathered.parts));
         }
-        self.state.answered(number, news.moves);
+        self.state.record_answer(number, gathered.rewind_points);
     }
 
     /// Each slot stands in one place, and the counts are those of what there is.
@@ -299,10 +299,10 @@ impl SessionWorld<'_> {
         }
         let registered: usize = self.source.logs.iter().map(|log| log.fetches.len()).sum();
         assert_eq!(registered, waiting, "slots that wait with a partition, without dropped ones");
-        let stale = queued.iter().filter(|slot| !self.state.slots.contains_key(slot)).count();
-        assert_eq!(stale, self.state.stale, "dropped slots in the queue");
-        let moves: usize = self.state.unacknowledged.iter().map(|answer| answer.moves.len()).sum();
-        assert_eq!(moves, self.state.unacknowledged_moves);
+        let dropped_in_queue = queued.iter().filter(|slot| !self.state.slots.contains_key(slot)).count();
+        assert_eq!(dropped_in_queue, self.state.dropped_in_queue, "dropped slots in the queue");
+        let rewind_points: usize = self.state.unacknowledged.iter().map(|answer| answer.rewind_points.len()).sum();
+        assert_eq!(rewind_points, self.state.rewind_point_count);
     }
 
     /// Reads on until there is no news, and checks that nothing was left out.
@@ -318,19 +318,19 @@ impl SessionWorld<'_> {
             if self.state.ready.len() == 0 {
                 break;
             }
-            let place = SessionPlace {
+            let sequence = SessionSequence {
                 session: FetchSessionId(0),
                 number: self.state.next_number,
                 received_below: self.client.received_below,
             };
             let changes = SlotChanges { drop: &[], add: &[] };
-            let request = PlacedRequest { place, resumes: false, wants_news: true, changes };
+            let request = SessionRequest { sequence, resumes: false, wants_records: true, changes };
             assert!(self.check_request(&request), "a client that takes in everything is served");
             self.send(&request);
             self.gather_first();
             self.check();
         }
-        assert_eq!(self.client.untold, BTreeSet::new(), "slots of which nothing was told");
+        assert_eq!(self.client.not_sent_yet, BTreeSet::new(), "slots of which nothing was told");
         for (slot, (log, position)) in &self.client.slots {
             let Some(position) = position else { continue };
             let log = &self.source.logs[*log];

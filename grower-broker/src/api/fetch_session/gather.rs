@@ -4,11 +4,11 @@
 //! records stands behind the others for the next answer; a slot whose batch does not fit any more stands before them.
 
 use super::source::{SlotRead, SlotSource};
-use super::state::{SessionState, SlotMove, SlotProgress};
-use crate::api::partition_read::{PartitionRead, ReadLimits, is_news_without_records};
+use super::state::{RewindPoint, SessionState, SlotProgress};
+use crate::api::partition_read::{PartitionRead, ReadLimits, is_damaged_or_diverged};
 use crate::partition::FetchWaker;
 use grower_protocol::ids::Offset;
-use grower_protocol::message::{FetchSlot, FetchedPartition, Part, SlotNews};
+use grower_protocol::message::{FetchSlot, FetchedPartition, Part, SlotPart};
 use grower_storage::log::Slice;
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ const SHARE_MIN: usize = 64 << 10;
 
 /// An answer as far as it is gathered.
 #[derive(Default)]
-pub(super) struct GatheredNews {
-    pub(super) parts: Vec<SlotNews>,
+pub(super) struct GatheredParts {
+    pub(super) parts: Vec<SlotPart>,
     pub(super) slices: Vec<Slice>,
     /// The slots before each part.
-    pub(super) moves: Vec<SlotMove>,
+    pub(super) rewind_points: Vec<RewindPoint>,
     pub(super) bytes: usize,
     /// It tells more than records: a client must learn that at once.
     pub(super) urgent: bool,
@@ -35,7 +35,7 @@ pub(super) struct GatheredNews {
 }
 
 /// What a look at a slot leads to.
-enum Look {
+enum SlotOutcome {
     /// The slot ended, or waits.
     Done,
     /// It has more records.
@@ -44,7 +44,7 @@ enum Look {
     TooLarge,
 }
 
-impl GatheredNews {
+impl GatheredParts {
     /// Whether it need not wait for more.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
         self.urgent
@@ -55,9 +55,9 @@ impl GatheredNews {
 
     /// Bytes of memory that it takes.
     pub(super) fn memory(&self) -> usize {
-        self.parts.capacity() * size_of::<SlotNews>()
+        self.parts.capacity() * size_of::<SlotPart>()
             + self.slices.capacity() * size_of::<Slice>()
-            + self.moves.capacity() * size_of::<SlotMove>()
+            + self.rewind_points.capacity() * size_of::<RewindPoint>()
     }
 
     /// Bytes of a slot.
@@ -65,113 +65,120 @@ impl GatheredNews {
         self.parts.iter().filter(|part| part.slot == slot).map(length).sum()
     }
 
-    fn push(&mut self, before: SlotMove, fetched: Part<FetchedPartition>, slices: Vec<Slice>) {
-        let SlotMove { slot, offset, .. } = before;
-        let part = SlotNews { slot, offset, fetched };
+    fn push(&mut self, before: RewindPoint, fetched: Part<FetchedPartition>, slices: Vec<Slice>) {
+        let RewindPoint { slot, offset, .. } = before;
+        let part = SlotPart { slot, offset, fetched };
         self.bytes += length(&part);
         self.slices.extend(slices);
         self.parts.push(part);
-        self.moves.push(before);
+        self.rewind_points.push(before);
     }
 }
 
-fn length(part: &SlotNews) -> usize {
+fn length(part: &SlotPart) -> usize {
     part.fetched.as_ref().map_or(0, crate::api::partition_read::length)
 }
 
 impl SessionState {
-    /// Adds the news of ready slots, up to `most` bytes. Only the first batch may pass them.
-    pub(super) fn gather(&mut self, source: &impl SlotSource, most: usize, news: &mut GatheredNews) {
-        let (mut again, mut first_looks) = (Vec::new(), if news.parts.is_empty() { self.ready.len() } else { 0 });
+    /// Adds the news of ready slots, up to `max_bytes` bytes. Only the first batch may pass them.
+    pub(super) fn gather(&mut self, source: &impl SlotSource, max_bytes: usize, gathered: &mut GatheredParts) {
+        let (mut with_more, mut slots_not_read_yet) =
+            (Vec::new(), if gathered.parts.is_empty() { self.ready.len() } else { 0 });
         loop {
-            news.full |= news.parts.len() == PARTS_MAX || (0 < news.bytes && most <= news.bytes);
-            if news.full {
+            gathered.full |= gathered.parts.len() == PARTS_MAX || (0 < gathered.bytes && max_bytes <= gathered.bytes);
+            if gathered.full {
                 break;
             }
             let Some((slot, ready)) = self.ready.pop() else { break };
-            let taken = if 0 < first_looks { 0 } else { news.bytes_of(slot) };
-            first_looks = first_looks.saturating_sub(1);
-            match self.look(slot, source, (most, taken, ready), news) {
-                Look::Done => {}
-                Look::More => again.push(slot),
-                Look::TooLarge => {
-                    news.full = true;
+            let taken = if 0 < slots_not_read_yet { 0 } else { gathered.bytes_of(slot) };
+            slots_not_read_yet = slots_not_read_yet.saturating_sub(1);
+            match self.read_slot(slot, source, (max_bytes, taken, ready), gathered) {
+                SlotOutcome::Done => {}
+                SlotOutcome::More => with_more.push(slot),
+                SlotOutcome::TooLarge => {
+                    gathered.full = true;
                     self.ready.push_first(slot);
                 }
             }
         }
-        if !again.is_empty() {
-            news.full = true;
-            self.ready.extend(again);
+        if !with_more.is_empty() {
+            gathered.full = true;
+            self.ready.extend(with_more);
         }
-        debug_assert_eq!(news.parts.len(), news.moves.len(), "each part moved its slot");
-        debug_assert!(news.parts.len() <= PARTS_MAX, "an answer has {} parts", news.parts.len());
+        debug_assert_eq!(gathered.parts.len(), gathered.rewind_points.len(), "each part moved its slot");
+        debug_assert!(gathered.parts.len() <= PARTS_MAX, "an answer has {} parts", gathered.parts.len());
     }
 
     /// Reads one ready slot. `taken` bytes of it are in the answer already, and `ready` slots are left.
-    fn look(
+    fn read_slot(
         &mut self,
         slot: FetchSlot,
         source: &impl SlotSource,
-        (most, taken, ready): (usize, usize, usize),
-        news: &mut GatheredNews,
-    ) -> Look {
+        (max_bytes, taken, ready): (usize, usize, usize),
+        gathered: &mut GatheredParts,
+    ) -> SlotOutcome {
         let Some(state) = self.slots.get_mut(&slot) else {
-            self.stale = self.stale.saturating_sub(1);
-            return Look::Done;
+            self.dropped_in_queue = self.dropped_in_queue.saturating_sub(1);
+            return SlotOutcome::Done;
         };
         debug_assert!(!matches!(state.progress, SlotProgress::Ended), "{slot:?} ended and is ready");
         state.progress = SlotProgress::Ready;
-        let left = most.saturating_sub(news.bytes);
+        let left = max_bytes.saturating_sub(gathered.bytes);
         let limit = (state.wanted.max_bytes as usize).saturating_sub(taken);
         if limit == 0 && 0 < taken {
-            return Look::TooLarge;
+            return SlotOutcome::TooLarge;
         }
         let share = (left / ready.max(1)).max(SHARE_MIN).min(left).min(limit);
         let (offset, last_epoch) = (state.wanted.offset, state.wanted.last_epoch);
-        let before = SlotMove { slot, told: state.told, ended: false, offset, last_epoch };
-        let read = source.read(&state.wanted, ReadLimits { share, most: (0 < news.bytes).then_some(left) });
-        let (SlotRead { read, fetches }, seen) = match read.map(|found| (plain_mark(&found.read), found)) {
+        let before =
+            RewindPoint { slot, high_watermark_sent: state.high_watermark_sent, ended: false, offset, last_epoch };
+        let read = source.read(&state.wanted, ReadLimits { target: share, max: (0 < gathered.bytes).then_some(left) });
+        let (SlotRead { read, fetches }, seen) = match read.map(|found| (high_watermark_of(&found.read), found)) {
             Ok((Some(seen), found)) => (found, seen),
-            Ok((None, found)) => return self.end_slot(before, Ok(found.read.fetched), news),
-            Err(failure) => return self.end_slot(before, Err(failure), news),
+            Ok((None, found)) => return self.end_slot(before, Ok(found.read.fetched), gathered),
+            Err(failure) => return self.end_slot(before, Err(failure), gathered),
         };
         if read.too_large {
-            return Look::TooLarge;
+            return SlotOutcome::TooLarge;
         }
         let next = read.next;
-        if next.is_some() || !state.told {
-            news.urgent |= next.is_none();
-            state.told = true;
+        if next.is_some() || !state.high_watermark_sent {
+            gathered.urgent |= next.is_none();
+            state.high_watermark_sent = true;
             if let Some((offset, epoch)) = next {
                 debug_assert!(before.offset < offset && offset <= seen, "{slot:?} moves to {offset}, beyond {seen}");
                 (state.wanted.offset, state.wanted.last_epoch) = (offset, Some(epoch));
             }
-            news.push(before, Ok(read.fetched), read.slices);
+            gathered.push(before, Ok(read.fetched), read.slices);
         }
         if next.is_some_and(|(next, _)| next < seen) {
-            return Look::More;
+            return SlotOutcome::More;
         }
         let waker: Arc<dyn FetchWaker> = self.ready.clone();
         fetches.wake_beyond(seen, &waker, slot.0);
         state.progress = SlotProgress::Waiting(fetches);
-        Look::Done
+        SlotOutcome::Done
     }
 
-    fn end_slot(&mut self, before: SlotMove, fetched: Part<FetchedPartition>, news: &mut GatheredNews) -> Look {
-        news.urgent = true;
-        news.push(SlotMove { ended: true, ..before }, fetched, Vec::new());
+    fn end_slot(
+        &mut self,
+        before: RewindPoint,
+        fetched: Part<FetchedPartition>,
+        gathered: &mut GatheredParts,
+    ) -> SlotOutcome {
+        gathered.urgent = true;
+        gathered.push(RewindPoint { ended: true, ..before }, fetched, Vec::new());
         if let Some(state) = self.slots.get_mut(&before.slot) {
             state.progress = SlotProgress::Ended;
         }
-        Look::Done
+        SlotOutcome::Done
     }
 }
 
 /// The high watermark of a read that found plain records, or none yet.
-fn plain_mark(read: &PartitionRead) -> Option<Offset> {
+fn high_watermark_of(read: &PartitionRead) -> Option<Offset> {
     match &read.fetched {
-        FetchedPartition::Records(fetched) if !is_news_without_records(&read.fetched) => Some(fetched.high_watermark),
+        FetchedPartition::Records(fetched) if !is_damaged_or_diverged(&read.fetched) => Some(fetched.high_watermark),
         _ => None,
     }
 }

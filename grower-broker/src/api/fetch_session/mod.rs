@@ -24,11 +24,13 @@ use super::fetch::WAIT_MAX;
 use super::{Api, RequestContext};
 use crate::memory::StateReservation;
 use crate::metrics::{RequestClass, RequestTimer};
-use changes::{PlacedRequest, SlotChanges};
-use gather::GatheredNews;
-use grower_protocol::message::{ErrorCode, Failure, FetchSession, FetchSessionId, Response, SessionPlace, SessionStep};
+use changes::{SessionRequest, SlotChanges};
+use gather::GatheredParts;
+use grower_protocol::message::{
+    ErrorCode, Failure, FetchSession, FetchSessionId, Response, SessionSequence, SessionStep,
+};
 use grower_storage::log::Slice;
-use session::{AnswerLimits, ServedSession, WaitingFetchRequest, placed};
+use session::{AnswerLimits, BrokerFetchSession, WaitingFetchRequest, session_request};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,10 +45,12 @@ impl Api {
         let answered = match request.step {
             SessionStep::Open => self.open_session(&request),
             SessionStep::Close(id) => self.close_session(id),
-            SessionStep::Continue(place) => {
-                return self.continue_session((place, false), &request, (timer, call), burst);
+            SessionStep::Continue(sequence) => {
+                return self.continue_session((sequence, false), &request, (timer, call), burst);
             }
-            SessionStep::Resume(place) => return self.continue_session((place, true), &request, (timer, call), burst),
+            SessionStep::Resume(sequence) => {
+                return self.continue_session((sequence, true), &request, (timer, call), burst);
+            }
         };
         self.answer_session(answered, call, burst);
     }
@@ -68,29 +72,29 @@ impl Api {
 
     fn open_session(&self, request: &FetchSession) -> Result<(Response, Vec<Slice>), Failure> {
         let changes = SlotChanges { drop: &request.drop, add: &request.add };
-        changes.check()?;
+        changes.check_order()?;
         let session = self.sessions.open(self.sessions.reserve(request.add.len(), None)?);
-        let mut queue = session.lock()?;
-        queue.state.change(&changes);
-        queue.state.next_number = 1;
-        let mut news = GatheredNews::default();
+        let mut locked = session.lock()?;
+        locked.state.change(&changes);
+        locked.state.next_number = 1;
+        let mut gathered = GatheredParts::default();
         if 0 < request.max_bytes {
-            queue.state.gather(&*self.state.topics, self.limits(request).most, &mut news);
+            locked.state.gather(&*self.state.topics, self.limits(request).max_bytes, &mut gathered);
         }
-        queue.state.answered(0, std::mem::take(&mut news.moves));
-        Ok(session.answer(0, news))
+        locked.state.record_answer(0, std::mem::take(&mut gathered.rewind_points));
+        Ok(session.answer(0, gathered))
     }
 
     fn close_session(&self, id: FetchSessionId) -> Result<(Response, Vec<Slice>), Failure> {
         let session = self.sessions.find(id)?;
         let number = session.lock()?.state.next_number;
         self.sessions.close(id)?;
-        Ok(session.answer(number, GatheredNews::default()))
+        Ok(session.answer(number, GatheredParts::default()))
     }
 
     fn continue_session(
         self: &Arc<Self>,
-        (place, resumes): (SessionPlace, bool),
+        (sequence, resumes): (SessionSequence, bool),
         request: &FetchSession,
         (timer, call): (RequestTimer, RequestContext),
         burst: &mut Burst,
@@ -102,81 +106,85 @@ impl Api {
             call.permit.release_memory(); // Its changes are applied, and its session counts what it gathers.
             burst.reply(call.correlation, call.permit, timer)
         };
-        let answered = self.take_in(&placed(place, resumes, request), request, wait);
+        let answered = self.accept_request(&session_request(sequence, resumes, request), request, wait);
         if let Some((_timer, call)) = unanswered {
             self.answer_session(answered, call, burst);
         }
     }
 
     /// Takes a request in: answers it, or has it wait and answers nothing yet.
-    fn take_in(
+    fn accept_request(
         self: &Arc<Self>,
-        placed: &PlacedRequest<'_>,
+        session_request: &SessionRequest<'_>,
         request: &FetchSession,
         wait: impl FnOnce() -> Reply,
     ) -> Result<(Response, Vec<Slice>), Failure> {
-        let session = self.sessions.find(placed.place.session)?;
-        let room = self.room(&session, placed)?;
-        let (limits, number) = (self.limits(request), placed.place.number);
-        let mut queue = session.lock()?;
-        queue.check(placed)?;
-        drop(room); // The session counts the slots itself from here on.
-        let lost = queue.apply(placed);
-        let mut news = GatheredNews::default();
-        let answers = if placed.wants_news && !queue.waiting.is_empty() {
+        let session = self.sessions.find(session_request.sequence.session)?;
+        let reserved = self.reserve_slots(&session, session_request)?;
+        let (limits, number) = (self.limits(request), session_request.sequence.number);
+        let mut locked = session.lock()?;
+        locked.check(session_request)?;
+        drop(reserved); // The session counts the slots itself from here on.
+        let lost = locked.apply(session_request);
+        let mut gathered = GatheredParts::default();
+        let answers = if session_request.wants_records && !locked.waiting.is_empty() {
             false
-        } else if placed.wants_news {
-            queue.state.gather(&*self.state.topics, limits.most, &mut news);
-            request.max_wait_ms == 0 || news.is_enough(limits.least)
+        } else if session_request.wants_records {
+            locked.state.gather(&*self.state.topics, limits.max_bytes, &mut gathered);
+            request.max_wait_ms == 0 || gathered.is_enough(limits.min_bytes)
         } else {
             true
         };
         if answers {
-            queue.state.answered(number, std::mem::take(&mut news.moves));
+            locked.state.record_answer(number, std::mem::take(&mut gathered.rewind_points));
         } else {
             let deadline = tokio::time::sleep(Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX));
-            let news = std::mem::take(&mut news);
-            queue.waiting.push_back(WaitingFetchRequest {
+            let gathered = std::mem::take(&mut gathered);
+            locked.waiting.push_back(WaitingFetchRequest {
                 number,
                 limits,
-                news,
+                gathered,
                 reply: wait(),
                 deadline: Some(Box::pin(deadline)),
             });
-            if !std::mem::replace(&mut queue.served, true) {
+            if !std::mem::replace(&mut locked.has_task, true) {
                 let (api, session) = (self.clone(), session.clone());
                 self.state.tasks.spawn("a fetch session", async move { api.serve_session(session).await });
             }
         }
-        drop(queue);
+        drop(locked);
         self.end_lost(&session, lost);
-        Ok(session.answer(number, news))
+        Ok(session.answer(number, gathered))
     }
 
     /// Memory for the slots that a request adds, if its session would take it: a wrong request evicts no other session.
-    fn room(&self, session: &ServedSession, placed: &PlacedRequest<'_>) -> Result<Option<StateReservation>, Failure> {
-        if placed.changes.add.is_empty() {
+    fn reserve_slots(
+        &self,
+        session: &BrokerFetchSession,
+        request: &SessionRequest<'_>,
+    ) -> Result<Option<StateReservation>, Failure> {
+        if request.changes.add.is_empty() {
             return Ok(None);
         }
-        let queue = session.lock()?;
-        queue.check(placed)?;
-        let added = queue.state.new_slots(placed.changes.add).count();
-        drop(queue);
+        let locked = session.lock()?;
+        locked.check(request)?;
+        let added = locked.state.new_slots(request.changes.add).count();
+        drop(locked);
         self.sessions.reserve(added, Some(session.id)).map(Some)
     }
 
     /// Ends the requests that waited when their session was resumed.
-    fn end_lost(&self, session: &ServedSession, lost: Vec<Reply>) {
+    fn end_lost(&self, session: &BrokerFetchSession, lost: Vec<Reply>) {
         if !lost.is_empty() {
-            session.ready.look();
+            session.ready.wake_task();
             let detail = "the fetch session was resumed by a later request";
             self.sessions.refuse(lost, &Failure::new(ErrorCode::UnknownFetchSession, detail));
         }
     }
 
     fn limits(&self, request: &FetchSession) -> AnswerLimits {
-        let most = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
-        AnswerLimits { least: request.min_bytes as usize, most }
+        let max_bytes = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
+        AnswerLimits { min_bytes: request.min_bytes as usize, max_bytes }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(super) struct ReadySlots {
     queue: Mutex<VecDeque<FetchSlot>>,
-    news: Notify,
+    woken: Notify,
 }
 
 /// The queue keeps room for this many slots.
@@ -21,13 +21,13 @@ impl ReadySlots {
     /// Adds a slot behind the others.
     pub(super) fn push(&self, slot: FetchSlot) {
         self.queue.lock().push_back(slot);
-        self.news.notify_one();
+        self.woken.notify_one();
     }
 
     /// Adds slots behind the others.
     pub(super) fn extend(&self, slots: impl IntoIterator<Item = FetchSlot>) {
         self.queue.lock().extend(slots);
-        self.news.notify_one();
+        self.woken.notify_one();
     }
 
     /// Puts a slot before the others.
@@ -60,14 +60,14 @@ impl ReadySlots {
         self.queue.lock().iter().copied().collect()
     }
 
-    /// Returns when there may be news, or when [`ReadySlots::look`] asks for a look.
-    pub(super) async fn news(&self) {
-        self.news.notified().await;
+    /// Returns when there may be news, or when [`ReadySlots::wake_task`] asks for a look.
+    pub(super) async fn woken(&self) {
+        self.woken.notified().await;
     }
 
     /// Has the waiting request look again.
-    pub(super) fn look(&self) {
-        self.news.notify_one();
+    pub(super) fn wake_task(&self) {
+        self.woken.notify_one();
     }
 }
 

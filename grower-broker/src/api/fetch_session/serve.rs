@@ -1,6 +1,6 @@
 //! Serves the requests of a session that wait.
 
-use super::session::{ServedSession, WaitingFetchRequest};
+use super::session::{BrokerFetchSession, WaitingFetchRequest};
 use crate::api::Api;
 use crate::api::burst::Reply;
 use grower_protocol::message::{FetchSessionId, Response};
@@ -12,65 +12,73 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 /// The answer to the first request, if it does not wait on.
-type ServedFirst = ControlFlow<(), Option<(Reply, (Response, Vec<Slice>))>>;
+type FirstAnswer = ControlFlow<(), Option<(Reply, (Response, Vec<Slice>))>>;
 
 impl Api {
     /// Serves the requests of a session that wait, in their order, until none is left.
-    pub(super) async fn serve_session(self: Arc<Self>, session: Arc<ServedSession>) {
+    pub(super) async fn serve_session(self: Arc<Self>, session: Arc<BrokerFetchSession>) {
         let _closes = ClosesAfterPanic { api: &self, id: session.id };
-        let (mut first, mut over) = (None, false);
+        let (mut current, mut wait_is_over) = (None, false);
         loop {
-            let ControlFlow::Continue(answered) = self.serve_first(&session, &mut first, over) else { return };
+            let ControlFlow::Continue(answered) = self.serve_first(&session, &mut current, wait_is_over) else {
+                return;
+            };
             if let Some((reply, (response, slices))) = answered {
                 reply.send_slices(&response, slices);
             }
-            over = match &mut first {
-                Some(first) => first.wait(&session).await,
+            wait_is_over = match &mut current {
+                Some(current) => current.wait(&session).await,
                 None => false,
             };
         }
     }
 
-    /// Answers the first request that waits, if it has enough or its wait is `over`. Breaks if none waits.
-    fn serve_first(&self, session: &ServedSession, first: &mut Option<FirstWait>, over: bool) -> ServedFirst {
+    /// Answers the first request that waits, if it has enough or `wait_is_over`. Breaks if none waits.
+    fn serve_first(
+        &self,
+        session: &BrokerFetchSession,
+        current: &mut Option<CurrentWait>,
+        wait_is_over: bool,
+    ) -> FirstAnswer {
         let Ok(mut guard) = session.lock() else {
             let _ = self.sessions.close(session.id); // A panic ended it, if it is still there.
             return ControlFlow::Break(());
         };
-        let queue = &mut *guard;
-        let Some(request) = queue.waiting.front_mut() else {
-            queue.served = false;
+        let locked = &mut *guard;
+        let Some(request) = locked.waiting.front_mut() else {
+            locked.has_task = false;
             return ControlFlow::Break(());
         };
-        let over = over && first.as_ref().is_some_and(|first| first.number == request.number);
-        let wait = match first.take_if(|first| first.number == request.number) {
+        let wait_is_over = wait_is_over && current.as_ref().is_some_and(|current| current.number == request.number);
+        let wait = match current.take_if(|current| current.number == request.number) {
             Some(wait) => wait,
-            None => FirstWait::of(request),
+            None => CurrentWait::of(request),
         };
         if !wait.ended.is_cancelled() {
-            queue.state.gather(&*self.state.topics, request.limits.most, &mut request.news);
+            locked.state.gather(&*self.state.topics, request.limits.max_bytes, &mut request.gathered);
         }
-        let short = !request.news.parts.is_empty() && queue.memory.room() == 0;
-        if !over && !short && !request.news.is_enough(request.limits.least) {
-            *first = Some(wait);
+        let short = !request.gathered.parts.is_empty() && locked.memory.room() == 0;
+        if !wait_is_over && !short && !request.gathered.is_enough(request.limits.min_bytes) {
+            *current = Some(wait);
             return ControlFlow::Continue(None);
         }
-        *first = None;
+        *current = None;
         session.touch(self.state.clock.monotonic()); // Before the session is idle.
-        let WaitingFetchRequest { number, mut news, reply, .. } = queue.waiting.pop_front().expect("it is the first");
-        queue.state.answered(number, std::mem::take(&mut news.moves));
-        ControlFlow::Continue(Some((reply, session.answer(number, news))))
+        let WaitingFetchRequest { number, mut gathered, reply, .. } =
+            locked.waiting.pop_front().expect("it is the first");
+        locked.state.record_answer(number, std::mem::take(&mut gathered.rewind_points));
+        ControlFlow::Continue(Some((reply, session.answer(number, gathered))))
     }
 }
 
 /// What the first request of a session waits for, besides news.
-struct FirstWait {
+struct CurrentWait {
     number: u64,
     deadline: Pin<Box<Sleep>>,
     ended: CancellationToken,
 }
 
-impl FirstWait {
+impl CurrentWait {
     fn of(request: &mut WaitingFetchRequest) -> Self {
         let reply = &request.reply;
         let deadline = request.deadline.take().expect("a request becomes the first once");
@@ -78,9 +86,9 @@ impl FirstWait {
     }
 
     /// Waits for news, or until the wait is over: then it returns true.
-    async fn wait(&mut self, session: &ServedSession) -> bool {
+    async fn wait(&mut self, session: &BrokerFetchSession) -> bool {
         tokio::select! {
-            () = session.ready.news() => false,
+            () = session.ready.woken() => false,
             () = &mut self.deadline => true,
             () = self.ended.cancelled() => true,
         }

@@ -1,14 +1,14 @@
 //! One session: its state, and the requests that wait for news.
 
-use super::changes::PlacedRequest;
-use super::gather::GatheredNews;
+use super::changes::SessionRequest;
+use super::gather::GatheredParts;
 use super::ready::ReadySlots;
 use super::state::SessionState;
 use crate::api::burst::Reply;
 use crate::memory::StateReservation;
 use crate::metrics::CountedFetchSession;
 use grower_protocol::message::{
-    ErrorCode, Failure, FetchSession, FetchSessionAnswer, FetchSessionId, Response, SessionPlace,
+    ErrorCode, Failure, FetchSession, FetchSessionAnswer, FetchSessionId, Response, SessionSequence,
 };
 use grower_storage::log::Slice;
 use parking_lot::{Mutex, MutexGuard};
@@ -21,33 +21,33 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 /// Requests of one session that wait.
-pub(super) const WAITING_MAX: usize = 8;
+pub(super) const REQUESTS_WAITING_MAX: usize = 8;
 
 /// Bytes of an empty session, a slot, a part that was not taken in and a request that waits. The sizes were measured,
 /// with what the allocator adds.
 pub(super) const SESSION_BYTES: usize = 2_048;
 pub(super) const SLOT_BYTES: usize = 416;
-const MOVE_BYTES: usize = 24;
+const REWIND_POINT_BYTES: usize = 24;
 const WAITING_BYTES: usize = 1_024;
 
 /// A session that this broker keeps.
-pub(super) struct ServedSession {
+pub(super) struct BrokerFetchSession {
     pub(super) id: FetchSessionId,
     pub(super) ready: Arc<ReadySlots>,
     /// When it was last used, in milliseconds of the monotonic clock.
-    used: AtomicU64,
+    last_used_ms: AtomicU64,
     /// A request waits.
-    waits: AtomicBool,
-    queue: Mutex<SessionQueue>,
+    has_waiting: AtomicBool,
+    locked: Mutex<LockedSession>,
 }
 
 /// What requests of a session change, one at a time.
-pub(super) struct SessionQueue {
+pub(super) struct LockedSession {
     pub(super) state: SessionState,
     /// The requests that wait, in their order.
     pub(super) waiting: VecDeque<WaitingFetchRequest>,
     /// A task serves them.
-    pub(super) served: bool,
+    pub(super) has_task: bool,
     pub(super) memory: StateReservation,
     /// None once it has ended.
     counted: Option<CountedFetchSession>,
@@ -59,7 +59,7 @@ pub(super) struct SessionQueue {
 pub(super) struct WaitingFetchRequest {
     pub(super) number: u64,
     pub(super) limits: AnswerLimits,
-    pub(super) news: GatheredNews,
+    pub(super) gathered: GatheredParts,
     pub(super) reply: Reply,
     /// Ends its wait. The task that serves it takes it.
     pub(super) deadline: Option<Pin<Box<Sleep>>>,
@@ -68,17 +68,17 @@ pub(super) struct WaitingFetchRequest {
 /// The limits of one answer, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerLimits {
-    pub(super) least: usize,
-    pub(super) most: usize,
+    pub(super) min_bytes: usize,
+    pub(super) max_bytes: usize,
 }
 
 /// The exclusive right to change a session. A panic meanwhile ends it.
 pub(super) struct FetchSessionGuard<'a> {
-    session: &'a ServedSession,
-    queue: MutexGuard<'a, SessionQueue>,
+    session: &'a BrokerFetchSession,
+    locked: MutexGuard<'a, LockedSession>,
 }
 
-impl ServedSession {
+impl BrokerFetchSession {
     pub(super) fn new(
         id: FetchSessionId,
         (memory, counted): (StateReservation, CountedFetchSession),
@@ -86,85 +86,90 @@ impl ServedSession {
     ) -> Self {
         let ready = Arc::new(ReadySlots::default());
         let state = SessionState::new(ready.clone());
-        let queue = SessionQueue {
+        let locked = LockedSession {
             state,
             waiting: VecDeque::new(),
-            served: false,
+            has_task: false,
             memory,
             counted: Some(counted),
             ended: false,
         };
-        let session =
-            Self { id, ready, used: AtomicU64::new(0), waits: AtomicBool::new(false), queue: Mutex::new(queue) };
+        let session = Self {
+            id,
+            ready,
+            last_used_ms: AtomicU64::new(0),
+            has_waiting: AtomicBool::new(false),
+            locked: Mutex::new(locked),
+        };
         session.touch(now);
         session
     }
 
     /// Locks the session, unless it has ended.
     pub(super) fn lock(&self) -> Result<FetchSessionGuard<'_>, Failure> {
-        let queue = self.queue.lock();
-        if queue.ended { Err(unknown(self.id)) } else { Ok(FetchSessionGuard { session: self, queue }) }
+        let locked = self.locked.lock();
+        if locked.ended { Err(unknown(self.id)) } else { Ok(FetchSessionGuard { session: self, locked }) }
     }
 
     /// It is used now.
     pub(super) fn touch(&self, now: Duration) {
-        self.used.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.last_used_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Milliseconds of the monotonic clock.
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+    pub(super) fn last_used_ms(&self) -> u64 {
+        self.last_used_ms.load(Ordering::Relaxed)
     }
 
     /// Whether no request waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.waits.load(Ordering::Acquire)
+        !self.has_waiting.load(Ordering::Acquire)
     }
 
     /// Bytes that it counts.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.lock().memory.bytes()
+        self.locked.lock().memory.bytes()
     }
 
     /// Ends the session: its waits, its memory, and the requests that wait, which the caller refuses.
     pub(super) fn end(&self) -> Vec<Reply> {
-        let mut queue = self.queue.lock();
-        queue.ended = true;
-        queue.state.end();
-        queue.memory.set(0);
-        queue.counted = None;
-        self.waits.store(false, Ordering::Relaxed);
-        let waiting = std::mem::take(&mut queue.waiting);
-        drop(queue);
-        self.ready.look();
+        let mut locked = self.locked.lock();
+        locked.ended = true;
+        locked.state.end();
+        locked.memory.set(0);
+        locked.counted = None;
+        self.has_waiting.store(false, Ordering::Relaxed);
+        let waiting = std::mem::take(&mut locked.waiting);
+        drop(locked);
+        self.ready.wake_task();
         waiting.into_iter().map(|waiting| waiting.reply).collect()
     }
 
     /// The answer to one of its requests.
-    pub(super) fn answer(&self, number: u64, news: GatheredNews) -> (Response, Vec<Slice>) {
-        let GatheredNews { parts, slices, .. } = news;
+    pub(super) fn answer(&self, number: u64, gathered: GatheredParts) -> (Response, Vec<Slice>) {
+        let GatheredParts { parts, slices, .. } = gathered;
         (Response::FetchSession(FetchSessionAnswer { session: self.id, number, parts }), slices)
     }
 }
 
-impl SessionQueue {
+impl LockedSession {
     /// Refuses a request that the session cannot take, and leaves all as it was.
-    pub(super) fn check(&self, request: &PlacedRequest<'_>) -> Result<(), Failure> {
+    pub(super) fn check(&self, request: &SessionRequest<'_>) -> Result<(), Failure> {
         let answered_below = self.waiting.front().map_or(self.state.next_number, |first| first.number);
-        self.state.check(request, answered_below)?;
-        if request.wants_news && !request.resumes && WAITING_MAX <= self.waiting.len() {
-            let detail = format_args!("{WAITING_MAX} requests of the fetch session wait already");
+        self.state.check_state(request, answered_below)?;
+        if request.wants_records && !request.resumes && REQUESTS_WAITING_MAX <= self.waiting.len() {
+            let detail = format_args!("{REQUESTS_WAITING_MAX} requests of the fetch session wait already");
             return Err(Failure::new(ErrorCode::LimitReached, detail));
         }
         Ok(())
     }
 
     /// Applies a request that was checked. Returns the requests that end because it resumes the session.
-    pub(super) fn apply(&mut self, request: &PlacedRequest<'_>) -> Vec<Reply> {
+    pub(super) fn apply(&mut self, request: &SessionRequest<'_>) -> Vec<Reply> {
         let mut lost = Vec::new();
         if request.resumes {
             while let Some(waiting) = self.waiting.pop_back() {
-                self.state.take_back(waiting.news.moves);
+                self.state.rewind(waiting.gathered.rewind_points);
                 lost.push(waiting.reply);
             }
         }
@@ -175,47 +180,47 @@ impl SessionQueue {
     fn bytes(&self) -> usize {
         let state = &self.state;
         SESSION_BYTES
-            + (state.slots.len() + state.stale) * SLOT_BYTES
-            + state.unacknowledged_moves * MOVE_BYTES
+            + (state.slots.len() + state.dropped_in_queue) * SLOT_BYTES
+            + state.rewind_point_count * REWIND_POINT_BYTES
             + self.waiting.len() * WAITING_BYTES
-            + self.waiting.front().map_or(0, |first| first.news.memory()) // Only the first one gathers.
+            + self.waiting.front().map_or(0, |first| first.gathered.memory()) // Only the first one gathers.
     }
 }
 
 impl Deref for FetchSessionGuard<'_> {
-    type Target = SessionQueue;
+    type Target = LockedSession;
 
-    fn deref(&self) -> &SessionQueue {
-        &self.queue
+    fn deref(&self) -> &LockedSession {
+        &self.locked
     }
 }
 
 impl DerefMut for FetchSessionGuard<'_> {
-    fn deref_mut(&mut self) -> &mut SessionQueue {
-        &mut self.queue
+    fn deref_mut(&mut self) -> &mut LockedSession {
+        &mut self.locked
     }
 }
 
 impl Drop for FetchSessionGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.queue.ended = true;
-            self.session.ready.look(); // The task that serves it refuses the requests that wait.
+            self.locked.ended = true;
+            self.session.ready.wake_task(); // The task that serves it refuses the requests that wait.
         }
-        let bytes = self.queue.bytes();
-        self.queue.memory.set(bytes);
-        let partitions = self.queue.state.slots.len();
-        if let Some(counted) = &mut self.queue.counted {
+        let bytes = self.locked.bytes();
+        self.locked.memory.set(bytes);
+        let partitions = self.locked.state.slots.len();
+        if let Some(counted) = &mut self.locked.counted {
             counted.set_partitions(partitions);
         }
-        self.session.waits.store(!self.queue.waiting.is_empty(), Ordering::Release);
+        self.session.has_waiting.store(!self.locked.waiting.is_empty(), Ordering::Release);
     }
 }
 
 /// The place of a request that its step names.
-pub(super) fn placed(place: SessionPlace, resumes: bool, request: &FetchSession) -> PlacedRequest<'_> {
+pub(super) fn session_request(sequence: SessionSequence, resumes: bool, request: &FetchSession) -> SessionRequest<'_> {
     let changes = super::changes::SlotChanges { drop: &request.drop, add: &request.add };
-    PlacedRequest { place, resumes, wants_news: 0 < request.max_bytes, changes }
+    SessionRequest { sequence, resumes, wants_records: 0 < request.max_bytes, changes }
 }
 
 /// The failure of a request to a session that there is not.

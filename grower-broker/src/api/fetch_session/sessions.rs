@@ -1,6 +1,6 @@
 //! All sessions of the broker, within their part of its memory.
 
-use super::session::{SESSION_BYTES, SLOT_BYTES, ServedSession, unknown};
+use super::session::{BrokerFetchSession, SESSION_BYTES, SLOT_BYTES, unknown};
 use crate::api::burst::Reply;
 use crate::memory::{Memory, StateKind, StateReservation};
 use crate::random::random_bytes;
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 /// A session that is not used for this long is forgotten.
 const IDLE_MAX: Duration = Duration::from_secs(120);
 const EXPIRE_EACH: Duration = Duration::from_secs(10);
-/// Sessions that were not used for longer than [`LULL`] are evicted once requests waited for memory for this long.
-const RELIEVE_AFTER: Duration = Duration::from_secs(1);
+/// Sessions that were not used for longer than [`UNUSED_MIN`] are evicted once requests waited for memory for this long.
+const EVICT_AFTER: Duration = Duration::from_secs(1);
 /// All others are after this many times as long.
-const LONG_WAIT: u32 = 10;
+const EVICT_ALL_AFTER: u32 = 10;
 /// A client that still reads uses its session more often.
-const LULL: Duration = Duration::from_secs(10);
+const UNUSED_MIN: Duration = Duration::from_secs(10);
 /// While requests wait for memory the sessions keep this part of what they may take: less would not help the others.
-const KEPT_PART: usize = 4;
+const PRESSURE_DIVISOR: usize = 4;
 
 /// The sessions by id.
 pub(in crate::api) struct FetchSessions {
     state: Arc<BrokerState>,
-    sessions: RwLock<HashMap<u64, Arc<ServedSession>>>,
+    sessions: RwLock<HashMap<u64, Arc<BrokerFetchSession>>>,
 }
 
 impl FetchSessions {
@@ -36,20 +36,20 @@ impl FetchSessions {
     }
 
     /// Opens an empty session whose memory is reserved.
-    pub(super) fn open(&self, memory: StateReservation) -> Arc<ServedSession> {
+    pub(super) fn open(&self, memory: StateReservation) -> Arc<BrokerFetchSession> {
         let now = self.state.clock.monotonic();
         let account = (memory, self.state.health.metrics().fetch_sessions().opened());
         let mut sessions = self.sessions.write();
         loop {
             let id = u64::from_ne_bytes(random_bytes());
             if let std::collections::hash_map::Entry::Vacant(free) = sessions.entry(id) {
-                return free.insert(Arc::new(ServedSession::new(FetchSessionId(id), account, now))).clone();
+                return free.insert(Arc::new(BrokerFetchSession::new(FetchSessionId(id), account, now))).clone();
             }
         }
     }
 
     /// Finds a session, which is used now.
-    pub(super) fn find(&self, id: FetchSessionId) -> Result<Arc<ServedSession>, Failure> {
+    pub(super) fn find(&self, id: FetchSessionId) -> Result<Arc<BrokerFetchSession>, Failure> {
         let session = self.sessions.read().get(&id.0).cloned().ok_or_else(|| unknown(id))?;
         session.touch(self.state.clock.monotonic());
         Ok(session)
@@ -62,7 +62,7 @@ impl FetchSessions {
         Ok(())
     }
 
-    fn end(&self, session: &ServedSession) {
+    fn end(&self, session: &BrokerFetchSession) {
         self.refuse(session.end(), &unknown(session.id));
     }
 
@@ -76,18 +76,22 @@ impl FetchSessions {
 
     /// Memory for so many slots of a session, and for the session if it is new. Sessions without a waiting request are
     /// evicted for it, the one first that was not used for longest. The caller holds no session's lock.
-    pub(super) fn reserve(&self, slots: usize, user: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
-        let bytes = slots * SLOT_BYTES + if user.is_none() { SESSION_BYTES } else { 0 };
+    pub(super) fn reserve(&self, slots: usize, except: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
+        let bytes = slots * SLOT_BYTES + if except.is_none() { SESSION_BYTES } else { 0 };
         let memory = &self.state.memory;
-        let opens_in_need = user.is_none() && memory.is_wanted(); // An open one may change what it reads.
-        let most = if opens_in_need { self.kept() } else { memory.state_bytes_max(StateKind::FetchSessions) };
-        let room = || most.saturating_sub(memory.state_bytes(StateKind::FetchSessions));
-        if room() < bytes {
-            self.evict((memory.state_bytes(StateKind::FetchSessions) + bytes).saturating_sub(most), user);
+        let opens_under_pressure = except.is_none() && memory.is_wanted(); // An open one may change what it reads.
+        let bytes_max = if opens_under_pressure {
+            self.bytes_under_pressure()
+        } else {
+            memory.state_bytes_max(StateKind::FetchSessions)
+        };
+        let bytes_left = || bytes_max.saturating_sub(memory.state_bytes(StateKind::FetchSessions));
+        if bytes_left() < bytes {
+            self.evict((memory.state_bytes(StateKind::FetchSessions) + bytes).saturating_sub(bytes_max), except);
         }
-        if 0 < bytes && room() < bytes {
+        if 0 < bytes && bytes_left() < bytes {
             let detail = format_args!(
-                "the fetch sessions of all clients take the {most} bytes that they may now (at most a quarter of \
+                "the fetch sessions of all clients take the {bytes_max} bytes that they may now (at most a quarter of \
                  broker.memory, less while requests wait for memory), and this one needs {bytes} more: read fewer \
                  partitions, or give the broker more memory"
             );
@@ -99,13 +103,13 @@ impl FetchSessions {
     }
 
     /// What sessions keep while requests wait for memory, in bytes.
-    fn kept(&self) -> usize {
-        self.state.memory.state_bytes_max(StateKind::FetchSessions) / KEPT_PART
+    fn bytes_under_pressure(&self) -> usize {
+        self.state.memory.state_bytes_max(StateKind::FetchSessions) / PRESSURE_DIVISOR
     }
 
     /// Evicts idle sessions until so many bytes are free, and a little more: none if all of them do not suffice.
-    fn evict(&self, bytes: usize, user: Option<FetchSessionId>) {
-        let idle = self.all(|session| session.is_idle() && Some(session.id) != user);
+    fn evict(&self, bytes: usize, except: Option<FetchSessionId>) {
+        let idle = self.all(|session| session.is_idle() && Some(session.id) != except);
         if idle.iter().map(|session| session.bytes()).sum::<usize>() < bytes {
             return;
         }
@@ -114,12 +118,12 @@ impl FetchSessions {
     }
 
     /// Evicts sessions, the one first that was not used for longest, until so many bytes are free.
-    fn evict_oldest(&self, mut sessions: Vec<Arc<ServedSession>>, bytes: usize) {
+    fn evict_oldest(&self, mut sessions: Vec<Arc<BrokerFetchSession>>, bytes: usize) {
         let used = || self.state.memory.state_bytes(StateKind::FetchSessions);
-        let most = used().saturating_sub(bytes);
-        sessions.sort_unstable_by_key(|session| session.used());
+        let bytes_max = used().saturating_sub(bytes);
+        sessions.sort_unstable_by_key(|session| session.last_used_ms());
         for session in sessions {
-            if used() <= most {
+            if used() <= bytes_max {
                 break;
             }
             if self.close(session.id).is_ok() {
@@ -129,14 +133,14 @@ impl FetchSessions {
         }
     }
 
-    fn all(&self, wanted: impl Fn(&ServedSession) -> bool) -> Vec<Arc<ServedSession>> {
+    fn all(&self, wanted: impl Fn(&BrokerFetchSession) -> bool) -> Vec<Arc<BrokerFetchSession>> {
         self.sessions.read().values().filter(|session| wanted(session)).cloned().collect()
     }
 
     /// Sessions without a waiting request that were not used for longer than this.
-    fn unused(&self, time: Duration) -> Vec<Arc<ServedSession>> {
+    fn unused(&self, time: Duration) -> Vec<Arc<BrokerFetchSession>> {
         let since = self.state.clock.monotonic().saturating_sub(time).as_millis();
-        self.all(|session| session.is_idle() && u128::from(session.used()) < since)
+        self.all(|session| session.is_idle() && u128::from(session.last_used_ms()) < since)
     }
 
     /// Forgets sessions that were not used for long.
@@ -148,12 +152,13 @@ impl FetchSessions {
 
     /// Evicts sessions for requests that wait for memory: those that are not used first, and others if the wait is
     /// `long`.
-    fn relieve(&self, long: bool) {
-        let most = self.state.memory.state_bytes_max(StateKind::FetchSessions);
-        let surplus = self.state.memory.state_bytes(StateKind::FetchSessions).saturating_sub(self.kept());
+    fn evict_for_waiting_requests(&self, long: bool) {
+        let bytes_max = self.state.memory.state_bytes_max(StateKind::FetchSessions);
+        let surplus =
+            self.state.memory.state_bytes(StateKind::FetchSessions).saturating_sub(self.bytes_under_pressure());
         if 0 < surplus {
-            let sessions = if long { self.all(|_| true) } else { self.unused(LULL) };
-            self.evict_oldest(sessions, if long { surplus.min(most / 4) } else { surplus });
+            let sessions = if long { self.all(|_| true) } else { self.unused(UNUSED_MIN) };
+            self.evict_oldest(sessions, if long { surplus.min(bytes_max / 4) } else { surplus });
         }
     }
 
@@ -161,7 +166,7 @@ impl FetchSessions {
     pub(in crate::api) async fn run(sessions: Weak<Self>, memory: Memory, stop: CancellationToken) {
         let mut waits: u32 = 0;
         while !stop.is_cancelled() {
-            let pause = if waits == 0 { EXPIRE_EACH } else { RELIEVE_AFTER };
+            let pause = if waits == 0 { EXPIRE_EACH } else { EVICT_AFTER };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = memory.wanted(), if waits == 0 => {}
@@ -170,7 +175,7 @@ impl FetchSessions {
             let Some(sessions) = sessions.upgrade() else { return };
             sessions.expire();
             if 0 < waits && memory.is_wanted() {
-                sessions.relieve(waits.is_multiple_of(LONG_WAIT));
+                sessions.evict_for_waiting_requests(waits.is_multiple_of(EVICT_ALL_AFTER));
             }
             waits = if memory.is_wanted() { waits + 1 } else { 0 };
         }

@@ -13,7 +13,7 @@ pub(super) struct SessionState {
     pub(super) slots: BTreeMap<FetchSlot, SlotState>,
     pub(super) ready: Arc<ReadySlots>,
     /// Dropped slots that are still in the ready queue, at most.
-    pub(super) stale: usize,
+    pub(super) dropped_in_queue: usize,
     /// All slots below it were used.
     pub(super) next_slot: u64,
     /// The number of the next request.
@@ -21,8 +21,8 @@ pub(super) struct SessionState {
     pub(super) received_below: u64,
     /// Answers that the client has not taken in, as far as it said, oldest first.
     pub(super) unacknowledged: VecDeque<UnacknowledgedAnswer>,
-    /// The moves of all of them.
-    pub(super) unacknowledged_moves: usize,
+    /// The number of rewind points in `unacknowledged`.
+    pub(super) rewind_point_count: usize,
 }
 
 /// A slot of a session.
@@ -31,7 +31,7 @@ pub(super) struct SlotState {
     pub(super) wanted: FetchPartition,
     pub(super) progress: SlotProgress,
     /// An answer told its high watermark.
-    pub(super) told: bool,
+    pub(super) high_watermark_sent: bool,
 }
 
 /// Where a slot is.
@@ -47,14 +47,14 @@ pub(super) enum SlotProgress {
 /// An answer that the client may not have received.
 pub(super) struct UnacknowledgedAnswer {
     pub(super) number: u64,
-    pub(super) moves: Vec<SlotMove>,
+    pub(super) rewind_points: Vec<RewindPoint>,
 }
 
 /// A slot before one part of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SlotMove {
+pub(super) struct RewindPoint {
     pub(super) slot: FetchSlot,
-    pub(super) told: bool,
+    pub(super) high_watermark_sent: bool,
     /// The part ended it.
     pub(super) ended: bool,
     pub(super) offset: Offset,
@@ -66,12 +66,12 @@ impl SessionState {
         Self {
             slots: BTreeMap::new(),
             ready,
-            stale: 0,
+            dropped_in_queue: 0,
             next_slot: 0,
             next_number: 0,
             received_below: 0,
             unacknowledged: VecDeque::new(),
-            unacknowledged_moves: 0,
+            rewind_point_count: 0,
         }
     }
 
@@ -81,14 +81,14 @@ impl SessionState {
     }
 
     /// An answer with these parts leaves.
-    pub(super) fn answered(&mut self, number: u64, moves: Vec<SlotMove>) {
-        if moves.is_empty() {
+    pub(super) fn record_answer(&mut self, number: u64, rewind_points: Vec<RewindPoint>) {
+        if rewind_points.is_empty() {
             return;
         }
         debug_assert!(self.unacknowledged.back().is_none_or(|last| last.number < number), "answers are in order");
         debug_assert!(self.received_below <= number, "the client took in an answer before it left");
-        self.unacknowledged_moves += moves.len();
-        self.unacknowledged.push_back(UnacknowledgedAnswer { number, moves });
+        self.rewind_point_count += rewind_points.len();
+        self.unacknowledged.push_back(UnacknowledgedAnswer { number, rewind_points });
     }
 
     /// The client has taken in the answers below a number: their ended slots are forgotten.
@@ -96,8 +96,8 @@ impl SessionState {
         debug_assert!(self.received_below <= received_below, "a client takes in more and more");
         self.received_below = received_below;
         while let Some(answer) = self.unacknowledged.pop_front_if(|answer| answer.number < received_below) {
-            self.unacknowledged_moves -= answer.moves.len();
-            for ended in answer.moves.iter().filter(|moved| moved.ended) {
+            self.rewind_point_count -= answer.rewind_points.len();
+            for ended in answer.rewind_points.iter().filter(|point| point.ended) {
                 let slot = self.slots.remove(&ended.slot);
                 let ends = slot.is_none_or(|slot| matches!(slot.progress, SlotProgress::Ended));
                 debug_assert!(ends, "{ended:?} did not end");
@@ -111,7 +111,7 @@ impl SessionState {
         for (slot, wanted) in slots {
             debug_assert!(self.next_slot <= u64::from(slot.0), "slot {slot:?} was used before");
             self.next_slot = u64::from(slot.0) + 1;
-            self.slots.insert(slot, SlotState { wanted, progress: SlotProgress::Ready, told: false });
+            self.slots.insert(slot, SlotState { wanted, progress: SlotProgress::Ready, high_watermark_sent: false });
             added.push(slot);
         }
         self.ready.extend(added);
@@ -127,21 +127,22 @@ impl SessionState {
                 SlotProgress::Waiting(fetches) => !fetches.forget(&waker, slot.0),
                 SlotProgress::Ended => false,
             };
-            self.stale += usize::from(queued);
+            self.dropped_in_queue += usize::from(queued);
         }
-        if self.slots.len() + 64 < 2 * self.stale {
+        if self.slots.len() + 64 < 2 * self.dropped_in_queue {
             self.ready.retain(|slot| self.slots.contains_key(slot)); // Costs no more than the drops did.
-            self.stale = 0;
+            self.dropped_in_queue = 0;
         }
     }
 
     /// Takes back parts of answers that were lost, the latest first: their slots stand before them again.
-    pub(super) fn take_back(&mut self, moves: Vec<SlotMove>) {
+    pub(super) fn rewind(&mut self, rewind_points: Vec<RewindPoint>) {
         let (mut ready, waker) = (Vec::new(), self.waker());
-        for SlotMove { slot, told, offset, last_epoch, .. } in moves.into_iter().rev() {
+        for RewindPoint { slot, high_watermark_sent, offset, last_epoch, .. } in rewind_points.into_iter().rev() {
             let Some(state) = self.slots.get_mut(&slot) else { continue }; // Dropped since.
             debug_assert!(offset <= state.wanted.offset, "a part moved {slot:?} back");
-            (state.wanted.offset, state.wanted.last_epoch, state.told) = (offset, last_epoch, told);
+            (state.wanted.offset, state.wanted.last_epoch, state.high_watermark_sent) =
+                (offset, last_epoch, high_watermark_sent);
             let unqueued = match std::mem::replace(&mut state.progress, SlotProgress::Ready) {
                 SlotProgress::Ready => false,
                 SlotProgress::Waiting(fetches) => fetches.forget(&waker, slot.0),
@@ -153,11 +154,11 @@ impl SessionState {
     }
 
     /// Takes back all answers that the client may not have.
-    pub(super) fn take_back_unacknowledged(&mut self) {
+    pub(super) fn rewind_unacknowledged(&mut self) {
         while let Some(answer) = self.unacknowledged.pop_back() {
-            self.take_back(answer.moves);
+            self.rewind(answer.rewind_points);
         }
-        self.unacknowledged_moves = 0;
+        self.rewind_point_count = 0;
     }
 
     /// Ends the waits of all slots.
@@ -169,7 +170,7 @@ impl SessionState {
             }
         }
         self.ready.retain(|_| false);
-        (self.stale, self.unacknowledged_moves) = (0, 0);
+        (self.dropped_in_queue, self.rewind_point_count) = (0, 0);
         self.unacknowledged.clear();
     }
 }

@@ -1,5 +1,5 @@
 use super::fuzzed::fetch_session_actions;
-use super::gather::GatheredNews;
+use super::gather::GatheredParts;
 use super::ready::ReadySlots;
 use super::source::{SlotRead, SlotSource};
 use super::state::SessionState;
@@ -59,10 +59,10 @@ fn an_append_costs_a_session_one_read_however_many_partitions_it_has() {
     };
     state.add((0..PARTITIONS).map(|slot| (FetchSlot(slot), wanted(slot))).collect());
     let gather = |state: &mut SessionState| {
-        let mut news = GatheredNews::default();
+        let mut gathered = GatheredParts::default();
         let before = source.reads.get();
-        state.gather(&source, 1_000, &mut news);
-        (source.reads.get() - before, news.parts.len())
+        state.gather(&source, 1_000, &mut gathered);
+        (source.reads.get() - before, gathered.parts.len())
     };
     assert_eq!(gather(&mut state), (1_000, 1_000), "the first looks");
     assert_eq!(gather(&mut state), (0, 0), "a look without news reads nothing");

@@ -13,7 +13,7 @@ fn requests_keep_their_bytes() {
         last_epoch: Some(LeaderEpoch::new(5)),
     };
     let added = AddedSlot { slot: FetchSlot(6), partition: fetch };
-    let place = SessionPlace { session: FetchSessionId(300), number: 301, received_below: 299 };
+    let place = SessionSequence { session: FetchSessionId(300), number: 301, received_below: 299 };
     let session_fetch =
         |step, add| FetchSession { step, max_wait_ms: 1, min_bytes: 2, max_bytes: 3, drop: vec![FetchSlot(5)], add };
     let heartbeat = Heartbeat {

@@ -56,7 +56,7 @@ fn responses_keep_their_bytes() {
         Response::FetchSession(FetchSessionAnswer {
             session: FetchSessionId(300),
             number: 301,
-            parts: vec![SlotNews { slot: FetchSlot(6), offset: Offset::new(300), fetched: Err(refused()) }],
+            parts: vec![SlotPart { slot: FetchSlot(6), offset: Offset::new(300), fetched: Err(refused()) }],
         }),
         Response::ListOffsets(vec![Ok(ListedOffset { offset: Some(Offset::new(1)), timestamp: None })]),
         Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),

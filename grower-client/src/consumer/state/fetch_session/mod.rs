@@ -8,8 +8,8 @@
 use bytes::Bytes;
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{
-    AddedSlot, FetchPartition, FetchSession, FetchSessionAnswer, FetchSessionId, FetchSlot, SessionPlace, SessionStep,
-    SlotNews,
+    AddedSlot, FetchPartition, FetchSession, FetchSessionAnswer, FetchSessionId, FetchSlot, SessionSequence,
+    SessionStep, SlotPart,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -70,7 +70,7 @@ struct SentRequest {
 /// The news of one answer, with the batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionNews {
-    pub(crate) parts: Vec<SlotNews>,
+    pub(crate) parts: Vec<SlotPart>,
     pub(crate) batches: Bytes,
     /// The number of bytes that the request permitted.
     pub(crate) permitted: u32,
@@ -183,7 +183,7 @@ impl<O: Copy> ClientFetchSession<O> {
     pub(crate) fn next_request(&mut self, limits: RequestLimits) -> (u64, FetchSession) {
         debug_assert!(self.may_send(limits.max_bytes), "the session is being opened");
         let (number, received_below) = (self.next_number, self.received_below);
-        let place = |session| SessionPlace { session, number, received_below };
+        let place = |session| SessionSequence { session, number, received_below };
         let (step, drop, add) = match (self.id, self.link) {
             (None, _) => (SessionStep::Open, Vec::new(), self.take_adds()),
             (Some(session), SessionLink::Up) => {

@@ -11,7 +11,7 @@ use crate::error::RequestError;
 use crate::retry::{self, FetchAction};
 use bytes::Bytes;
 use grower_protocol::ids::Offset;
-use grower_protocol::message::{Divergence, Failure, FetchSlot, FetchedPartition, FetchedRecords, SlotNews};
+use grower_protocol::message::{Divergence, Failure, FetchSlot, FetchedPartition, FetchedRecords, SlotPart};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -75,7 +75,7 @@ impl Fetcher {
         let mut rest = news.batches;
         let mut checked = Vec::with_capacity(news.parts.len());
         let mut ended = Vec::new();
-        for SlotNews { slot, offset, fetched } in news.parts {
+        for SlotPart { slot, offset, fetched } in news.parts {
             let length = match &fetched {
                 Ok(FetchedPartition::Records(records)) => records.length as usize,
                 _ => 0,

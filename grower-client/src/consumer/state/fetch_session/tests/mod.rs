@@ -37,7 +37,7 @@ fn a_resumed_session_repeats_the_lost_changes_but_not_a_slot_dropped_since() {
     client.drop_slot(dropped);
     assert!(client.lose_link());
     let (number, request) = client.next_request(limits(1));
-    assert_eq!(request.step, SessionStep::Resume(SessionPlace { session: SESSION, number, received_below: 1 }));
+    assert_eq!(request.step, SessionStep::Resume(SessionSequence { session: SESSION, number, received_below: 1 }));
     assert_eq!((number, request.drop), (2, vec![dropped]));
     assert_eq!(request.add.iter().map(|added| added.slot).collect::<Vec<_>>(), [kept]);
 }
@@ -52,7 +52,7 @@ fn a_second_lost_connection_does_not_confirm_what_the_first_one_lost() {
     client.next_request(limits(1)); // Its answer is lost, and so are the next two requests.
     for number in 2..4 {
         assert!(client.lose_link());
-        let place = SessionPlace { session: SESSION, number, received_below: 1 };
+        let place = SessionSequence { session: SESSION, number, received_below: 1 };
         assert_eq!(client.next_request(limits(1)).1.step, SessionStep::Resume(place));
     }
 }
@@ -101,7 +101,7 @@ fn a_broker_with_little_memory_receives_the_longest_request() {
         ..fetch_from(100_000, 0)
     };
     let added = AddedSlot { slot: FetchSlot(u32::MAX), partition: largest };
-    let place = SessionPlace { session: FetchSessionId(u64::MAX), number: u64::MAX, received_below: u64::MAX };
+    let place = SessionSequence { session: FetchSessionId(u64::MAX), number: u64::MAX, received_below: u64::MAX };
     let request = Request::FetchSession(FetchSession {
         step: SessionStep::Resume(place),
         max_wait_ms: u32::MAX,
@@ -142,7 +142,7 @@ fn answered_changes_do_not_hold_up_others_while_a_read_waits() {
         client.drop_slot(slot);
         assert!(client.may_send(0), "a change waits for the long poll");
         let (number, request) = client.next_request(limits(0));
-        let place = SessionPlace { session: SESSION, number, received_below: read };
+        let place = SessionSequence { session: SESSION, number, received_below: read };
         assert_eq!((request.step, request.drop), (SessionStep::Continue(place), vec![slot]));
         client.answered(empty_answer(number), Bytes::new()).unwrap();
         assert_eq!(client.next_news(), None);
@@ -167,7 +167,7 @@ fn a_refused_addition_leaves_the_other_slots_as_they_are() {
     assert_eq!(client.take_refused(refused), ["refused", "behind"]);
     assert!(client.lose_link());
     let (number, request) = client.next_request(limits(1));
-    assert_eq!(request.step, SessionStep::Resume(SessionPlace { session: SESSION, number, received_below: 1 }));
+    assert_eq!(request.step, SessionStep::Resume(SessionSequence { session: SESSION, number, received_below: 1 }));
     assert_eq!((request.drop, request.add), (vec![kept], Vec::new()));
 }
 

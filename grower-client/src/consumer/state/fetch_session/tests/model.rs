@@ -101,7 +101,7 @@ impl ModelBroker {
                 let records = FetchedRecords { length: records, high_watermark, log_start, damaged: None };
                 Ok(FetchedPartition::Records(records))
             };
-            parts.push(SlotNews { slot: number, offset, fetched });
+            parts.push(SlotPart { slot: number, offset, fetched });
         }
         self.unreceived.insert(number, before);
         let answer = FetchSessionAnswer { session: SESSION, number, parts };
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    fn take_in(&mut self, part: SlotNews) {
+    fn take_in(&mut self, part: SlotPart) {
         let Some(partition) = self.client.owner_at(part.slot, part.offset).unwrap() else { return };
         let (slot, position) = self.read[partition].unwrap();
         assert_eq!((slot, position), (part.slot, part.offset.value()), "the news is about the position");
