@@ -11,11 +11,11 @@ use grower_storage::log::{ReadError, Slice};
 pub(super) struct ReadLimits {
     /// Where the read stops, after at least one batch.
     pub(super) target: usize,
-    /// A first batch larger than this is not read; without a limit it is, however large.
+    /// The most bytes, even of the first batch. Without it the first batch is read, however large.
     pub(super) max: Option<usize>,
 }
 
-/// What a partition has at a position.
+/// The records of a partition at a position.
 pub(super) struct PartitionRead {
     pub(super) fetched: FetchedPartition,
     pub(super) slices: Vec<Slice>,
@@ -82,7 +82,7 @@ pub(super) fn length(fetched: &FetchedPartition) -> usize {
     }
 }
 
-/// Whether a client must learn of this at once although it has no records.
+/// Whether a client is answered at once, although there are no records.
 pub(super) fn is_damaged_or_diverged(fetched: &FetchedPartition) -> bool {
     match fetched {
         FetchedPartition::Records(fetched) => fetched.damaged.is_some(),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Learns that a fetch has news.
+/// Is woken when a fetch may have records.
 pub(crate) trait FetchWaker: Send + Sync {
     /// Wakes the fetch. `slot` is the number under which it waits. Called under a lock of the partition, so it calls no
     /// partition.
@@ -21,11 +21,11 @@ impl FetchWaker for Notify {
     }
 }
 
-/// The waiting fetches of one partition object, each once. Each also ends at its deadline, with its connection and with
-/// the broker. One append may wake and re-add all of them, so they are found by address.
+/// The waiting fetches of one partition object, each once. A one-shot fetch leaves the set at the end of its wait, a
+/// slot of a session when it is dropped. The key is an address: one append may wake and re-add all of them.
 ///
 /// They end with their partition object: when its topic is deleted, its files are gone, or another object takes its
-/// place. A fetch that waits keeps hold of the set it waits in, so it never looks for itself in that of a successor.
+/// place. A waiting fetch keeps its set: an object that takes this one's place has another set.
 #[derive(Default)]
 pub(crate) struct WaitingFetches(Mutex<WaitingSet>);
 
@@ -34,11 +34,11 @@ struct WaitingSet {
     waiting: HashMap<FetchAddress, WaitingFetch>,
     /// All fetches that had seen less than this were woken.
     woken_below: Offset,
-    /// The partition object has no more news.
+    /// The partition object has ended: fetches do not wait for it.
     ended: bool,
 }
 
-/// The set keeps room for this many fetches.
+/// The capacity that an empty set keeps.
 const CAPACITY_KEPT: usize = 16;
 
 /// The memory address of a waker, unique while it waits, and the slot.
@@ -103,7 +103,7 @@ impl WaitingFetches {
 }
 
 impl WaitingSet {
-    /// Gives back memory that is charged to no fetch. It also keeps a later wake-up from looking through it.
+    /// Frees memory that is charged to no fetch. A wake-up scans the whole capacity, so this keeps it short, too.
     fn shrink(&mut self) {
         if CAPACITY_KEPT < self.waiting.capacity() && 4 * self.waiting.len() < self.waiting.capacity() {
             self.waiting.shrink_to((2 * self.waiting.len()).max(CAPACITY_KEPT));

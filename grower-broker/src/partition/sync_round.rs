@@ -104,10 +104,10 @@ impl SyncPool {
         if let Some(reason) = self.health.failure() {
             return Err(Failure::new(ErrorCode::StorageFailed, reason)); // After a failed sync nothing is synced.
         }
-        let had_news = !point.files.is_empty() || !partition.is_durable(point.end); // Logs in memory have no files.
+        let had_unsynced = !point.files.is_empty() || !partition.is_durable(point.end); // Logs in memory have no files.
         let started = self.clock.monotonic();
         let synced = point.sync(&*self.disk);
-        if had_news {
+        if had_unsynced {
             let took = self.clock.monotonic().saturating_sub(started); // An empty sync says nothing about the disk.
             (self.on_sync)(took);
             self.inline.note_sync(took);

@@ -8,7 +8,7 @@ use grower_protocol::ids::{Offset, PartitionId, TopicId};
 use grower_protocol::message::*;
 use tokio::io::DuplexStream;
 
-/// One connection, and the place in a session.
+/// One connection, and the client's state of a session.
 pub(crate) struct SessionClient {
     pub(crate) raw: Raw<DuplexStream>,
     pub(crate) session: FetchSessionId,

@@ -1,4 +1,4 @@
-//! Fetch sessions: what is told, when, and in which order.
+//! Fetch sessions: which records are sent, when, and in which order.
 
 mod client;
 mod gone_files;
@@ -70,7 +70,7 @@ async fn requests_that_wait_are_answered_in_their_order_but_changes_at_once() {
     client.send(poll()).await;
     client.send(poll()).await;
     client.send(add(vec![slot(1, second, 0)])).await;
-    // The change is answered at once; its slot is news for the first request that waits.
+    // The change is answered at once; its slot answers the first request that waits.
     let mut early = [client.receive_lost().await, client.receive_lost().await];
     early.sort_by_key(|(number, _)| *number);
     assert_eq!(early, [(2, vec![read(1, 0, &[])]), (4, vec![])]);

@@ -1,4 +1,4 @@
-//! Random actions on a broker: a session must read what whole requests read, in the same order, and tell everything.
+//! Random actions on a broker: a session must read what whole requests read, in the same order, and miss nothing.
 
 use super::client::*;
 use super::raw::*;
@@ -201,7 +201,7 @@ impl World {
         self.client = SessionClient::open(&self.broker, slots).await;
     }
 
-    /// Reads on until there is no news, and compares with whole requests.
+    /// Reads until no slot is ready, and compares with whole requests.
     async fn read_to_the_end(mut self) {
         for topic in 0..TOPICS {
             self.add(topic).await;

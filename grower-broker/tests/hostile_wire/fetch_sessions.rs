@@ -17,7 +17,7 @@ pub(super) fn small() -> BrokerConfig {
     BrokerConfig { memory: BUDGET, ..BrokerConfig::at("/grower") }
 }
 
-/// A session that has been told of one empty partition.
+/// A session that has had the first part of one empty partition.
 pub(super) async fn session_of(broker: &Broker) -> (SessionClient, Raw<DuplexStream>, TopicId) {
     let (producer, topic) = topic_of(broker).await;
     let mut client = SessionClient::open(broker, vec![slot(0, topic, 0)]).await;
@@ -25,7 +25,7 @@ pub(super) async fn session_of(broker: &Broker) -> (SessionClient, Raw<DuplexStr
     (client, producer, topic)
 }
 
-/// Checks that the session goes on as if nothing had happened.
+/// Checks that the session continues as if nothing had happened.
 async fn assert_unharmed(client: &mut SessionClient, producer: &mut Raw<DuplexStream>, topic: TopicId) {
     let offset = producer.produce(topic, Acks::All, &batch(&["on"])).await.unwrap().base_offset.value();
     assert_eq!(client.ask(poll()).await, [read(0, offset, &["on"])]);
@@ -181,7 +181,7 @@ async fn a_million_partitions_in_many_requests_stay_within_the_sessions_share() 
     assert_unharmed_after_first_parts(&mut client).await;
 }
 
-/// Takes in the first looks at partitions that there are not.
+/// Takes in the first parts of partitions that do not exist.
 async fn assert_unharmed_after_first_parts(client: &mut SessionClient) {
     loop {
         let parts = client.ask(fetch_now()).await;
@@ -220,7 +220,7 @@ async fn a_session_with_a_waiting_request_is_not_evicted_for_another() {
             Response::Failed(refused) => break refused,
             other => panic!("{other:?}"),
         }
-        // It has more first looks than one request takes, so they are taken before it waits.
+        // It has more first parts than one answer may have, so they are taken before it waits.
         let mut hoarder = Raw::open(broker.connect()).await;
         for number in 1..=3 {
             let sequence = SessionSequence { session: *hoarders.last().unwrap(), number, received_below: number };
@@ -292,7 +292,7 @@ async fn a_session_whose_connection_is_gone_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn an_ended_slot_is_told_again_although_an_earlier_answer_of_it_was_taken_in() {
+async fn an_ended_slot_is_sent_again_although_an_earlier_answer_of_it_was_acknowledged() {
     let broker = started().await;
     let (mut client, mut producer, topic) = session_of(&broker).await;
     assert_unharmed(&mut client, &mut producer, topic).await;

@@ -1,27 +1,28 @@
 //! Fetch sessions. The broker keeps the set of partitions that a client reads, and the position in each: a request
-//! carries only what changed, an answer only what has news. Both cost as much as their records, not as the set.
+//! carries only changes, an answer only slots with something to send. Both cost as much as their records, not as the
+//! set.
 //!
 //! # The set
 //!
 //! Each partition in the set has a slot. The client numbers the slots; a number is never used twice, and each is larger
-//! than all before it. A change of the position or the limits is therefore a dropped slot and a new one, and news of a
-//! dropped slot that is still on its way is told apart by its number.
+//! than all before it. A change of the position or the limits is therefore a dropped slot and a new one, and late
+//! records of a dropped slot are recognised by its number.
 //!
-//! A new slot is news: its first part tells the high watermark, even without records. From then on it has news when
-//! there are records at its position. A part moves the position behind its records. A part that has no plain records (a
-//! failure, a divergence or damage) ends its slot, and the client adds another one to read on.
+//! The first part of a new slot has the high watermark, with or without records. Every other part is sent when there
+//! are records at the slot's position, or when the slot ends. A part moves the position behind its records. A part with
+//! a failure, a divergence or damage ends its slot, and the client adds another one to continue.
 //!
 //! # Requests and answers
 //!
 //! Each request permits one answer of `max_bytes`. A client sends the next ones before the first is answered, so that
-//! records travel while it takes in earlier ones. The broker answers in the order of the requests, but a request without
-//! permitted bytes, which only brings changes, is answered at once. Answers on different threads may overtake each other
-//! on their way: their numbers tell the order.
+//! records travel while it takes in earlier ones. The broker answers in the order of the requests, but a request
+//! without permitted bytes, which only brings changes, is answered at once. Answers on different threads may overtake
+//! each other on their way: their numbers give the order.
 //!
-//! The requests of a session are numbered without holes. With each one the client says up to which answer it has taken
-//! in all. What it has not taken in is sent again if it resumes the session over another connection: the positions go
-//! back to those before the lost answers. A broker forgets a session that is not used for a while, and earlier if it
-//! needs the memory; the client then opens another one.
+//! The requests of a session are numbered without holes. Each one says below which number the client has taken in all
+//! answers. The others are sent again if the client resumes the session over another connection: the positions go back
+//! to those before the lost answers. A broker forgets a session that is unused for a while, and earlier if it needs the
+//! memory; the client then opens another one.
 //!
 //! # Limits and failures
 //!
@@ -56,11 +57,12 @@ pub struct FetchSlot(pub u32);
 /// Opens, continues, resumes or closes a fetch session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchSession {
-    /// The session and the place of this request in it.
+    /// The session, and the number of this request in it.
     pub step: SessionStep,
     /// The longest time to wait for `min_bytes`.
     pub max_wait_ms: u32,
-    /// The number of bytes to answer at once. News without records is answered at once, too.
+    /// The broker answers as soon as it has this many bytes of batches. It answers with less when the time is over,
+    /// when a slot is new or ends, when many small parts have come together, or when its memory is short.
     pub min_bytes: u32,
     /// The most bytes of batches in the answer. Its first batch is sent even if it is larger. With 0 the request only
     /// brings changes and is answered at once, without parts.
@@ -71,7 +73,7 @@ pub struct FetchSession {
     pub add: Vec<AddedSlot>,
 }
 
-/// The session of a request, and the place of the request in it.
+/// The session of a request, and the number of the request in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionStep {
     /// Opens a session. The request has number 0 and is answered at once.
@@ -86,14 +88,14 @@ pub enum SessionStep {
     Close(FetchSessionId),
 }
 
-/// The place of a request in its session.
+/// The session of a request, the request's number, and the answers that the client has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSequence {
     /// The session.
     pub session: FetchSessionId,
     /// The number of the request: one more than that of the one before.
     pub number: u64,
-    /// The client has taken in all answers that hold parts and have a smaller number than this.
+    /// The client has taken in all answers with parts below this number.
     pub received_below: u64,
 }
 
@@ -113,11 +115,11 @@ pub struct FetchSessionAnswer {
     pub session: FetchSessionId,
     /// The number of the request.
     pub number: u64,
-    /// The news, in the order in which it came up. The attachment holds the batches in the same order.
+    /// The parts, in the order in which they were read. The attachment holds the batches in the same order.
     pub parts: Vec<SlotPart>,
 }
 
-/// The news of one slot.
+/// A part of an answer: records of one slot, or the reason why the slot ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotPart {
     /// The slot.

@@ -3,7 +3,7 @@
 use super::state::SessionState;
 use grower_protocol::message::{AddedSlot, ErrorCode, Failure, FetchSlot, SessionSequence};
 
-/// Answers of one session that its client has not taken in, as far as it said.
+/// The most unacknowledged answers of a session.
 pub(super) const ANSWERS_UNACKNOWLEDGED_MAX: usize = 8;
 
 /// The changes of the set that a request brings.
@@ -13,12 +13,12 @@ pub(super) struct SlotChanges<'a> {
     pub(super) add: &'a [AddedSlot],
 }
 
-/// A request, as far as its session can judge it.
+/// The parts of a request that its session checks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionRequest<'a> {
     pub(super) sequence: SessionSequence,
     pub(super) resumes: bool,
-    /// It wants an answer with records.
+    /// The request permits bytes.
     pub(super) wants_records: bool,
     pub(super) changes: SlotChanges<'a>,
 }
@@ -35,27 +35,24 @@ impl SlotChanges<'_> {
 
 impl SessionState {
     /// Refuses a request that is not the session's next one, or that contradicts itself. `answered_below` is the number
-    /// of the first request that still waits. The session stays as it was.
+    /// of the first request that still waits. The session is not changed.
     pub(super) fn check_state(&self, request: &SessionRequest<'_>, answered_below: u64) -> Result<(), Failure> {
         let SessionSequence { number, received_below, .. } = request.sequence;
         let next = self.next_number;
         if number < next || (!request.resumes && number != next) {
-            let detail = format_args!("request {number} is not the next one of its fetch session, which is {next}");
+            let detail = format_args!("the fetch session expects request {next}, not {number}");
             return Err(Failure::new(ErrorCode::UnknownFetchSession, detail));
         }
         if number == u64::MAX {
             return Err(Failure::new(
                 ErrorCode::InvalidRequest,
-                "no request could follow this one in its fetch session",
+                "request numbers of the fetch session are used up: open another one",
             ));
         }
         let answered_below = if request.resumes { next } else { answered_below };
         if received_below < self.received_below || answered_below < received_below {
             let taken = self.received_below;
-            let detail = format_args!(
-                "the client has all answers below {received_below}: it had those below {taken} before, and only those \
-                 below {answered_below} were sent"
-            );
+            let detail = format_args!("received_below is {received_below}; it must be {taken} to {answered_below}");
             return Err(Failure::new(ErrorCode::InvalidRequest, detail));
         }
         request.changes.check_order()?;
@@ -74,13 +71,13 @@ impl SessionState {
             self.unacknowledged.iter().filter(|answer| request.sequence.received_below <= answer.number).count();
         if request.wants_records && !request.resumes && ANSWERS_UNACKNOWLEDGED_MAX <= unacknowledged {
             let detail =
-                format_args!("{unacknowledged} answers of the fetch session were not taken in: take them in first");
+                format_args!("{unacknowledged} answers of the fetch session are unacknowledged: raise received_below");
             return Err(Failure::new(ErrorCode::LimitReached, detail));
         }
         Ok(())
     }
 
-    /// Applies a request that was checked. A request that resumes takes back what may be lost.
+    /// Applies a request that was checked. A resume first moves the slots back to before the lost answers.
     pub(super) fn apply(&mut self, request: &SessionRequest<'_>) {
         let SessionSequence { number, received_below, .. } = request.sequence;
         debug_assert!(self.next_number <= number, "request {number} was checked");
@@ -92,7 +89,7 @@ impl SessionState {
         self.change(&request.changes);
     }
 
-    /// Applies changes: first the drops. Slots that were added before are skipped.
+    /// Drops slots, then adds others. Slots that were added before are skipped.
     pub(super) fn change(&mut self, changes: &SlotChanges<'_>) {
         self.drop_slots(changes.drop);
         let new: Vec<_> = self.new_slots(changes.add).map(|added| (added.slot, added.partition)).collect();

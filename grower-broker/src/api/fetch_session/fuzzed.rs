@@ -2,7 +2,8 @@
 //! For tests and fuzzing.
 //!
 //! The client takes in answers in their order, loses some, and resumes. At the end it must have read each partition in
-//! order and without a gap, and have been told of everything. After each action every slot stands in exactly one place.
+//! order and without a gap, and each slot must have sent its first part. After each action every slot is ready, waits
+//! or has ended.
 
 use super::changes::{SessionRequest, SlotChanges};
 use super::gather::GatheredParts;
@@ -30,7 +31,7 @@ struct FakeLog {
     damaged: Option<usize>,
     deleted: bool,
     offline: bool,
-    /// Those of the object that stands for it now. An object that comes back from offline is another one.
+    /// Those of the current object. A partition that comes back from offline has another one.
     fetches: Arc<WaitingFetches>,
 }
 
@@ -117,7 +118,7 @@ impl FakeClient {
         self.received_below = number + 1;
         for part in parts {
             let Some((log, position)) = self.slots.get_mut(&part.slot) else { continue }; // Dropped since.
-            let at = position.expect("a slot that ended has no news");
+            let at = position.expect("a slot that ended sends no parts");
             assert_eq!(part.offset.value() as usize, at, "{:?} skips or repeats records", part.slot);
             self.not_sent_yet.remove(&part.slot);
             *position = match part.fetched {
@@ -270,7 +271,7 @@ impl SessionWorld<'_> {
         self.state.gather(&self.source, most, gathered);
         let first_alone = before.1 == 0 && gathered.parts.iter().filter(|part| part.fetched.is_ok()).count() == 1;
         assert!(gathered.bytes <= most.max(before.1) || first_alone || before.0 < gathered.parts.len());
-        assert!(gathered.full || self.state.ready.len() == 0, "news is left although the answer has room");
+        assert!(gathered.full || self.state.ready.len() == 0, "a slot is ready although the answer is not full");
     }
 
     fn answer_first(&mut self) {
@@ -281,7 +282,7 @@ impl SessionWorld<'_> {
         self.state.record_answer(number, gathered.rewind_points);
     }
 
-    /// Each slot stands in one place, and the counts are those of what there is.
+    /// Checks that each slot is ready, waits or has ended, and that the counts are right.
     fn check(&self) {
         let queued = self.state.ready.all();
         let waker: Arc<dyn FetchWaker> = self.state.ready.clone();
@@ -294,7 +295,7 @@ impl SessionWorld<'_> {
                 SlotProgress::Waiting(fetches) => !fetches.holds(&waker, slot.0),
                 SlotProgress::Ended => false,
             };
-            assert_eq!(queued, ready.contains(slot), "{slot:?} stands in one place");
+            assert_eq!(queued, ready.contains(slot), "{slot:?} is either ready or waits");
             waiting += usize::from(matches!(state.progress, SlotProgress::Waiting(_)) && !queued);
         }
         let registered: usize = self.source.logs.iter().map(|log| log.fetches.len()).sum();
@@ -305,7 +306,7 @@ impl SessionWorld<'_> {
         assert_eq!(rewind_points, self.state.rewind_point_count);
     }
 
-    /// Reads on until there is no news, and checks that nothing was left out.
+    /// Reads until no slot is ready, and checks that nothing was left out.
     fn read_to_the_end(&mut self) {
         self.source.end_deleted();
         loop {
@@ -330,12 +331,12 @@ impl SessionWorld<'_> {
             self.gather_first();
             self.check();
         }
-        assert_eq!(self.client.not_sent_yet, BTreeSet::new(), "slots of which nothing was told");
+        assert_eq!(self.client.not_sent_yet, BTreeSet::new(), "slots without a first part");
         for (slot, (log, position)) in &self.client.slots {
             let Some(position) = position else { continue };
             let log = &self.source.logs[*log];
             let end = if log.deleted || log.offline { None } else { Some(log.sizes.len()) };
-            assert_eq!(Some(*position), end, "{slot:?} was not told of all");
+            assert_eq!(Some(*position), end, "{slot:?} was not read to its end");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Gathers the news of ready slots into one answer.
+//! Reads ready slots into one answer.
 //!
 //! The slots take turns. Each gets its share of what the answer has left, but at least one batch. A slot with more
-//! records stands behind the others for the next answer; a slot whose batch does not fit any more stands before them.
+//! records is queued behind the others for the next answer; a slot whose batch does not fit is queued before them.
 
 use super::source::{SlotRead, SlotSource};
 use super::state::{RewindPoint, SessionState, SlotProgress};
@@ -14,27 +14,27 @@ use std::sync::Arc;
 
 /// The most parts of one answer. It bounds the memory of the answer.
 pub(super) const PARTS_MAX: usize = 1_024;
-/// A request that has this many parts or slices waits for no more bytes. It bounds what waiting requests hold: memory, and
-/// files that were removed meanwhile.
+/// A waiting request with this many parts or slices is answered. This bounds its memory and the deleted files that it
+/// keeps open.
 const WAITING_PARTS_MAX: usize = 64;
 /// The least share of a slot: smaller parts would cost more than they carry.
 const SHARE_MIN: usize = 64 << 10;
 
-/// An answer as far as it is gathered.
+/// The parts gathered so far for one answer.
 #[derive(Default)]
 pub(super) struct GatheredParts {
     pub(super) parts: Vec<SlotPart>,
     pub(super) slices: Vec<Slice>,
-    /// The slots before each part.
+    /// Where each part's slot was before the part.
     pub(super) rewind_points: Vec<RewindPoint>,
     pub(super) bytes: usize,
-    /// It tells more than records: a client must learn that at once.
+    /// A part has more than records: answer at once.
     pub(super) urgent: bool,
-    /// Ready slots are left for the next answer.
+    /// More slots are ready: answer at once.
     pub(super) full: bool,
 }
 
-/// What a look at a slot leads to.
+/// The result of reading a slot.
 enum SlotOutcome {
     /// The slot ended, or waits.
     Done,
@@ -45,7 +45,7 @@ enum SlotOutcome {
 }
 
 impl GatheredParts {
-    /// Whether it need not wait for more.
+    /// Whether the request is answered without a further wait.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
         self.urgent
             || self.full
@@ -53,14 +53,13 @@ impl GatheredParts {
             || min_bytes.max(1) <= self.bytes
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
         self.parts.capacity() * size_of::<SlotPart>()
             + self.slices.capacity() * size_of::<Slice>()
             + self.rewind_points.capacity() * size_of::<RewindPoint>()
     }
 
-    /// Bytes of a slot.
     fn bytes_of(&self, slot: FetchSlot) -> usize {
         self.parts.iter().filter(|part| part.slot == slot).map(length).sum()
     }
@@ -80,7 +79,7 @@ fn length(part: &SlotPart) -> usize {
 }
 
 impl SessionState {
-    /// Adds the news of ready slots, up to `max_bytes` bytes. Only the first batch may pass them.
+    /// Adds parts of ready slots, up to `max_bytes`. Only the first batch may be larger.
     pub(super) fn gather(&mut self, source: &impl SlotSource, max_bytes: usize, gathered: &mut GatheredParts) {
         let (mut with_more, mut slots_not_read_yet) =
             (Vec::new(), if gathered.parts.is_empty() { self.ready.len() } else { 0 });
@@ -109,7 +108,7 @@ impl SessionState {
         debug_assert!(gathered.parts.len() <= PARTS_MAX, "an answer has {} parts", gathered.parts.len());
     }
 
-    /// Reads one ready slot. `taken` bytes of it are in the answer already, and `ready` slots are left.
+    /// Reads one ready slot. The answer has `taken` bytes of it already; `ready` slots are queued, this one included.
     fn read_slot(
         &mut self,
         slot: FetchSlot,
@@ -175,7 +174,7 @@ impl SessionState {
     }
 }
 
-/// The high watermark of a read that found plain records, or none yet.
+/// The high watermark of a read without divergence and damage.
 fn high_watermark_of(read: &PartitionRead) -> Option<Offset> {
     match &read.fetched {
         FetchedPartition::Records(fetched) if !is_damaged_or_diverged(&read.fetched) => Some(fetched.high_watermark),

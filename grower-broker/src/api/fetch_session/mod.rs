@@ -1,11 +1,10 @@
 //! Fetch sessions: the broker keeps the partitions that a client reads, and its position in each.
 //!
-//! A slot with news stands in its session's queue of [ready slots](ready); any other waits with its partition. So an
-//! append touches the slots that wait for its partition, an answer the slots that have news, and a long poll that ends
-//! without any touches none. The [state](state) of a session knows no request, no clock and no connection.
+//! A slot that has something to send is in its session's queue of [ready slots](ready). Every other slot waits with its
+//! partition. So an append costs as much as the slots that it wakes, and an answer as much as the slots that it reads.
 //!
-//! A request that finds enough is answered with its burst. Any other waits, and one task serves the waiting requests of
-//! a session in their order.
+//! A request that finds enough is answered with its burst. Every other request waits, and one task serves the waiting
+//! requests of a session in their order.
 
 mod changes;
 pub(super) mod fuzzed;
@@ -112,7 +111,7 @@ impl Api {
         }
     }
 
-    /// Takes a request in: answers it, or has it wait and answers nothing yet.
+    /// Applies a request, then answers it or queues it. A queued request calls `wait`, and its answer here is ignored.
     fn accept_request(
         self: &Arc<Self>,
         session_request: &SessionRequest<'_>,
@@ -157,7 +156,8 @@ impl Api {
         Ok(session.answer(number, gathered))
     }
 
-    /// Memory for the slots that a request adds, if its session would take it: a wrong request evicts no other session.
+    /// Reserves memory for the slots that a request adds. Checks the request before, so that a wrong one evicts no
+    /// other session; the caller checks it again, as the lock is released meanwhile.
     fn reserve_slots(
         &self,
         session: &BrokerFetchSession,

@@ -1,4 +1,4 @@
-//! The slots of a session that have news.
+//! The slots of a session that have something to send.
 
 use crate::partition::FetchWaker;
 use grower_protocol::message::FetchSlot;
@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use tokio::sync::Notify;
 
-/// The slots with news, first come first served, each once. Partitions add to it under their own locks, so its lock is
+/// A queue of slots that have something to send, each once. Partitions add to it under their own locks, so its lock is
 /// the last one taken and no partition is called under it.
 #[derive(Default)]
 pub(super) struct ReadySlots {
@@ -14,7 +14,7 @@ pub(super) struct ReadySlots {
     woken: Notify,
 }
 
-/// The queue keeps room for this many slots.
+/// The capacity that an empty queue keeps.
 const CAPACITY_KEPT: usize = 64;
 
 impl ReadySlots {
@@ -35,7 +35,7 @@ impl ReadySlots {
         self.queue.lock().push_front(slot);
     }
 
-    /// Takes the first slot, and tells how many there were.
+    /// Takes the first slot, and returns it with the number of slots before.
     pub(super) fn pop(&self) -> Option<(FetchSlot, usize)> {
         let mut queue = self.queue.lock();
         let ready = queue.len();
@@ -44,7 +44,7 @@ impl ReadySlots {
         first.map(|slot| (slot, ready))
     }
 
-    /// Removes all others.
+    /// Removes slots that `keep` refuses.
     pub(super) fn retain(&self, keep: impl FnMut(&FetchSlot) -> bool) {
         let mut queue = self.queue.lock();
         queue.retain(keep);
@@ -55,23 +55,22 @@ impl ReadySlots {
         self.queue.lock().len()
     }
 
-    /// The slots in it.
     pub(super) fn all(&self) -> Vec<FetchSlot> {
         self.queue.lock().iter().copied().collect()
     }
 
-    /// Returns when there may be news, or when [`ReadySlots::wake_task`] asks for a look.
+    /// Returns when a slot was added, or after [`ReadySlots::wake_task`].
     pub(super) async fn woken(&self) {
         self.woken.notified().await;
     }
 
-    /// Has the waiting request look again.
+    /// Wakes the task that serves the waiting requests.
     pub(super) fn wake_task(&self) {
         self.woken.notify_one();
     }
 }
 
-/// Gives back memory that is charged to no slot.
+/// Frees memory that is charged to no slot.
 fn shrink(queue: &mut VecDeque<FetchSlot>) {
     if CAPACITY_KEPT < queue.capacity() && 4 * queue.len() < queue.capacity() {
         queue.shrink_to((2 * queue.len()).max(CAPACITY_KEPT));

@@ -1,4 +1,4 @@
-//! Serves the requests of a session that wait.
+//! Serves the waiting requests of a session.
 
 use super::session::{BrokerFetchSession, WaitingFetchRequest};
 use crate::api::Api;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The answer to the first request, if it does not wait on.
+/// The answer to the first request, if it is due.
 type FirstAnswer = ControlFlow<(), Option<(Reply, (Response, Vec<Slice>))>>;
 
 impl Api {
-    /// Serves the requests of a session that wait, in their order, until none is left.
+    /// Serves the waiting requests of a session in their order, until none is left.
     pub(super) async fn serve_session(self: Arc<Self>, session: Arc<BrokerFetchSession>) {
         let _closes = ClosesAfterPanic { api: &self, id: session.id };
         let (mut current, mut wait_is_over) = (None, false);
@@ -71,7 +71,7 @@ impl Api {
     }
 }
 
-/// What the first request of a session waits for, besides news.
+/// The other events that end a request's wait.
 struct CurrentWait {
     number: u64,
     deadline: Pin<Box<Sleep>>,
@@ -85,7 +85,7 @@ impl CurrentWait {
         Self { number: request.number, deadline, ended: reply.ended().clone() }
     }
 
-    /// Waits for news, or until the wait is over: then it returns true.
+    /// Waits until a slot is ready, or until the wait is over: then it returns true.
     async fn wait(&mut self, session: &BrokerFetchSession) -> bool {
         tokio::select! {
             () = session.ready.woken() => false,

@@ -1,4 +1,4 @@
-//! One session: its state, and the requests that wait for news.
+//! One session: its state, and the requests that wait for records.
 
 use super::changes::SessionRequest;
 use super::gather::GatheredParts;
@@ -20,28 +20,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// Requests of one session that wait.
+/// The most waiting requests of a session.
 pub(super) const REQUESTS_WAITING_MAX: usize = 8;
 
-/// Bytes of an empty session, a slot, a part that was not taken in and a request that waits. The sizes were measured,
-/// with what the allocator adds.
+/// Bytes of an empty session, a slot, an unacknowledged part and a waiting request. The sizes were measured, with the
+/// allocator's share.
 pub(super) const SESSION_BYTES: usize = 2_048;
 pub(super) const SLOT_BYTES: usize = 416;
 const REWIND_POINT_BYTES: usize = 24;
 const WAITING_BYTES: usize = 1_024;
 
-/// A session that this broker keeps.
+/// A session, shared by its requests, its task and the set of all sessions.
 pub(super) struct BrokerFetchSession {
     pub(super) id: FetchSessionId,
     pub(super) ready: Arc<ReadySlots>,
-    /// When it was last used, in milliseconds of the monotonic clock.
+    /// Milliseconds of the monotonic clock.
     last_used_ms: AtomicU64,
     /// A request waits.
     has_waiting: AtomicBool,
     locked: Mutex<LockedSession>,
 }
 
-/// What requests of a session change, one at a time.
+/// The state behind a session's lock.
 pub(super) struct LockedSession {
     pub(super) state: SessionState,
     /// The requests that wait, in their order.
@@ -55,13 +55,13 @@ pub(super) struct LockedSession {
     ended: bool,
 }
 
-/// A request that waits for news.
+/// A request that waits for records.
 pub(super) struct WaitingFetchRequest {
     pub(super) number: u64,
     pub(super) limits: AnswerLimits,
     pub(super) gathered: GatheredParts,
     pub(super) reply: Reply,
-    /// Ends its wait. The task that serves it takes it.
+    /// The task takes it when this request becomes the first.
     pub(super) deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct AnswerLimits {
     pub(super) max_bytes: usize,
 }
 
-/// The exclusive right to change a session. A panic meanwhile ends it.
+/// The lock of a session. A panic while it is held ends the session.
 pub(super) struct FetchSessionGuard<'a> {
     session: &'a BrokerFetchSession,
     locked: MutexGuard<'a, LockedSession>,
@@ -111,7 +111,6 @@ impl BrokerFetchSession {
         if locked.ended { Err(unknown(self.id)) } else { Ok(FetchSessionGuard { session: self, locked }) }
     }
 
-    /// It is used now.
     pub(super) fn touch(&self, now: Duration) {
         self.last_used_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -121,12 +120,10 @@ impl BrokerFetchSession {
         self.last_used_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether no request waits.
     pub(super) fn is_idle(&self) -> bool {
         !self.has_waiting.load(Ordering::Acquire)
     }
 
-    /// Bytes that it counts.
     pub(super) fn bytes(&self) -> usize {
         self.locked.lock().memory.bytes()
     }
@@ -153,12 +150,12 @@ impl BrokerFetchSession {
 }
 
 impl LockedSession {
-    /// Refuses a request that the session cannot take, and leaves all as it was.
+    /// Refuses an invalid request, and changes nothing.
     pub(super) fn check(&self, request: &SessionRequest<'_>) -> Result<(), Failure> {
         let answered_below = self.waiting.front().map_or(self.state.next_number, |first| first.number);
         self.state.check_state(request, answered_below)?;
         if request.wants_records && !request.resumes && REQUESTS_WAITING_MAX <= self.waiting.len() {
-            let detail = format_args!("{REQUESTS_WAITING_MAX} requests of the fetch session wait already");
+            let detail = format_args!("at most {REQUESTS_WAITING_MAX} requests of a fetch session may wait");
             return Err(Failure::new(ErrorCode::LimitReached, detail));
         }
         Ok(())
@@ -217,13 +214,13 @@ impl Drop for FetchSessionGuard<'_> {
     }
 }
 
-/// The place of a request that its step names.
+/// The parts of a request that its session checks.
 pub(super) fn session_request(sequence: SessionSequence, resumes: bool, request: &FetchSession) -> SessionRequest<'_> {
     let changes = super::changes::SlotChanges { drop: &request.drop, add: &request.add };
     SessionRequest { sequence, resumes, wants_records: 0 < request.max_bytes, changes }
 }
 
-/// The failure of a request to a session that there is not.
+/// The failure of a request to an unknown session.
 pub(super) fn unknown(id: FetchSessionId) -> Failure {
     let detail = format_args!("there is no fetch session {:016x}; it may have been evicted: open another one", id.0);
     Failure::new(ErrorCode::UnknownFetchSession, detail)

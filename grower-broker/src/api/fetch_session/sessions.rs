@@ -1,4 +1,4 @@
-//! All sessions of the broker, within their part of its memory.
+//! All sessions of the broker, within their share of its memory.
 
 use super::session::{BrokerFetchSession, SESSION_BYTES, SLOT_BYTES, unknown};
 use crate::api::burst::Reply;
@@ -12,16 +12,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A session that is not used for this long is forgotten.
+/// A session that is unused for this long is forgotten.
 const IDLE_MAX: Duration = Duration::from_secs(120);
 const EXPIRE_EACH: Duration = Duration::from_secs(10);
-/// Sessions that were not used for longer than [`UNUSED_MIN`] are evicted once requests waited for memory for this long.
+/// After requests waited this long for memory, sessions that are unused for [`UNUSED_MIN`] are evicted.
 const EVICT_AFTER: Duration = Duration::from_secs(1);
-/// All others are after this many times as long.
+/// After this many such waits, other sessions are evicted, too.
 const EVICT_ALL_AFTER: u32 = 10;
 /// A client that still reads uses its session more often.
 const UNUSED_MIN: Duration = Duration::from_secs(10);
-/// While requests wait for memory the sessions keep this part of what they may take: less would not help the others.
+/// Divides the sessions' share while requests wait for memory. To evict more would hardly help the others.
 const PRESSURE_DIVISOR: usize = 4;
 
 /// The sessions by id.
@@ -48,14 +48,13 @@ impl FetchSessions {
         }
     }
 
-    /// Finds a session, which is used now.
+    /// Finds a session and marks it as used.
     pub(super) fn find(&self, id: FetchSessionId) -> Result<Arc<BrokerFetchSession>, Failure> {
         let session = self.sessions.read().get(&id.0).cloned().ok_or_else(|| unknown(id))?;
         session.touch(self.state.clock.monotonic());
         Ok(session)
     }
 
-    /// Ends a session.
     pub(super) fn close(&self, id: FetchSessionId) -> Result<(), Failure> {
         let session = self.sessions.write().remove(&id.0).ok_or_else(|| unknown(id))?;
         self.end(&session);
@@ -74,8 +73,8 @@ impl FetchSessions {
         }
     }
 
-    /// Memory for so many slots of a session, and for the session if it is new. Sessions without a waiting request are
-    /// evicted for it, the one first that was not used for longest. The caller holds no session's lock.
+    /// Reserves memory for slots, and for their session unless it exists already (`except`). Evicts other sessions
+    /// without a waiting request, the longest unused first. The caller holds no session's lock.
     pub(super) fn reserve(&self, slots: usize, except: Option<FetchSessionId>) -> Result<StateReservation, Failure> {
         let bytes = slots * SLOT_BYTES + if except.is_none() { SESSION_BYTES } else { 0 };
         let memory = &self.state.memory;
@@ -91,9 +90,8 @@ impl FetchSessions {
         }
         if 0 < bytes && bytes_left() < bytes {
             let detail = format_args!(
-                "the fetch sessions of all clients take the {bytes_max} bytes that they may now (at most a quarter of \
-                 broker.memory, less while requests wait for memory), and this one needs {bytes} more: read fewer \
-                 partitions, or give the broker more memory"
+                "fetch sessions may take {bytes_max} bytes now, and {bytes} more do not fit: read fewer partitions \
+                 or raise `broker.memory`"
             );
             return Err(Failure::new(ErrorCode::MemoryFull, detail));
         }
@@ -102,12 +100,12 @@ impl FetchSessions {
         Ok(reservation)
     }
 
-    /// What sessions keep while requests wait for memory, in bytes.
+    /// Bytes that sessions may take while requests wait for memory.
     fn bytes_under_pressure(&self) -> usize {
         self.state.memory.state_bytes_max(StateKind::FetchSessions) / PRESSURE_DIVISOR
     }
 
-    /// Evicts idle sessions until so many bytes are free, and a little more: none if all of them do not suffice.
+    /// Evicts idle sessions until `bytes` are free, and a little more. Evicts none if all of them do not suffice.
     fn evict(&self, bytes: usize, except: Option<FetchSessionId>) {
         let idle = self.all(|session| session.is_idle() && Some(session.id) != except);
         if idle.iter().map(|session| session.bytes()).sum::<usize>() < bytes {
@@ -117,18 +115,18 @@ impl FetchSessions {
         self.evict_oldest(idle, bytes.max(surplus));
     }
 
-    /// Evicts sessions, the one first that was not used for longest, until so many bytes are free.
+    /// Evicts sessions until `bytes` are free, the longest unused first.
     fn evict_oldest(&self, mut sessions: Vec<Arc<BrokerFetchSession>>, bytes: usize) {
         let used = || self.state.memory.state_bytes(StateKind::FetchSessions);
-        let bytes_max = used().saturating_sub(bytes);
+        let bytes_kept = used().saturating_sub(bytes);
         sessions.sort_unstable_by_key(|session| session.last_used_ms());
         for session in sessions {
-            if used() <= bytes_max {
+            if used() <= bytes_kept {
                 break;
             }
             if self.close(session.id).is_ok() {
                 self.state.health.metrics().fetch_sessions().evicted();
-                tracing::debug!(session = session.id.0, "a fetch session was evicted");
+                tracing::debug!(session = format_args!("{:016x}", session.id.0), "a fetch session was evicted");
             }
         }
     }
@@ -137,21 +135,20 @@ impl FetchSessions {
         self.sessions.read().values().filter(|session| wanted(session)).cloned().collect()
     }
 
-    /// Sessions without a waiting request that were not used for longer than this.
+    /// Sessions without a waiting request that were unused for longer than `time`.
     fn unused(&self, time: Duration) -> Vec<Arc<BrokerFetchSession>> {
         let since = self.state.clock.monotonic().saturating_sub(time).as_millis();
         self.all(|session| session.is_idle() && u128::from(session.last_used_ms()) < since)
     }
 
-    /// Forgets sessions that were not used for long.
+    /// Forgets sessions that are unused for [`IDLE_MAX`].
     fn expire(&self) {
         for session in self.unused(IDLE_MAX) {
             let _ = self.close(session.id); // It may have been closed meanwhile.
         }
     }
 
-    /// Evicts sessions for requests that wait for memory: those that are not used first, and others if the wait is
-    /// `long`.
+    /// Evicts sessions for requests that wait for memory: unused ones, or any if the wait is `long`.
     fn evict_for_waiting_requests(&self, long: bool) {
         let bytes_max = self.state.memory.state_bytes_max(StateKind::FetchSessions);
         let surplus =
@@ -162,7 +159,7 @@ impl FetchSessions {
         }
     }
 
-    /// Forgets sessions that are not used and gives memory to requests that wait for it, until the broker stops.
+    /// Forgets unused sessions, and evicts others for requests that wait for memory, until the broker stops.
     pub(in crate::api) async fn run(sessions: Weak<Self>, memory: Memory, stop: CancellationToken) {
         let mut waits: u32 = 0;
         while !stop.is_cancelled() {

@@ -1,4 +1,4 @@
-//! The partitions as the slots of a session see them.
+//! Reads partitions for slots.
 
 use crate::api::partition_read::{self, PartitionRead, ReadLimits};
 use crate::partition::WaitingFetches;
@@ -6,16 +6,16 @@ use crate::topic::Topics;
 use grower_protocol::message::{FetchPartition, Part};
 use std::sync::Arc;
 
-/// Reads partitions.
+/// The partitions of a broker, or of a model.
 pub(super) trait SlotSource {
     /// Reads from the position of a slot.
     fn read(&self, wanted: &FetchPartition, limits: ReadLimits) -> Part<SlotRead>;
 }
 
-/// What a slot finds in its partition.
+/// A read of a slot's partition.
 pub(super) struct SlotRead {
     pub(super) read: PartitionRead,
-    /// Where it waits for more: with the very object that was read.
+    /// The waiting fetches of the object that was read, not of a later one.
     pub(super) fetches: Arc<WaitingFetches>,
 }
 

@@ -12,14 +12,14 @@ use std::sync::Arc;
 pub(super) struct SessionState {
     pub(super) slots: BTreeMap<FetchSlot, SlotState>,
     pub(super) ready: Arc<ReadySlots>,
-    /// Dropped slots that are still in the ready queue, at most.
+    /// An upper bound of the dropped slots in the ready queue.
     pub(super) dropped_in_queue: usize,
     /// All slots below it were used.
     pub(super) next_slot: u64,
     /// The number of the next request.
     pub(super) next_number: u64,
     pub(super) received_below: u64,
-    /// Answers that the client has not taken in, as far as it said, oldest first.
+    /// Answers that the client has not acknowledged, oldest first.
     pub(super) unacknowledged: VecDeque<UnacknowledgedAnswer>,
     /// The number of rewind points in `unacknowledged`.
     pub(super) rewind_point_count: usize,
@@ -30,17 +30,17 @@ pub(super) struct SlotState {
     /// The partition, and the position after the answers so far.
     pub(super) wanted: FetchPartition,
     pub(super) progress: SlotProgress,
-    /// An answer told its high watermark.
+    /// An answer had its high watermark.
     pub(super) high_watermark_sent: bool,
 }
 
-/// Where a slot is.
+/// Whether a slot is ready, waits or has ended.
 pub(super) enum SlotProgress {
     /// In the ready queue.
     Ready,
-    /// With its partition, or woken by it: then it is in the ready queue.
+    /// Registered with its partition; or woken since, and in the ready queue.
     Waiting(Arc<WaitingFetches>),
-    /// Nowhere: its last part has no plain records.
+    /// Its last part was a failure, a divergence or damage.
     Ended,
 }
 
@@ -50,12 +50,12 @@ pub(super) struct UnacknowledgedAnswer {
     pub(super) rewind_points: Vec<RewindPoint>,
 }
 
-/// A slot before one part of an answer.
+/// The state of a slot before one part of an answer, to return to if the answer is lost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RewindPoint {
     pub(super) slot: FetchSlot,
     pub(super) high_watermark_sent: bool,
-    /// The part ended it.
+    /// The part ended the slot.
     pub(super) ended: bool,
     pub(super) offset: Offset,
     pub(super) last_epoch: Option<LeaderEpoch>,
@@ -75,25 +75,25 @@ impl SessionState {
         }
     }
 
-    /// Wakes its slots.
+    /// Wakes slots of this session.
     fn waker(&self) -> Arc<dyn FetchWaker> {
         self.ready.clone()
     }
 
-    /// An answer with these parts leaves.
+    /// Records an answer as unacknowledged.
     pub(super) fn record_answer(&mut self, number: u64, rewind_points: Vec<RewindPoint>) {
         if rewind_points.is_empty() {
             return;
         }
         debug_assert!(self.unacknowledged.back().is_none_or(|last| last.number < number), "answers are in order");
-        debug_assert!(self.received_below <= number, "the client took in an answer before it left");
+        debug_assert!(self.received_below <= number, "the client acknowledged answer {number} before it was sent");
         self.rewind_point_count += rewind_points.len();
         self.unacknowledged.push_back(UnacknowledgedAnswer { number, rewind_points });
     }
 
-    /// The client has taken in the answers below a number: their ended slots are forgotten.
+    /// Acknowledges the answers below a number, and forgets the slots that they ended.
     pub(super) fn acknowledge(&mut self, received_below: u64) {
-        debug_assert!(self.received_below <= received_below, "a client takes in more and more");
+        debug_assert!(self.received_below <= received_below, "received_below never decreases");
         self.received_below = received_below;
         while let Some(answer) = self.unacknowledged.pop_front_if(|answer| answer.number < received_below) {
             self.rewind_point_count -= answer.rewind_points.len();
@@ -105,7 +105,7 @@ impl SessionState {
         }
     }
 
-    /// Adds slots, which are news. They are new to the session.
+    /// Adds new slots to the set and to the ready queue.
     pub(super) fn add(&mut self, slots: Vec<(FetchSlot, FetchPartition)>) {
         let mut added = Vec::with_capacity(slots.len());
         for (slot, wanted) in slots {
@@ -130,12 +130,12 @@ impl SessionState {
             self.dropped_in_queue += usize::from(queued);
         }
         if self.slots.len() + 64 < 2 * self.dropped_in_queue {
-            self.ready.retain(|slot| self.slots.contains_key(slot)); // Costs no more than the drops did.
+            self.ready.retain(|slot| self.slots.contains_key(slot)); // Amortised: runs after at least as many drops.
             self.dropped_in_queue = 0;
         }
     }
 
-    /// Takes back parts of answers that were lost, the latest first: their slots stand before them again.
+    /// Moves slots back to before lost parts, the last part first.
     pub(super) fn rewind(&mut self, rewind_points: Vec<RewindPoint>) {
         let (mut ready, waker) = (Vec::new(), self.waker());
         for RewindPoint { slot, high_watermark_sent, offset, last_epoch, .. } in rewind_points.into_iter().rev() {
@@ -153,7 +153,7 @@ impl SessionState {
         self.ready.extend(ready);
     }
 
-    /// Takes back all answers that the client may not have.
+    /// Moves slots back to before all unacknowledged answers.
     pub(super) fn rewind_unacknowledged(&mut self) {
         while let Some(answer) = self.unacknowledged.pop_back() {
             self.rewind(answer.rewind_points);

@@ -64,8 +64,8 @@ fn an_append_costs_a_session_one_read_however_many_partitions_it_has() {
         state.gather(&source, 1_000, &mut gathered);
         (source.reads.get() - before, gathered.parts.len())
     };
-    assert_eq!(gather(&mut state), (1_000, 1_000), "the first looks");
-    assert_eq!(gather(&mut state), (0, 0), "a look without news reads nothing");
+    assert_eq!(gather(&mut state), (1_000, 1_000), "the first reads");
+    assert_eq!(gather(&mut state), (0, 0), "without an append nothing is read");
     source.ends[7].set(1);
     source.fetches[7].wake_below(Offset::new(1));
     assert_eq!(gather(&mut state), (1, 1));
