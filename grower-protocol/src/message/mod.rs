@@ -180,7 +180,7 @@ requests! {
     30 => StartOffsets(StartOffsets), parts: (start) => Partitions(start.starts.len());
     /// Describes the memory use of the broker's groups, and recent refusals.
     31 => DescribeGroupMemory, feature: "group-memory", memory: List;
-    /// Reads record batches of a set of partitions that the broker keeps. The answer tells only what has news.
+    /// Reads record batches of a set of partitions that the broker keeps. The answer has only what there is to send.
     32 => FetchSession(FetchSession), feature: "fetch-sessions", memory: Records,
         parts: (fetch) => Partitions(fetch.add.len() + fetch.drop.len());
 }
