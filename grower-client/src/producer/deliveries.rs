@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 pub struct Deliveries {
     batches: Vec<AwaitedBatch>,
     /// In the order of the input. Those before `next` are settled.
-    runs: Vec<RecordRun>,
+    runs: Vec<DeliveryRun>,
     next: usize,
     /// The number of settled records.
     settled: usize,
@@ -37,7 +37,7 @@ struct AwaitedBatch {
 
 /// Consecutive records of the input.
 #[derive(Debug)]
-struct RecordRun {
+struct DeliveryRun {
     count: u32,
     state: RunState,
 }
@@ -69,7 +69,7 @@ impl Deliveries {
     /// Adds a record, which becomes the last one of `promise`.
     pub(super) fn add(&mut self, promise: &mut DeliveryPromise, added_at: Timestamp) {
         let index = promise.extend();
-        if let Some(RecordRun { count, state: RunState::Queued { batch, first, timestamp } }) = self.runs.last_mut()
+        if let Some(DeliveryRun { count, state: RunState::Queued { batch, first, timestamp } }) = self.runs.last_mut()
             && *first + *count == index
             && *timestamp == added_at
             && Arc::ptr_eq(&self.batches[*batch].delivery, promise.batch())
@@ -78,19 +78,19 @@ impl Deliveries {
             return;
         }
         let batch = self.batch(promise.batch());
-        self.runs.push(RecordRun { count: 1, state: RunState::Queued { batch, first: index, timestamp: added_at } });
+        self.runs.push(DeliveryRun { count: 1, state: RunState::Queued { batch, first: index, timestamp: added_at } });
     }
 
     /// Adds a record that failed before it was queued. Records that fail alike stand together.
     pub(super) fn add_failed(&mut self, error: Arc<ProduceError>) {
-        if let Some(RecordRun { count, state: RunState::Failed(last) }) = self.runs.last_mut()
+        if let Some(DeliveryRun { count, state: RunState::Failed(last) }) = self.runs.last_mut()
             && *count < u32::MAX
             && is_same(last, &error)
         {
             *count += 1;
             return;
         }
-        self.runs.push(RecordRun { count: 1, state: RunState::Failed(error) });
+        self.runs.push(DeliveryRun { count: 1, state: RunState::Failed(error) });
     }
 
     fn batch(&mut self, delivery: &Arc<BatchDelivery>) -> usize {
@@ -179,7 +179,7 @@ impl Drop for Deliveries {
         if let Some(FailedRange { error, .. }) = self.failed.first() {
             self.unobserved.record(error); // It was settled before the future was dropped.
         }
-        for RecordRun { count, state } in self.runs.drain(..).skip(self.next) {
+        for DeliveryRun { count, state } in self.runs.drain(..).skip(self.next) {
             match state {
                 RunState::Queued { batch, first, .. } => {
                     self.batches[batch].delivery.drop_deliveries(first..first + count);

@@ -99,7 +99,7 @@ impl<'a> RecordIntake<'a> {
 
     /// Hands in the records of the chunk, unless some must wait: [`RecordIntake::hand_in_rest`] must follow then.
     pub(super) fn hand_in(&mut self) -> bool {
-        let handed_in = RecordRun::hand_in(self.engine, &self.chunk, &mut self.deliveries);
+        let handed_in = ChunkCursor::hand_in(self.engine, &self.chunk, &mut self.deliveries);
         drop(self.chunk.drain(..handed_in));
         self.chunk.is_empty()
     }
@@ -138,7 +138,7 @@ impl<'a> RecordIntake<'a> {
 }
 
 /// Consecutive records, from the next one to hand in.
-struct RecordRun<'a> {
+struct ChunkCursor<'a> {
     engine: &'a Arc<ProducerEngine>,
     records: &'a [Record],
     /// The partition of the first record, if it is chosen. A partitioner may count the records that it chooses for.
@@ -149,7 +149,7 @@ struct RecordRun<'a> {
     timestamp: Timestamp,
 }
 
-impl<'a> RecordRun<'a> {
+impl<'a> ChunkCursor<'a> {
     /// Hands in records until one must wait or fails; returns their number.
     fn hand_in(engine: &'a Arc<ProducerEngine>, all: &'a [Record], deliveries: &mut Deliveries) -> usize {
         let mut run = Self { engine, records: all, chosen: None, reservation: None, timestamp: wall_clock() };
