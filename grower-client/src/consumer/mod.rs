@@ -140,7 +140,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// Pauses a partition: hands out none of its records until [`Consumer::resume`].
+    /// Pauses a partition: hands out none of its records until [`Consumer::resume`]. A partition that is revoked and
+    /// assigned again is no longer paused.
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
         self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = true;
         Ok(())

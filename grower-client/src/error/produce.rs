@@ -131,10 +131,33 @@ impl fmt::Display for Doubt {
     }
 }
 
+/// The last error of a request. Whether the records may have been written follows from all attempts, so [`Doubt`] tells
+/// it instead.
 struct Last<'a>(Option<&'a RequestError>);
 
 impl fmt::Display for Last<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |last| write!(f, " ({last})"))
+        match self.0 {
+            None => Ok(()),
+            Some(RequestError::Lost(connection)) => write!(f, " ({connection})"),
+            Some(last) => write!(f, " ({last})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ConnectionError;
+    use grower_protocol::ids::{PartitionId, TopicName};
+
+    #[test]
+    fn a_record_that_was_not_written_is_not_said_to_be_in_doubt_too() {
+        let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let lost = RequestError::Lost(ConnectionError::Closed { address: "b:1".into() });
+        let after = Duration::from_secs(3);
+        let told = |in_doubt| ProduceError::timed_out(&topic_partition, after, in_doubt, Some(&lost)).to_string();
+        assert_eq!(told(false), "t/0: not acknowledged within 3s (b:1 closed the connection); it was not written");
+        assert_eq!(told(true), "t/0: not acknowledged within 3s (b:1 closed the connection); it may have been written");
     }
 }

@@ -1,10 +1,10 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
-mod partition_set;
+mod consumer_partitions;
 mod shared;
 mod turn;
 
-pub(crate) use partition_set::{FetchPlacement, PartitionIndex, PartitionSet, SessionKey};
+pub(crate) use consumer_partitions::{ConsumerPartitions, FetchPlacement, PartitionIndex, SessionKey};
 pub(crate) use shared::SharedSubscription;
 
 use super::offset_and_epoch::OffsetAndEpoch;
@@ -13,8 +13,8 @@ use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
+use consumer_partitions::PartitionMut;
 use grower_protocol::ids::{Offset, TopicId, TopicName};
-use partition_set::PartitionMut;
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ pub(crate) struct TakeLimits {
 /// The state of all partitions of a consumer.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
-    pub(crate) partitions: PartitionSet,
+    pub(crate) partitions: ConsumerPartitions,
     /// The next offsets of revoked partitions with records that were handed out but not committed.
     pub(crate) revoked_uncommitted: BTreeMap<TopicPartition, Offset>,
     /// The id and number of partitions of each topic at its first lookup: later partitions start at their beginning.
@@ -66,7 +66,7 @@ pub(crate) struct SubscriptionState {
 impl SubscriptionState {
     fn new(on_damage: OnDamage, open_bytes_max: usize, now: Instant) -> Self {
         Self {
-            partitions: PartitionSet::default(),
+            partitions: ConsumerPartitions::default(),
             revoked_uncommitted: BTreeMap::new(),
             first_seen: HashMap::new(),
             on_damage,

@@ -30,7 +30,7 @@ pub(crate) struct SessionKey(pub(crate) u64);
 
 /// The partitions of a consumer.
 #[derive(Debug, Default)]
-pub(crate) struct PartitionSet {
+pub(crate) struct ConsumerPartitions {
     by_name: BTreeMap<TopicPartition, PartitionIndex>,
     entries: Vec<Option<PartitionEntry>>,
     free: Vec<PartitionIndex>,
@@ -63,7 +63,7 @@ struct PartitionEntry {
     retry_at: Option<Instant>,
 }
 
-impl PartitionSet {
+impl ConsumerPartitions {
     /// Adds a partition that the set does not have.
     pub(super) fn insert(&mut self, partition: PartitionFetchState) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -280,7 +280,7 @@ impl PartitionEntry {
 
 /// A partition that is being changed.
 pub(crate) struct PartitionMut<'a> {
-    set: &'a mut PartitionSet,
+    set: &'a mut ConsumerPartitions,
     index: PartitionIndex,
 }
 
