@@ -6,7 +6,8 @@
 //!
 //! No task waits for memory while it holds some, so all of them make progress. Connections can never take so much that
 //! the largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of
-//! it is for the state of groups and producers. Fetch sessions are evicted while a task waits, down to a sixteenth: see [`state`].
+//! it is for the state of groups and producers. Fetch sessions are evicted while a task waits, down to a sixteenth: see
+//! [`state`].
 //!
 //! A large request that waits collects all memory that is given back. New connections do not queue behind it: they get
 //! their share in advance, up to a bound, and memory that is given back pays for that first. A request that holds

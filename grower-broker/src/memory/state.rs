@@ -1,7 +1,7 @@
 //! Memory for the state of groups, producers and fetch sessions, which counts against the budget.
 //!
-//! Groups and producers have a sixteenth of the budget each. Fetch sessions have a quarter. They can be opened again, so
-//! while a request waits for memory they are evicted down to a sixteenth, and no more are opened beyond it.
+//! Groups and producers have a sixteenth of the budget each. Fetch sessions have a quarter. They can be opened again,
+//! so while a request waits for memory they are evicted down to a sixteenth, and no more are opened beyond it.
 //!
 //! Sizes are estimates a little above the truth. Counting only adds to an atomic; the budget itself changes in steps of
 //! 64 KiB. So an append takes no lock for it.

@@ -2,8 +2,8 @@
 //!
 //! The log names the files to sync. They are synced without the writer's lock, the marks move, and the waiters whose
 //! offset a mark has reached are answered. If others wait for the next round, it begins before these answers are sent:
-//! a client that is answered takes the processor at once, and the disk would idle meanwhile. After a failed sync the content of the disk is unknown: no waiter is
-//! acknowledged, and the broker stops for good.
+//! a client that is answered takes the processor at once, and the disk would idle meanwhile. After a failed sync the
+//! content of the disk is unknown: no waiter is acknowledged, and the broker stops for good.
 
 use super::{CommitWaiter, Partition, SyncPool, waiter};
 use crate::critical::CriticalSection;

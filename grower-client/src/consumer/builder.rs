@@ -85,11 +85,11 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Limits the memory for prefetched records of all partitions, in bytes; 16 MiB by default. It counts what is on its
-    /// way, too. A batch counts as it is in memory: as sent until its first record is handed out, decompressed from then
-    /// on. A fetch brings at least one batch, however large, and up to three fetches are in flight for each broker:
-    /// batches that suddenly grow may pass the limit once. A paused partition gives up its prefetched records if the
-    /// others need the memory, and gets them again later.
+    /// Limits the memory for prefetched records of all partitions, in bytes; 16 MiB by default. It counts what is on
+    /// its way, too. A batch counts as it is in memory: as sent until its first record is handed out, decompressed from
+    /// then on. A fetch brings at least one batch, however large, and up to three fetches are in flight for each
+    /// broker: batches that suddenly grow may pass the limit once. A paused partition gives up its prefetched records
+    /// if the others need the memory, and gets them again later.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.prefetch_bytes = bytes;
         self

@@ -1,8 +1,8 @@
 //! Delivers the outcome of each record to its caller, with one allocation per batch.
 //!
 //! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. The caller's end is a
-//! [`Delivery`] for one record, or [`Deliveries`](super::Deliveries) for many. A dropped promise settles its records, so
-//! no caller waits forever.
+//! [`Delivery`] for one record, or [`Deliveries`](super::Deliveries) for many. A dropped promise settles its records,
+//! so no caller waits forever.
 
 use crate::error::ProduceError;
 use crate::record::{Ack, TopicPartition};

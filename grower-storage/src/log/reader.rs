@@ -37,8 +37,8 @@ pub trait FilesView {
     /// Why the log takes no more changes, if its files are no longer at their path.
     fn gone(&self) -> Option<Arc<str>>;
 
-    /// Calls `hook` once [`FilesView::gone`] has a reason: at once if it has. A log has one hook. It is called while the
-    /// log changes, so it does nothing slow.
+    /// Calls `hook` once [`FilesView::gone`] has a reason: at once if it has. A log has one hook. It is called while
+    /// the log changes, so it does nothing slow.
     fn when_gone(&self, hook: GoneHook);
 
     /// Offsets that are known to be lost to damage, in order.

@@ -4,7 +4,8 @@ use super::{DurableEnd, FieldReader, FieldWriter, StateFile};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
-/// Damaged records whose loss an operator accepted: the audit record. The offsets stay taken, and readers step over them.
+/// Damaged records whose loss an operator accepted: the audit record. The offsets stay taken, and readers step over
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
     /// The offsets of the records.

@@ -45,8 +45,8 @@ impl PartitionFetchState {
         self.lost_from(OffsetAndEpoch::new(divergence.end, divergence.epoch));
     }
 
-    /// Handles a log that lost its records from `end` on. Drops buffered records, since no reader can get them any more.
-    /// If the reader has had lost records, it continues at `end`.
+    /// Handles a log that lost its records from `end` on. Drops buffered records, since no reader can get them any
+    /// more. If the reader has had lost records, it continues at `end`.
     pub(crate) fn lost_from(&mut self, end: OffsetAndEpoch) {
         self.forget_buffer();
         if self.position.offset <= end.offset {

@@ -55,8 +55,8 @@ impl Fetcher {
         next_retry
     }
 
-    /// Takes the slots from all partitions that have another leader according to the newest metadata. The earlier one may
-    /// still answer: it may be cut off from the others.
+    /// Takes the slots from all partitions that have another leader according to the newest metadata. The earlier one
+    /// may still answer: it may be cut off from the others.
     pub(super) fn follow_leaders(&mut self) {
         let shared = self.shared.clone();
         let mut subscription = shared.lock();
@@ -196,8 +196,8 @@ fn leader_epoch(topic: &TopicMetadata, topic_partition: &TopicPartition) -> Opti
     topic.partitions.get(topic_partition.partition.value() as usize).map(|partition| partition.leader_epoch)
 }
 
-/// Closes the sessions, so that the broker need not keep them until they time out. One that is being opened is closed by
-/// its answer, for which its connection is kept open for a moment.
+/// Closes the sessions, so that the broker need not keep them until they time out. One that is being opened is closed
+/// by its answer, for which its connection is kept open for a moment.
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.sessions.iter().for_each(LeaderSession::close);

@@ -1,6 +1,7 @@
 //! A queue against a small broker: no fault reorders, duplicates or blocks records.
 
 mod answers;
+mod faults;
 mod producer_ids;
 mod sent_records;
 
@@ -341,70 +342,4 @@ fn with_in_flight(batches: usize) -> World {
     world.apply(Event::Push(RECORDS_MAX * batches as u32));
     assert_eq!(world.wire.len(), batches);
     world
-}
-
-#[test]
-fn an_unknown_producer_sends_one_batch_at_a_time() {
-    let mut world = World::new();
-    world.apply(Event::Push(RECORDS_MAX * 4));
-    assert_eq!(world.wire.len(), 1);
-    world.apply(Event::Handle);
-    world.apply(Event::Answer(0));
-    assert_eq!(world.wire.len(), 3);
-}
-
-#[test]
-fn a_cut_between_append_and_answer_writes_nothing_twice() {
-    let mut world = with_in_flight(3);
-    world.apply(Event::Cut(2));
-    world.heal();
-    assert_eq!(offsets(&mut world), (0..10).map(Some).collect::<Vec<_>>());
-    assert_eq!(world.broker.log, (0..10).collect::<Vec<_>>());
-}
-
-#[test]
-fn batches_behind_a_refused_one_keep_the_producer_id() {
-    let mut world = with_in_flight(3);
-    world.apply(Event::Refuse(ErrorCode::InvalidRecord));
-    world.heal();
-    assert_eq!(offsets(&mut world), [Some(0), None, None, None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)]);
-    assert_eq!(world.ids, 1);
-}
-
-#[test]
-fn a_timeout_behind_a_refused_batch_names_the_refusal() {
-    let mut world = with_in_flight(2);
-    for code in [ErrorCode::DiskFull, ErrorCode::OutOfOrderSequence] {
-        world.apply(Event::Refuse(code));
-        world.apply(Event::Answer(0));
-    }
-    world.apply(Event::TimeOut);
-    for (_, outcome) in world.sent.drain(..).flat_map(SentRecords::outcomes).skip(1) {
-        let Some(Err(ProduceError::TimedOut { last: Some(last), .. })) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(last.code(), Some(ErrorCode::DiskFull));
-    }
-}
-
-#[test]
-fn a_too_large_batch_is_split_until_it_fits() {
-    let mut world = with_in_flight(2);
-    world.broker.records_max = Some(1);
-    for _ in 0..100 {
-        world.apply(Event::Wait);
-        world.apply(Event::Handle);
-        world.apply(Event::Answer(0));
-    }
-    assert_eq!(offsets(&mut world), (0..7).map(Some).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_recreated_topic_gets_the_unacknowledged_records() {
-    let mut world = with_in_flight(2);
-    world.broker = MiniBroker::default();
-    world.queue.set_topic_id(TopicId::from_random([8; 16]));
-    while !world.wire.is_empty() {
-        world.apply(Event::Refuse(ErrorCode::UnknownTopicId));
-    }
-    world.heal();
-    assert_eq!(offsets(&mut world), [Some(0), Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)]);
 }

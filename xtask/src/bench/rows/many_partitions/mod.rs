@@ -1,8 +1,8 @@
 //! `partitions-1000-consume`, `partitions-10000-*`: one reader of many partitions, compared with a reader of one.
 //!
-//! Every reader is a `grower-cli` in a process of its own. The topics that are read from the beginning hold the same number
-//! of records in batches of the same size, and are filled once; the reader counts the records, and the rows of few
-//! partitions compare their bytes.
+//! Every reader is a `grower-cli` in a process of its own. The topics that are read from the beginning hold the same
+//! number of records in batches of the same size, and are filled once; the reader counts the records, and the rows of
+//! few partitions compare their bytes.
 
 mod trickle;
 
@@ -16,7 +16,8 @@ const SIZE: usize = 1024;
 /// Records per batch. Ten are a batch of 10 KiB.
 const BATCH: u32 = 10;
 
-/// One in five partitions stays empty: each one that is written to needs two descriptors, and a limit of 20,000 is usual.
+/// One in five partitions stays empty: each one that is written to needs two descriptors, and a limit of 20,000 is
+/// usual.
 const EMPTY_EACH: u32 = 5;
 
 /// The work of one reader.
@@ -127,8 +128,8 @@ impl FilledTopic {
     }
 }
 
-/// Sends records one by one, in turn to ten partitions or fewer of a new topic. No filled topic has checkpoints to write
-/// meanwhile.
+/// Sends records one by one, in turn to ten partitions or fewer of a new topic. No filled topic has checkpoints to
+/// write meanwhile.
 async fn one_by_one(context: &RowContext<'_>, partitions: u32) -> anyhow::Result<LoadResult> {
     let topic = format!("end-to-end-{partitions}");
     context.settle().await?;
