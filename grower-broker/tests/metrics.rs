@@ -117,6 +117,26 @@ async fn metrics_agree_with_what_happened() {
 }
 
 #[tokio::test]
+async fn a_reader_that_leaves_counts_as_no_failure() {
+    let (broker, mut client) = started().await;
+    let request = |step, max_wait_ms| {
+        let (drop, add) = (Vec::new(), Vec::new());
+        Request::FetchSession(FetchSession { step, max_wait_ms, min_bytes: 1, max_bytes: 1, drop, add })
+    };
+    let Response::FetchSession(opened) = client.ask(&request(SessionStep::Open, 0)).await else { panic!("refused") };
+    let next = SessionSequence { session: opened.session, number: 1, received_below: 1 };
+    client.send(&request(SessionStep::Continue(next), 60_000), &[]).await;
+    client.send(&request(SessionStep::Close(opened.session), 0), &[]).await;
+    for _ in 0..2 {
+        assert!(client.receive().await.is_some(), "the request that waits is answered, too");
+    }
+    let told = scrape(&broker).await;
+    assert_eq!(told["grower_fetch_sessions"].value(&[]), Some(0.0));
+    assert_eq!(told["grower_requests_failed"].value(&[("reason", "unknown_fetch_session")]), None);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_newest_backup_is_shown_once_there_is_one() {
     let (broker, mut client) = started().await;
     assert_eq!(scrape(&broker).await[NEWEST_BACKUP].value(&[]), Some(0.0), "there is none");

@@ -65,10 +65,10 @@ impl FetchSessions {
         self.refuse(session.end(), &unknown(session.id));
     }
 
-    /// Refuses requests that waited.
+    /// Refuses requests that waited in a session that ended or was resumed. They do not count as failed: a client that
+    /// closes its session leaves one.
     pub(super) fn refuse(&self, replies: Vec<Reply>, failure: &Failure) {
         for reply in replies {
-            self.state.health.metrics().request_failed(failure.code);
             reply.send(&Response::Failed(failure.clone()));
         }
     }
