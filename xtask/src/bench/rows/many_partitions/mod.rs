@@ -11,6 +11,8 @@ use crate::bench::command_line::{LoadResult, ReadResult};
 use crate::bench::report::BenchReport;
 use crate::bench::workload::Workload;
 use grower_client::{Acks, TopicSpec};
+use std::time::Duration;
+use tokio::time::sleep;
 
 const SIZE: usize = 1024;
 /// Records per batch. Ten are a batch of 10 KiB.
@@ -84,6 +86,7 @@ impl ManyPartitionsRow {
 
     async fn trickle(self, context: &RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
+        sleep(CHECKPOINTS_END).await; // Earlier rows wrote to thousands of partitions.
         let base = trickle::measure(context, 1).await?;
         let shares = trickle::measure(context, context.amounts.many).await?;
         report.add(name, shares.server * 100.0, "% of core");
@@ -93,6 +96,9 @@ impl ManyPartitionsRow {
         Ok(())
     }
 }
+
+/// The time until the broker has begun the last checkpoint of a partition without further records.
+const CHECKPOINTS_END: Duration = Duration::from_secs(11);
 
 /// A topic that rows share.
 struct FilledTopic {
