@@ -48,13 +48,14 @@ use tempfile::TempDir;
 /// Measures the real daemon and a limit program that moves the same bytes.
 #[derive(Args)]
 #[command(
-    after_help = "A ratio is the value divided by that of the limit. Higher is better for rates, lower for times. \
-Limits: for produce-* and consume-1k, a program that moves the same bytes of values and does only the necessary work; \
+    after_help = "A ratio is the value divided by a base of the same round. Higher is better for rates, lower for times. \
+Bases: for produce-* and consume-1k*, a program that moves the same bytes of values and does only the necessary work; \
 for single-*, an fdatasync (if the ack waits for one) and a round trip; for partitions-1000-leader, the same load into one \
-partition; for partitions-1000-fixed, the offered rate; for crowd, the same load without the other connections."
+partition; for partitions-1000-fixed, the offered rate; for crowd, the same load without the other connections; for \
+four-producers-*, one producer on one partition; for other rows of many partitions, a reader of one partition."
 )]
 pub(crate) struct Bench {
-    /// Run three short rounds, under a minute, instead of five longer ones
+    /// Run three short rounds, two minutes in all, instead of five longer ones
     #[arg(long)]
     quick: bool,
     /// Write the figures as a list of {"name","value","unit","ratio"}

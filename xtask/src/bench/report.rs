@@ -13,7 +13,7 @@ pub(super) struct Figure {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) unit: &'static str,
-    /// The value divided by that of the limit in the same round.
+    /// The value divided by that of the limit, or of another base, in the same round.
     pub(super) ratio: Option<f64>,
 }
 
@@ -33,7 +33,7 @@ impl BenchReport {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: None });
     }
 
-    /// Adds a figure with that of the limit program.
+    /// Adds a figure with that of the limit program, or of another base.
     pub(super) fn add_with_limit(&mut self, name: impl Into<String>, value: f64, unit: &'static str, limit: f64) {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: Some(value / limit) });
     }
