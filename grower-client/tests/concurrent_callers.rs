@@ -1,32 +1,20 @@
 //! Callers that hand in many records without a wait give way to other tasks, and keep their order.
 
+mod world;
+
 use futures_util::StreamExt;
-use grower_broker::{Broker, BrokerConfig, MemLogs};
-use grower_client::{Client, ProduceError, Producer, Record, TopicSpec, transport};
+use grower_client::{ProduceError, Producer, Record, TopicSpec};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use world::World;
 
-/// A producer and its broker in this process, with topic `events`.
-struct Fixture {
-    producer: Producer,
-    _client: Client,
-    _broker: Broker,
-    _dir: tempfile::TempDir,
-}
-
-/// The topic is known and memory is free afterwards, so later calls await nothing.
-async fn fixture() -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::at(dir.path());
-    (config.disk_reserve_bytes, config.listen, config.http) = (Some(1 << 20), None, None);
-    let broker = Broker::builder(config).logs(Arc::new(MemLogs)).start().await.unwrap();
-    let builder = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["in process"]);
-    let client = builder.connect().await.unwrap();
-    client.admin().create_topic("events", TopicSpec::partitions(1)).await.unwrap();
-    let producer = client.producer().build().await.unwrap();
+/// Returns a producer that knows the topic and has free memory, so that its later calls await nothing.
+async fn ready_producer(world: &World) -> Producer {
+    world.topic("events", TopicSpec::partitions(1)).await;
+    let producer = world.client.producer().build().await.unwrap();
     producer.send(record()).await.unwrap();
-    Fixture { producer, _client: client, _broker: broker, _dir: dir }
+    producer
 }
 
 fn record() -> Record {
@@ -44,8 +32,8 @@ async fn count_before_others<W: Future<Output = ()>>(work: impl FnOnce(Arc<Atomi
 
 #[tokio::test] // On one thread: another task runs only if this one yields.
 async fn a_caller_that_queues_many_records_gives_way_to_other_tasks() {
-    let fixture = fixture().await;
-    let producer = &fixture.producer;
+    let world = World::in_memory().await;
+    let producer = &ready_producer(&world).await;
     let before = count_before_others(|count| async move {
         for _ in 0..1 << 10 {
             drop(producer.enqueue(record()).await.unwrap());
@@ -58,8 +46,8 @@ async fn a_caller_that_queues_many_records_gives_way_to_other_tasks() {
 
 #[tokio::test]
 async fn a_caller_that_queues_many_small_inputs_gives_way_to_other_tasks() {
-    let fixture = fixture().await;
-    let producer = &fixture.producer;
+    let world = World::in_memory().await;
+    let producer = &ready_producer(&world).await;
     let before = count_before_others(|count| async move {
         for _ in 0..100 {
             drop(producer.enqueue_all((0..100).map(|_| record())).await);
@@ -73,9 +61,9 @@ async fn a_caller_that_queues_many_small_inputs_gives_way_to_other_tasks() {
 #[tokio::test]
 async fn an_input_that_fails_gives_way_to_other_tasks_and_is_one_range() {
     const RECORDS: usize = 20_000;
-    let fixture = fixture().await;
-    fixture.producer.close().await.unwrap();
-    let producer = &fixture.producer;
+    let world = World::in_memory().await;
+    let producer = &ready_producer(&world).await;
+    producer.close().await.unwrap();
     let before = count_before_others(|count| async move {
         let records = (0..RECORDS).map(|_| {
             count.fetch_add(1, Ordering::Relaxed);
@@ -93,8 +81,9 @@ async fn an_input_that_fails_gives_way_to_other_tasks_and_is_one_range() {
 #[tokio::test]
 async fn concurrent_sends_are_written_in_the_order_of_their_first_polls() {
     const SENDS: usize = 1_000;
-    let fixture = fixture().await;
-    let sends = (0..SENDS).map(|_| fixture.producer.send(record()));
+    let world = World::in_memory().await;
+    let producer = ready_producer(&world).await;
+    let sends = (0..SENDS).map(|_| producer.send(record()));
     let acks: Vec<_> = futures_util::stream::iter(sends).buffered(SENDS).collect().await;
     let offsets: Vec<_> = acks.into_iter().map(|ack| ack.unwrap().offset.unwrap().value()).collect();
     assert!(offsets.is_sorted(), "{:?}", offsets.windows(2).find(|two| two[1] < two[0]));

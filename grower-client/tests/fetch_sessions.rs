@@ -130,7 +130,7 @@ async fn what_a_reader_holds_and_permits_stays_within_its_memory() {
         while fake.session_bytes().sent < PREFETCH / 2 {
             tokio::task::yield_now().await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await; // Whatever else it wants has arrived.
+        tokio::time::sleep(Duration::from_millis(20)).await; // The other records that it fetches have arrived.
     };
     tokio::time::timeout(LONG, is_full).await.expect("the reader prefetches");
     let peak = fake.session_bytes().peak;
@@ -292,7 +292,7 @@ async fn a_reader_of_large_batches_holds_at_most_one_beyond_its_memory() {
     let mut consumer = reading(&client).prefetch_bytes(PREFETCH).build().await.unwrap();
     for batch in 0..5 {
         read_to(&mut consumer, batch * 100, batch * 100 + 100).await;
-        tokio::time::sleep(Duration::from_millis(20)).await; // Whatever else it wants has arrived.
+        tokio::time::sleep(Duration::from_millis(20)).await; // The other records that it fetches have arrived.
         let held = fake.session_bytes().sent - (batch as usize + 1) * 100 * VALUE_BYTES;
         assert!(held <= PREFETCH + BATCH + BATCH / 4, "{held} bytes are held");
     }

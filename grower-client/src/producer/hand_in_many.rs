@@ -48,8 +48,8 @@ enum FailedTarget {
     Partition(Arc<str>, Option<PartitionId>),
 }
 
-/// The time until a call tries again what failed: to look a topic up, or to wait for memory. A fast input has ended
-/// until then, and a slow one gets another chance.
+/// The time until a call tries again what failed: to look a topic up, or to wait for memory. A fast input ends
+/// before that; a slow one tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl SharedFailure {

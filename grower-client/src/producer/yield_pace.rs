@@ -1,7 +1,7 @@
 //! Makes a caller that queues many records give way to other tasks, above all to the connection that sends them.
 //!
-//! A runtime runs a task that this task wakes on the same thread, after it. So a caller that queues records without a
-//! wait would hold back its own batches until its memory is full, and the answers and batches of other producers too.
+//! A task that this one wakes runs on the same thread only after this one yields. A caller that never waits would hold
+//! back its own batches until its memory is full, and the answers and batches of other producers too.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;

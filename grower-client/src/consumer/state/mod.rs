@@ -7,7 +7,7 @@ mod partition;
 mod subscription;
 
 pub(super) use checked_batches::{CheckedBatches, FetchDamage, check_batches};
-pub(super) use fetch_session::{ClientFetchSession, RequestLimits, SessionMismatch, SessionNews};
+pub(super) use fetch_session::{ClientFetchSession, ReceivedAnswer, RequestLimits, SessionMismatch};
 pub(super) use offset_and_epoch::OffsetAndEpoch;
 pub(super) use partition::{FetchVersion, PartitionFetchState};
 pub(super) use subscription::{

@@ -1,7 +1,7 @@
 //! The client's half of a fetch session: which slots the broker keeps, which requests are not answered yet, and where
 //! each slot reads next. Pure: the fetcher sends the requests and takes in the records.
 //!
-//! Answers are taken in by their numbers; an early one waits. After a lost connection the next request resumes the
+//! Answers are taken in by their numbers; an answer that arrives early waits. After a lost connection the next request resumes the
 //! session: it repeats all changes of which no answer was taken in, and the broker sends their records again. If
 //! anything does not fit, the session ends: the fetcher opens another one for the same partitions.
 
@@ -64,12 +64,12 @@ struct SentRequest {
     drop: Vec<FetchSlot>,
     add: Vec<AddedSlot>,
     /// An answer that came before an earlier one.
-    answer: Option<SessionNews>,
+    answer: Option<ReceivedAnswer>,
 }
 
-/// The news of one answer, with the batches.
+/// The parts of one answer, with the batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SessionNews {
+pub(crate) struct ReceivedAnswer {
     pub(crate) parts: Vec<SlotPart>,
     pub(crate) batches: Bytes,
     /// The number of bytes that the request permitted.
@@ -269,19 +269,19 @@ impl<O: Copy> ClientFetchSession<O> {
             self.unanswered.remove(at);
             return Ok(());
         }
-        sent.answer = Some(SessionNews { parts, batches, permitted: sent.max_bytes });
+        sent.answer = Some(ReceivedAnswer { parts, batches, permitted: sent.max_bytes });
         Ok(())
     }
 
     /// Returns the next answer to take in.
-    pub(crate) fn next_news(&mut self) -> Option<SessionNews> {
-        let news = self.unanswered.front_mut()?.answer.take()?;
+    pub(crate) fn next_answer(&mut self) -> Option<ReceivedAnswer> {
+        let answer = self.unanswered.front_mut()?.answer.take()?;
         self.unanswered.pop_front();
         self.received_below = self.unanswered.front().map_or(self.next_number, |sent| sent.number);
-        Some(news)
+        Some(answer)
     }
 
-    /// Returns the owner of the slot that has news at `offset`; `None` if the slot was dropped.
+    /// Returns the owner of the slot that has a part at `offset`; `None` if the slot was dropped.
     pub(crate) fn owner_at(&self, slot: FetchSlot, offset: Offset) -> Result<Option<O>, SessionMismatch> {
         match self.slots.get(&slot) {
             None => Ok(None),

@@ -34,11 +34,11 @@ pub(crate) struct ConsumerPartitions {
     by_name: BTreeMap<TopicPartition, PartitionIndex>,
     entries: Vec<Option<PartitionEntry>>,
     free: Vec<PartitionIndex>,
-    /// The partitions with something for the reader, in the order of their turns. Some may have nothing any more.
+    /// The partitions with something for the reader, in the order of their turns. Entries may be outdated.
     ready: VecDeque<PartitionIndex>,
     /// The partitions whose slot differs from the wanted one.
     to_plan: VecDeque<PartitionIndex>,
-    /// The slots of removed partitions.
+    /// Slots to drop: their partitions were removed.
     orphans: Vec<FetchPlacement>,
     /// The times at which partitions want a slot again.
     retries: BTreeSet<(Instant, PartitionIndex)>,

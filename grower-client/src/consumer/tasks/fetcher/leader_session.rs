@@ -4,7 +4,7 @@ use super::FetcherEvent;
 use super::arrived_answer::ArrivedAnswer;
 use crate::connection::BrokerConnection;
 use crate::consumer::state::{
-    ClientFetchSession, FetchPlacement, FetchVersion, PartitionIndex, RequestLimits, SessionKey, SessionNews,
+    ClientFetchSession, FetchPlacement, FetchVersion, PartitionIndex, ReceivedAnswer, RequestLimits, SessionKey,
 };
 use bytes::Bytes;
 use grower_protocol::ids::LeaderEpoch;
@@ -167,15 +167,15 @@ impl LeaderSession {
     }
 
     /// Returns the next answer to take in.
-    pub(super) fn next_news(&mut self) -> Option<SessionNews> {
-        let news = self.state.next_news()?;
+    pub(super) fn next_answer(&mut self) -> Option<ReceivedAnswer> {
+        let answer = self.state.next_answer()?;
         self.losses = 0;
-        if 0 < news.permitted {
-            let is_busy = news.permitted as usize <= news.batches.len() * 4;
-            self.answer_bytes = news.batches.len();
+        if 0 < answer.permitted {
+            let is_busy = answer.permitted as usize <= answer.batches.len() * 4;
+            self.answer_bytes = answer.batches.len();
             self.reads = if is_busy { READS_MAX } else { 1 };
         }
-        Some(news)
+        Some(answer)
     }
 
     /// Returns the connection over which the session is being opened.

@@ -2,11 +2,11 @@
 //!
 //! A session has several requests in flight, so records travel while earlier ones are checked and handed out. All of
 //! them together, and the records in memory, keep within the memory for prefetched records. The task looks only at
-//! partitions that changed or have news.
+//! partitions that changed or that an answer is about.
 
+mod answers;
 mod arrived_answer;
 mod leader_session;
-mod news;
 mod plan;
 
 use super::fetch_recovery::{self, PartitionFetch};
@@ -41,7 +41,7 @@ pub(crate) struct Fetcher {
     min_bytes: u32,
     sessions: Vec<LeaderSession>,
     last_key: SessionKey,
-    /// The way from the connections' tasks. They hold no fetcher, so it can end while they wait.
+    /// Carries answers from the connections' tasks, which hold no reference to the fetcher.
     events: mpsc::UnboundedSender<FetcherEvent>,
     /// Aborted when dropped.
     dials: JoinSet<()>,
@@ -61,7 +61,7 @@ enum FetcherEvent {
 enum SessionEnd {
     /// Its partitions are read on in another session at once.
     Restart,
-    /// The broker forgets its sessions quickly: its partitions are read on in another one after a wait.
+    /// The session was evicted before its second answer: its partitions wait before another session opens.
     Evicted,
     /// Its partitions are retried later, or report the error.
     Failed(RequestError),
@@ -154,8 +154,8 @@ impl Fetcher {
             Response::Failed(failure) => return Err(SessionEnd::Failed(failure.into())),
             other => return Err(SessionEnd::Failed(unexpected_response(&session.leader, "fetch", other))),
         }
-        while let Some(news) = self.sessions[at].next_news() {
-            self.take_in(at, news)?;
+        while let Some(answer) = self.sessions[at].next_answer() {
+            self.take_in(at, answer)?;
         }
         Ok(())
     }
@@ -207,12 +207,12 @@ impl Fetcher {
             SessionEnd::Restart => None,
             SessionEnd::Evicted => Some(None),
             SessionEnd::Failed(error) => {
-                tracing::debug!(%error, leader = %session.leader, "a fetch failed");
+                tracing::debug!(%error, leader = %session.leader, "a fetch session failed");
                 self.refresh(topics);
                 Some(Some(error))
             }
             SessionEnd::Mismatch(mismatch) => {
-                tracing::error!(%mismatch, leader = %session.leader, "a fetch session does not fit the broker's");
+                tracing::error!(%mismatch, leader = %session.leader, "the answer of a fetch session contradicts its state; opening another one");
                 Some(None)
             }
         };

@@ -1,4 +1,4 @@
-//! What the fetcher asks for: a slot for each partition that is to be read, and requests as far as the memory allows.
+//! Assigns a slot to each partition that is to be read, and sends requests as far as the memory allows.
 
 use super::leader_session::{LeaderSession, SlotOwner};
 use super::{Fetcher, FetcherEvent, PartitionFetch, SessionEnd, fetch_recovery};
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 /// The most bytes of one read. Small enough that they are in the processor's cache while they are checked and handed
 /// out, large enough that a request costs little.
 const READ_BYTES: usize = 1 << 20;
-/// A read gets at most this fraction of the memory, so that several fit.
-const READ_FRACTION: usize = 4;
+/// Divides the memory: a read gets at most one of these parts, so that several fit.
+const READ_DIVISOR: usize = 4;
 /// The time for which a dropped consumer waits for the answer that opens a session.
 const OPENING_KEPT: Duration = Duration::from_secs(1);
 
@@ -172,7 +172,7 @@ impl Fetcher {
 
     /// The most bytes of one read. A read of each leader takes at most half of the memory.
     fn read_bytes(&self) -> usize {
-        (self.prefetch_bytes / READ_FRACTION.max(2 * self.sessions.len())).clamp(1, READ_BYTES)
+        (self.prefetch_bytes / READ_DIVISOR.max(2 * self.sessions.len())).clamp(1, READ_BYTES)
     }
 
     fn dial(&mut self, key: SessionKey, leader: Arc<str>, wait: Duration) {

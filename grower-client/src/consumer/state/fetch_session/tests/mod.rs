@@ -31,7 +31,7 @@ fn a_resumed_session_repeats_the_lost_changes_but_not_a_slot_dropped_since() {
     client.add((), fetch_from(0, 0));
     client.next_request(limits(1));
     client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     let (kept, dropped) = (client.add((), fetch_from(1, 5)), client.add((), fetch_from(2, 5)));
     client.next_request(limits(1));
     client.drop_slot(dropped);
@@ -48,7 +48,7 @@ fn a_second_lost_connection_does_not_confirm_what_the_first_one_lost() {
     client.add((), fetch_from(0, 0));
     client.next_request(limits(1));
     client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     client.next_request(limits(1)); // Its answer is lost, and so are the next two requests.
     for number in 2..4 {
         assert!(client.lose_link());
@@ -63,7 +63,7 @@ fn a_lost_connection_frees_the_requests_that_it_carried() {
     client.add((), fetch_from(0, 0));
     client.next_request(limits(1));
     client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     client.next_request(limits(9));
     while client.may_send(0) {
         client.add((), fetch_from(1, 0));
@@ -84,7 +84,7 @@ fn many_partitions_are_added_by_several_requests() {
     assert_eq!(client.next_request(limits(1)).1.add.len(), CHANGES_MAX);
     assert!(!client.may_send(1), "the session has no id yet");
     client.answered(FetchSessionAnswer { session: SESSION, number: 0, parts: Vec::new() }, Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     assert!(client.has_changes());
     assert_eq!(client.next_request(limits(0)).1.add.len(), 1);
     assert!(!client.has_changes());
@@ -136,7 +136,7 @@ fn answered_changes_do_not_hold_up_others_while_a_read_waits() {
     let slots: Vec<_> = (0..20).map(|n| client.add((), fetch_from(n % PARTITIONS, 0))).collect();
     let (number, _) = client.next_request(limits(100));
     client.answered(empty_answer(number), Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     let (read, _) = client.next_request(limits(100)); // It waits at the broker.
     for slot in slots {
         client.drop_slot(slot);
@@ -145,7 +145,7 @@ fn answered_changes_do_not_hold_up_others_while_a_read_waits() {
         let place = SessionSequence { session: SESSION, number, received_below: read };
         assert_eq!((request.step, request.drop), (SessionStep::Continue(place), vec![slot]));
         client.answered(empty_answer(number), Bytes::new()).unwrap();
-        assert_eq!(client.next_news(), None);
+        assert_eq!(client.next_answer(), None);
     }
     assert!(client.lose_link());
     assert_eq!(client.next_request(limits(0)).1.drop, [], "the broker made these changes");
@@ -157,7 +157,7 @@ fn a_refused_addition_leaves_the_other_slots_as_they_are() {
     let kept = client.add("kept", fetch_from(0, 0));
     client.next_request(limits(1));
     client.answered(empty_answer(0), Bytes::new()).unwrap();
-    client.next_news().unwrap();
+    client.next_answer().unwrap();
     client.next_request(limits(1)); // It waits at the broker.
     client.add("refused", fetch_from(1, 5));
     let (refused, _) = client.next_request(limits(0));

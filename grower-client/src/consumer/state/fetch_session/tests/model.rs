@@ -183,7 +183,7 @@ impl World {
         let answer = self.answers.remove(choose(self.answers.len()));
         assert!(self.client.awaits(answer.number), "an answer comes on the link of its request");
         self.client.answered(answer, Bytes::new()).unwrap();
-        while let Some(news) = self.client.next_news() {
+        while let Some(news) = self.client.next_answer() {
             news.parts.into_iter().for_each(|part| self.take_in(part));
         }
     }

@@ -1,11 +1,11 @@
-//! Takes in the news of a session: checks the records without a lock, then hands them to their partitions.
+//! Takes in the answers of a session: checks the records without a lock, then hands them to their partitions.
 
 use super::leader_session::SlotOwner;
 use super::{Fetcher, PartitionFetch, SessionEnd, fetch_recovery};
 use crate::backoff;
 use crate::consumer::settings::OnDamage;
 use crate::consumer::state::{
-    CheckedBatches, FetchDamage, PartitionFetchState, SessionKey, SessionNews, SubscriptionState, check_batches,
+    CheckedBatches, FetchDamage, PartitionFetchState, ReceivedAnswer, SessionKey, SubscriptionState, check_batches,
 };
 use crate::error::RequestError;
 use crate::retry::{self, FetchAction};
@@ -15,13 +15,14 @@ use grower_protocol::message::{Divergence, Failure, FetchSlot, FetchedPartition,
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-/// A partition's bytes are copied if they are less than this fraction of their answer.
-const COPIED_BELOW: usize = 4;
-/// The number of partitions to change in one go: the reader waits so long.
+/// A partition's bytes are copied if they are less than their answer's divided by this: a small slice would keep the
+/// whole answer in memory.
+const COPIED_DIVISOR: usize = 4;
+/// The partitions that are changed under one lock; the reader waits meanwhile.
 const PARTITIONS_AT_ONCE: usize = 64;
 
-/// The checked news of one slot.
-struct CheckedNews {
+/// The checked part of one slot.
+struct CheckedPart {
     slot: FetchSlot,
     owner: SlotOwner,
     offset: Offset,
@@ -42,7 +43,7 @@ impl FetchOutcome {
     }
 }
 
-/// What is to be done about failed fetches.
+/// The follow-up work of failed fetches.
 #[derive(Default)]
 struct Recoveries {
     damages: Vec<(PartitionFetch, FetchDamage)>,
@@ -54,28 +55,28 @@ struct Recoveries {
 
 impl Fetcher {
     /// Takes in one answer.
-    pub(super) fn take_in(&mut self, at: usize, news: SessionNews) -> Result<(), SessionEnd> {
-        let (key, checked) = (self.sessions[at].key, self.check_news(at, news)?);
+    pub(super) fn take_in(&mut self, at: usize, answer: ReceivedAnswer) -> Result<(), SessionEnd> {
+        let (key, checked) = (self.sessions[at].key, self.check_parts(at, answer)?);
         let mut recoveries = Recoveries::default();
         let mut checked = checked.into_iter().peekable();
         while checked.peek().is_some() {
             let mut subscription = self.shared.lock();
-            for news in checked.by_ref().take(PARTITIONS_AT_ONCE) {
-                accept(&mut subscription, key, news, &mut recoveries);
+            for part in checked.by_ref().take(PARTITIONS_AT_ONCE) {
+                accept(&mut subscription, key, part, &mut recoveries);
             }
         }
         self.recover(recoveries);
         Ok(())
     }
 
-    /// Checks the news of all slots that are still wanted, and moves the slots forward.
-    fn check_news(&mut self, at: usize, news: SessionNews) -> Result<Vec<CheckedNews>, SessionEnd> {
+    /// Checks the parts of all slots that are still wanted, and moves the slots forward.
+    fn check_parts(&mut self, at: usize, answer: ReceivedAnswer) -> Result<Vec<CheckedPart>, SessionEnd> {
         let session = &mut self.sessions[at];
-        let total = news.batches.len();
-        let mut rest = news.batches;
-        let mut checked = Vec::with_capacity(news.parts.len());
+        let total = answer.batches.len();
+        let mut rest = answer.batches;
+        let mut checked = Vec::with_capacity(answer.parts.len());
         let mut ended = Vec::new();
-        for SlotPart { slot, offset, fetched } in news.parts {
+        for SlotPart { slot, offset, fetched } in answer.parts {
             let length = match &fetched {
                 Ok(FetchedPartition::Records(records)) => records.length as usize,
                 _ => 0,
@@ -88,7 +89,7 @@ impl Fetcher {
             let Some(owner) = session.state.owner_at(slot, offset)? else { continue };
             let outcome = match fetched {
                 Ok(FetchedPartition::Records(records)) => {
-                    let bytes = if length < total / COPIED_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
+                    let bytes = if length < total / COPIED_DIVISOR { Bytes::copy_from_slice(&bytes) } else { bytes };
                     FetchOutcome::Records(records, check_batches(bytes, offset, owner.gaps_allowed))
                 }
                 Ok(FetchedPartition::Diverged(divergence)) => FetchOutcome::Diverged(divergence),
@@ -98,7 +99,7 @@ impl Fetcher {
                 FetchOutcome::Records(_, batches) if outcome.continues() => session.state.advance(slot, batches.next),
                 _ => ended.push(slot),
             }
-            checked.push(CheckedNews { slot, owner, offset, outcome });
+            checked.push(CheckedPart { slot, owner, offset, outcome });
         }
         // After the last check: a session that ends before has all its slots, so that all are placed again.
         ended.into_iter().for_each(|slot| session.state.drop_slot(slot));
@@ -122,9 +123,9 @@ impl Fetcher {
     }
 }
 
-/// Hands the news of a slot to its partition, if the partition still reads from it.
-fn accept(subscription: &mut SubscriptionState, key: SessionKey, news: CheckedNews, recoveries: &mut Recoveries) {
-    let CheckedNews { slot, owner, offset, outcome } = news;
+/// Hands the part of a slot to its partition, if the partition still reads from it.
+fn accept(subscription: &mut SubscriptionState, key: SessionKey, part: CheckedPart, recoveries: &mut Recoveries) {
+    let CheckedPart { slot, owner, offset, outcome } = part;
     let on_damage = subscription.on_damage();
     let Some(mut partition) = subscription.partitions.update_at(owner.partition) else { return };
     let is_placed = partition.placement().is_some_and(|placement| placement.session == key && placement.slot == slot);
