@@ -71,7 +71,7 @@ fn group() -> GroupId {
 async fn new_ids(client: &mut Raw<DuplexStream>) -> Vec<ProducerId> {
     let mut ids = Vec::with_capacity(IDS);
     while ids.len() < IDS {
-        match client.ask(&Request::InitProducer).await {
+        match client.ask(&Request::InitProducer(InitProducer::default())).await {
             Response::InitProducer(identity) => ids.push(identity.id),
             other => panic!("{other:?}"),
         }

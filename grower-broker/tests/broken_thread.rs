@@ -30,7 +30,8 @@ async fn produce_while_syncs_panic(acks: Acks, length: usize) -> String {
         let next = faults.calls(Call::Sync);
         faults.before(Call::Sync, next, || panic!("a bug, as the test wants it"));
         let records = batch(&[&"x".repeat(length)]);
-        let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
         let produce = Produce { acks, timeout_ms: 60_000, partitions: vec![partition] };
         producer.send(&Request::Produce(produce), &records).await;
     })

@@ -59,7 +59,8 @@ async fn pending_requests_are_answered_before_the_connection_ends() {
     let sent: Vec<String> = (0..64).map(|number| format!("line {number}")).collect();
     for line in &sent {
         let records = batch(&[line]);
-        let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
         let produce = Produce { acks: Acks::All, timeout_ms: 1_000, partitions: vec![partition] };
         raw.send(&Request::Produce(produce), &records).await;
     }

@@ -126,7 +126,8 @@ async fn a_closed_connection_counts_until_its_last_answer_is_gone() {
     let records = batch(&[&"x".repeat(100_000)]);
     for _ in 1..CONNECTIONS {
         let mut producer = connect(address).await;
-        let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
         let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
         producer.send(&Request::Produce(produce), &records).await;
         producer.ask(&Request::DescribeBroker).await; // It has arrived.

@@ -99,6 +99,7 @@ async fn records_written_before_a_panic_are_synced() {
         topic: world.topic,
         partition: PartitionId::new(number),
         length: records.len() as u32,
+        expected_end: None,
     };
     let request = Produce { acks: Acks::Leader, timeout_ms: 1_000, partitions: vec![part(0), part(1)] };
     world.panic_after(1, Call::Stat); // The second batch asks for room.
@@ -120,7 +121,8 @@ async fn a_panic_in_the_middle_of_an_append_ends_the_broker() {
     let mut client = world.client().await;
     world.panic_after(0, Call::Write);
     let records = batch(&["half"]);
-    let partition = ProducePartition { topic: world.topic, partition: PARTITION, length: records.len() as u32 };
+    let partition =
+        ProducePartition { topic: world.topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let request = Produce { acks: Acks::All, timeout_ms: 1_000, partitions: vec![partition] };
     client.send(&Request::Produce(request), &records).await;
     let reason = tokio::time::timeout(PATIENCE, world.broker.failed()).await.expect("the broker says that it failed");
@@ -132,7 +134,8 @@ async fn a_producer_whose_sync_panics_is_not_left_waiting() {
     let world = World::new().await;
     let mut client = world.client().await;
     let records = batch(&[&"x".repeat(100_000)]); // Too large to be synced by the connection's own task.
-    let partition = ProducePartition { topic: world.topic, partition: PARTITION, length: records.len() as u32 };
+    let partition =
+        ProducePartition { topic: world.topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let request = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
     world.panic_after(0, Call::Sync);
     client.send(&Request::Produce(request), &records).await;

@@ -131,7 +131,8 @@ async fn a_connection_counts_until_its_last_answer_is_sent() {
     for _ in 0..MOST {
         let mut client = connect(address).await.unwrap();
         let records = batch(&["waits"]);
-        let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
         let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
         client.send(&Request::Produce(produce), &records).await;
         crowd.push(client);

@@ -133,7 +133,8 @@ async fn an_idle_topic_that_leaves_flushing_to_the_system_is_flushed_within_the_
         let id = client.producer_id().await;
         let records = stamped(id, 0, "quiet");
         if acks == Acks::None {
-            let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+            let partition =
+                ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
             let produce = Produce { acks, timeout_ms: 1_000, partitions: vec![partition] };
             client.send(&Request::Produce(produce), &records).await;
         } else {

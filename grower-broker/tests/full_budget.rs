@@ -61,7 +61,7 @@ async fn park(address: SocketAddr, topic: TopicId) -> Vec<Raw<TcpStream>> {
 async fn dawdle(address: SocketAddr, topic: TopicId) -> Raw<TcpStream> {
     let mut client = connect(address).await;
     let length = BUDGET as u32 / 8 - 1_000;
-    let partitions = vec![ProducePartition { topic, partition: PARTITION, length }];
+    let partitions = vec![ProducePartition { topic, partition: PARTITION, length, expected_end: None }];
     let produce = Request::Produce(Produce { acks: Acks::All, timeout_ms: 1_000, partitions });
     let frame = encode_frame(Correlation(1), &encode(&produce), length as usize);
     client.stream.write_all(&frame).await.unwrap();

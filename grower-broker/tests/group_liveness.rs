@@ -149,7 +149,8 @@ fn a_commit_does_not_wait_for_a_roll_of_its_partition() {
         // The roll syncs the directory that names the new segment.
         let stall = Stall::begin(faults, Call::SyncDir);
         let records = batch(&["rolls"]);
-        let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
         let produce = Produce { acks: Acks::None, timeout_ms: 60_000, partitions: vec![partition] };
         producer.send(&Request::Produce(produce), &records).await;
         stall.is_felt().await;

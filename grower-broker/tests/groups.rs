@@ -280,7 +280,7 @@ async fn hundreds_of_waiting_heartbeats_on_one_connection_block_no_request() {
     for member in &members {
         client.send(&Request::Heartbeat(Heartbeat { max_wait_ms: 60_000, ..says(member) }), &[]).await;
     }
-    let asked = client.send(&Request::InitProducer, &[]).await;
+    let asked = client.send(&Request::InitProducer(InitProducer::default()), &[]).await;
     let mut answered_before = 0;
     while client.receive().await.expect("every request is answered").0 != asked {
         answered_before += 1;

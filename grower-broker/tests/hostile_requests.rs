@@ -67,7 +67,7 @@ async fn started() -> Broker {
 
 async fn assert_serving(broker: &Broker) {
     let mut client = Raw::open(broker.connect()).await;
-    assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)));
+    assert!(matches!(client.ask(&Request::InitProducer(InitProducer::default())).await, Response::InitProducer(_)));
 }
 
 #[tokio::test] // Hostile input 3.
@@ -347,7 +347,8 @@ async fn one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit(
     let limit = records.len().to_string();
     let topic = client.create_topic("events", PARTITIONS, &[("max.message.bytes", &limit)]).await;
     let length = records.len() as u32;
-    let partitions = (0..PARTITIONS).map(|n| ProducePartition { topic, partition: PartitionId::new(n), length });
+    let partitions =
+        (0..PARTITIONS).map(|n| ProducePartition { topic, partition: PartitionId::new(n), length, expected_end: None });
     let request = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: partitions.collect() };
     let (response, _) = client.ask_with(&Request::Produce(request), &records.repeat(PARTITIONS as usize)).await;
     let Response::Produce(parts) = response else { panic!("{response:?}") };

@@ -52,7 +52,7 @@ async fn acks_none_has_no_answer_and_is_flushed_all_the_same() {
     let (_broker, mut client) = started().await;
     let topic = client.create_topic("events", 1, &[]).await;
     let records = batch(&["quiet"]);
-    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let produce = Produce { acks: Acks::None, timeout_ms: 0, partitions: vec![partition] };
     client.send(&Request::Produce(produce), &records).await;
     let wait = Fetch { max_wait_ms: 10_000, ..fetch_from(topic, 0) };
@@ -224,7 +224,9 @@ async fn one_bad_partition_does_not_fail_the_others() {
     let records = batch(&["good"]);
     let length = records.len() as u32;
     let missing = grower_protocol::ids::PartitionId::new(7);
-    let partitions = [missing, PARTITION].map(|partition| ProducePartition { topic, partition, length }).to_vec();
+    let partitions = [missing, PARTITION]
+        .map(|partition| ProducePartition { topic, partition, length, expected_end: None })
+        .to_vec();
     let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions });
     let (response, _) = client.ask_with(&request, &[&records[..], &records[..]].concat()).await;
     let Response::Produce(parts) = response else { panic!("{response:?}") };
@@ -237,10 +239,10 @@ async fn answers_come_out_of_order_when_one_has_to_wait() {
     let (_broker, mut client) = started().await;
     let topic = client.create_topic("events", 1, &[]).await;
     let slow = client.send(&Request::Fetch(Fetch { max_wait_ms: 60_000, ..fetch_from(topic, 0) }), &[]).await;
-    let quick = client.send(&Request::InitProducer, &[]).await;
+    let quick = client.send(&Request::InitProducer(InitProducer::default()), &[]).await;
     assert_eq!(client.receive().await.unwrap().0, quick);
     let records = batch(&["now"]);
-    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let produce = Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![partition] };
     let produced = client.send(&Request::Produce(produce), &records).await;
     let mut answered = [client.receive().await.unwrap().0, client.receive().await.unwrap().0];

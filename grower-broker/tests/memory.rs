@@ -29,7 +29,7 @@ async fn connect(address: SocketAddr) -> Raw<TcpStream> {
 }
 
 fn produce(topic: TopicId, batch: &[u8]) -> Request {
-    let partition = ProducePartition { topic, partition: PARTITION, length: batch.len() as u32 };
+    let partition = ProducePartition { topic, partition: PARTITION, length: batch.len() as u32, expected_end: None };
     Request::Produce(Produce { acks: Acks::All, timeout_ms: 1_000, partitions: vec![partition] })
 }
 

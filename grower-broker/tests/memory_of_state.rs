@@ -141,7 +141,7 @@ async fn flood_with_producers(mut client: Client, topic: TopicId, requests: u64)
         let (mut partitions, mut batches) = (Vec::new(), Vec::new());
         for partition in (0..PARTITIONS).map(PartitionId::new) {
             let batch = batch_of(Codec::None, &["x"], Some(stamp(id)));
-            partitions.push(ProducePartition { topic, partition, length: batch.len() as u32 });
+            partitions.push(ProducePartition { topic, partition, length: batch.len() as u32, expected_end: None });
             batches.extend_from_slice(&batch);
         }
         let produce = Request::Produce(Produce { acks: Acks::Leader, timeout_ms: 1_000, partitions });

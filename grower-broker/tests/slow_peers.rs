@@ -217,7 +217,10 @@ async fn many_idle_connections_and_stalled_readers_cost_little() {
     let mut idle = Vec::new();
     for _ in 0..IDLE {
         let mut connection = connect(daemon.listen).await;
-        assert!(matches!(connection.ask(&Request::InitProducer).await, Response::InitProducer(_)));
+        assert!(matches!(
+            connection.ask(&Request::InitProducer(InitProducer::default())).await,
+            Response::InitProducer(_)
+        ));
         idle.push(connection);
     }
     let each = |resident: usize| resident.saturating_sub(before) <= IDLE * (40 << 10);
@@ -237,7 +240,10 @@ async fn many_idle_connections_and_stalled_readers_cost_little() {
     let each = |resident: usize| resident.saturating_sub(before) <= (IDLE + STUCK) * (64 << 10);
     resident_until(&daemon.child, each, "connections that never read take their share at most");
     for connection in idle.iter_mut().chain(&mut [producer]) {
-        assert!(matches!(connection.ask(&Request::InitProducer).await, Response::InitProducer(_)), "still open");
+        assert!(
+            matches!(connection.ask(&Request::InitProducer(InitProducer::default())).await, Response::InitProducer(_)),
+            "still open"
+        );
     }
     for connection in &mut stuck {
         for _ in 0..16 {

@@ -35,7 +35,7 @@ use fetch_session::FetchSessions;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
+use grower_protocol::message::{ErrorCode, Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
 use std::sync::Arc;
 use topics::ProducerIds;
@@ -94,7 +94,11 @@ impl Api {
             Request::ReportDamage(ask) => return self.report_damage(timer(Class::Admin), ask, call, burst),
 
             Request::Metadata(ask) => (Class::Metadata, api().metadata(ask).boxed()),
-            Request::InitProducer => (Class::InitProducer, api().init_producer().boxed()),
+            Request::InitProducer(ask) => (Class::InitProducer, api().init_producer(ask).boxed()),
+            Request::FenceProducer(_)
+            | Request::ListProducers { .. }
+            | Request::DescribeProducer(_)
+            | Request::DeleteProducer(_) => (Class::Admin, std::future::ready(Err(unsupported())).boxed()),
             Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
             Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit_offsets(turn(&ask.group), ask).boxed()),
@@ -152,6 +156,10 @@ impl Api {
         };
         burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }
+}
+
+fn unsupported() -> Failure {
+    Failure::new(ErrorCode::Unsupported, "this broker does not know named producers yet")
 }
 
 /// The answer to a request as a whole; counts it if it failed.

@@ -9,7 +9,7 @@ use grower_protocol::ids::{
     LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
 };
 use grower_protocol::message::{
-    BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
+    BrokerAddress, ErrorCode, Failure, InitProducer, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
     ProducerIdentity, Response, SegmentDescription, TopicDescription,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +50,10 @@ impl Api {
         Ok(())
     }
 
-    pub(super) async fn init_producer(self: Arc<Self>) -> Answered {
+    pub(super) async fn init_producer(self: Arc<Self>, request: InitProducer) -> Answered {
+        if request.name.is_some() {
+            return Err(super::unsupported());
+        }
         let id = self.producer_ids.next(&self.state.topics, self.state.clock.wall()).await?;
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }

@@ -213,7 +213,7 @@ pub(super) mod tests {
         first.end(Err(BackupError::Stopped));
         let described = backups.describe().unwrap();
         assert_eq!((described.number, described.read_bytes), (1, 8));
-        insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled" })"#);
+        insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled", context: None })"#);
         let second = begin(&backups, "b").unwrap();
         assert!(second.keeps_going(0), "an earlier cancel does not concern it");
         assert!(!first.keeps_going(9), "the first stays cancelled");

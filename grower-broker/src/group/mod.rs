@@ -122,7 +122,7 @@ impl Groups {
         let Some(topic) = self.topics.image().topic(&name).map(|topic| topic.id) else { return Ok(None) };
         match self.topics.partition(topic, shard) {
             Ok(log) => Ok(Some(log)),
-            Err(Failure { code: ErrorCode::PartitionOffline, detail }) => {
+            Err(Failure { code: ErrorCode::PartitionOffline, detail, .. }) => {
                 let detail = format_args!("the offsets of this group are unavailable for now: {detail}");
                 Err(Failure::new(ErrorCode::NotReady, detail))
             }

@@ -97,7 +97,7 @@ async fn small_sessions_stay_while_requests_wait_for_memory() {
     for _ in 0..10 {
         clients.push(SessionClient::open(&broker, vec![slot(0, topic, 0)]).await);
     }
-    let partition = ProducePartition { topic, partition: PARTITION, length: 1_900_000 };
+    let partition = ProducePartition { topic, partition: PARTITION, length: 1_900_000, expected_end: None };
     let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 1_000, partitions: vec![partition] });
     let mut slow = Vec::new();
     for _ in 0..9 {

@@ -34,7 +34,7 @@ async fn started() -> Broker {
 /// Checks that other clients are served.
 async fn assert_serving(broker: &Broker) {
     let mut client = Raw::open(broker.connect()).await;
-    assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)));
+    assert!(matches!(client.ask(&Request::InitProducer(InitProducer::default())).await, Response::InitProducer(_)));
 }
 
 /// Sends raw bytes after the preface and expects the connection to be closed.
@@ -131,7 +131,7 @@ async fn records_before_garbage_are_synced_and_readable() {
     let broker = started().await;
     let (mut client, topic) = topic_of(&broker).await;
     let records = batch(&["before the garbage"]);
-    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let produce = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part] });
     let message = grower_protocol::wire::encode(&produce);
     let correlation = grower_protocol::wire::Correlation(1);
@@ -151,7 +151,7 @@ async fn a_correlation_id_may_be_used_again() {
     for _ in 0..2 {
         let frame = grower_protocol::wire::encode_frame(
             grower_protocol::wire::Correlation(7),
-            &grower_protocol::wire::encode(&Request::InitProducer),
+            &grower_protocol::wire::encode(&Request::InitProducer(InitProducer::default())),
             0,
         );
         client.stream.write_all(&frame).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_partition_named_twice_in_one_request_stores_nothing() {
     let broker = started().await;
     let (mut client, topic) = topic_of(&broker).await;
     let records = batch(&["x"]);
-    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part, part] });
     let (response, _) = client.ask_with(&request, &[&records[..], &records[..]].concat()).await;
     let Response::Failed(failure) = response else { panic!("{response:?}") };
@@ -179,7 +179,7 @@ async fn lengths_that_are_not_those_of_the_attachment_store_nothing() {
     let (mut client, topic) = topic_of(&broker).await;
     let records = batch(&["x"]);
     for length in [0, 1, records.len() as u32 + 1, u32::MAX] {
-        let part = ProducePartition { topic, partition: PARTITION, length };
+        let part = ProducePartition { topic, partition: PARTITION, length, expected_end: None };
         let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part] });
         let (response, _) = client.ask_with(&request, &records).await;
         assert!(matches!(response, Response::Failed(Failure { code: ErrorCode::InvalidRequest, .. })), "{response:?}");

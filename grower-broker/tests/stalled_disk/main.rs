@@ -239,7 +239,7 @@ async fn quiet(client: &mut Raw<TcpStream>, faults: &Faults) {
 
 async fn send_one(producer: &mut Raw<TcpStream>, topic: TopicId, acks: Acks, value: &str) {
     let records = batch(&[value]);
-    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
     let produce = Produce { acks, timeout_ms: 60_000, partitions: vec![partition] };
     producer.send(&Request::Produce(produce), &records).await;
 }
@@ -269,7 +269,12 @@ fn others_are_served_while(have_files: &[bool]) {
         let begin = faults.calls(Call::Sync);
         for (producer, topic) in &mut producers {
             let records = batch(&["during"]);
-            let partition = ProducePartition { topic: *topic, partition: PARTITION, length: records.len() as u32 };
+            let partition = ProducePartition {
+                topic: *topic,
+                partition: PARTITION,
+                length: records.len() as u32,
+                expected_end: None,
+            };
             let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
             producer.send(&Request::Produce(produce), &records).await;
             tokio::time::sleep(Duration::from_millis(30)).await; // It is at the disk by now.
@@ -312,7 +317,12 @@ fn flushes_without_a_waiter_take_one_sync_at_a_time() {
         }
         syncs_settle_at(faults, begin, 1, "seven partitions have bytes without a waiter").await;
         let records = batch(&["during"]);
-        let partition = ProducePartition { topic: topics[7], partition: PARTITION, length: records.len() as u32 };
+        let partition = ProducePartition {
+            topic: topics[7],
+            partition: PARTITION,
+            length: records.len() as u32,
+            expected_end: None,
+        };
         let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
         producer.send(&Request::Produce(produce), &records).await;
         syncs_settle_at(faults, begin, 2, "who waits does not wait behind them").await;

@@ -126,14 +126,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// A new id of an idempotent producer.
     pub async fn producer_id(&mut self) -> ProducerId {
-        match self.ask(&Request::InitProducer).await {
+        match self.ask(&Request::InitProducer(InitProducer::default())).await {
             Response::InitProducer(identity) => identity.id,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn produce(&mut self, topic: TopicId, acks: Acks, batch: &[u8]) -> Part<Produced> {
-        let partition = ProducePartition { topic, partition: PARTITION, length: batch.len() as u32 };
+        let partition =
+            ProducePartition { topic, partition: PARTITION, length: batch.len() as u32, expected_end: None };
         let request = Produce { acks, timeout_ms: 1_000, partitions: vec![partition] };
         match self.ask_with(&Request::Produce(request), batch).await.0 {
             Response::Produce(parts) => parts[0].clone(),

@@ -18,7 +18,7 @@ use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::error::{RequestError, single_part};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    Acks, Durability, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
+    Acks, Durability, InitProducer, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
 };
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -259,7 +259,12 @@ impl ProducerEngine {
         let SendAttempt { id, topic: topic_id, bytes } = attempt;
         let acks = self.settings.acks;
         let timeout_ms = u32::try_from(self.cluster.request_timeout().as_millis()).unwrap_or(u32::MAX);
-        let part = ProducePartition { topic: topic_id, partition: partition.number, length: bytes.len() as u32 };
+        let part = ProducePartition {
+            topic: topic_id,
+            partition: partition.number,
+            length: bytes.len() as u32,
+            expected_end: None,
+        };
         let request = Request::Produce(Produce { acks, timeout_ms, partitions: vec![part] });
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         let address = connection.address().clone();
@@ -359,7 +364,7 @@ pub(super) fn now() -> Instant {
 
 /// Requests a producer id that was never used.
 pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, RequestError> {
-    match cluster.ask_retrying(&Request::InitProducer).await? {
+    match cluster.ask_retrying(&Request::InitProducer(InitProducer::default())).await? {
         (_, Response::InitProducer(identity)) => Ok(identity),
         (connection, other) => Err(connection.unexpected("init producer", other)),
     }

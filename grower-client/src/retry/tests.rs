@@ -109,6 +109,8 @@ fn each_call_has_one_action_for_each_error() {
     BackupFailed             GiveUp                Report        Fail            Report     false
     MemoryFull               Resend                Retry         Retry           Retry      true
     UnknownFetchSession      GiveUp                Report        Fail            Report     false
+    UnknownProducer          GiveUp                Report        Fail            Report     false
+    UnexpectedEnd            GiveUp                Report        Fail            Report     false
     Unrecognised(300)        GiveUp                Report        Fail            Report     false
     (not connected)          Resend                Retry         Retry           Retry      true
     (missing feature)        GiveUp                Report        Fail            Report     false

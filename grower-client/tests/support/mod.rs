@@ -257,7 +257,7 @@ impl FakeBroker {
                 let leader = self.leader.load(Ordering::Relaxed) as u32;
                 Response::Metadata(metadata(asked, self.log.lock().unwrap().topic, leader))
             }
-            Request::InitProducer => Response::InitProducer(self.log.lock().unwrap().identity()),
+            Request::InitProducer(_) => Response::InitProducer(self.log.lock().unwrap().identity()),
             Request::Produce(asked) => {
                 let mut log = self.log.lock().unwrap();
                 let is_there = log.topic == Some(asked.partitions[0].topic);

@@ -7,7 +7,7 @@ mod names;
 mod numbers;
 mod topic_id;
 
-pub use names::{CommitterId, GroupId, MemberId, NAME_LENGTH_MAX, NameError, TopicName};
+pub use names::{CommitterId, GroupId, MemberId, NAME_LENGTH_MAX, NameError, ProducerName, TopicName};
 pub use numbers::{
     LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };

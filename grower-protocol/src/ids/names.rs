@@ -1,4 +1,4 @@
-//! Names of topics, groups, members and committers, checked when they are made.
+//! Names of topics, groups, members, committers and producers, checked when they are made.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -30,6 +30,12 @@ pub struct MemberId(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct CommitterId(Arc<str>);
 
+/// The stable name of a producer, which survives its restarts: 1 to 249 bytes without control characters, chosen by the
+/// client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProducerName(Arc<str>);
+
 /// The reason why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -50,7 +56,7 @@ pub enum NameError {
         /// The first such character.
         found: char,
     },
-    /// The id of a group, member or committer has a control character.
+    /// The id of a group, member or committer, or the name of a producer, has a control character.
     #[error("{name:?} has a control character")]
     ControlCharacter {
         /// The name as given.
@@ -131,6 +137,13 @@ impl CommitterId {
     }
 }
 
+impl ProducerName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        check_printable(name).map(|()| Self(name.into()))
+    }
+}
+
 /// Implements access to the text, display and checked conversion for a name.
 macro_rules! name {
     ($name:ident) => {
@@ -191,6 +204,7 @@ name!(TopicName);
 name!(GroupId);
 name!(MemberId);
 name!(CommitterId);
+name!(ProducerName);
 
 #[cfg(test)]
 mod tests {

@@ -79,7 +79,7 @@ mod tests {
         DescribeBackup 1100
         DescribeBackup 110101016402fb2c0100
         DescribeBackup 110101016402fb2c0101022f6201fb2c010203
-        DescribeBackup 110101016402fb2c0102180466756c6c
+        DescribeBackup 110101016402fb2c0102180466756c6c00
         ");
     }
 

@@ -1,5 +1,6 @@
 //! The errors that a broker returns.
 
+use crate::ids::Offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,6 +12,32 @@ pub struct Failure {
     pub code: ErrorCode,
     /// The explanation, for people: the cause and the remedy.
     pub detail: String,
+    /// What a program needs to continue, if the code does not tell it.
+    pub context: Option<FailureContext>,
+}
+
+/// What a program needs to continue after a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureContext {
+    /// The records of the batch that break a rule, counted from 0, as ranges in order. The first
+    /// [`FailureContext::RANGES_MAX`] ranges are named. The batch without them may be accepted.
+    Records(Vec<RecordRange>),
+    /// The log end offset of the partition.
+    LogEnd(Offset),
+}
+
+/// Consecutive records of a batch, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRange {
+    /// The first record.
+    pub first: u32,
+    /// The number of records, at least 1.
+    pub count: u32,
+}
+
+impl FailureContext {
+    /// The most ranges of records that one failure names.
+    pub const RANGES_MAX: usize = 64;
 }
 
 /// The effect of a failed request.
@@ -161,12 +188,21 @@ error_codes! {
     /// The broker does not have the fetch session, or the request is not the session's next one: the client must open
     /// another session.
     39 => UnknownFetchSession: final, Refused;
+    /// No producer has this name.
+    40 => UnknownProducer: final, Refused;
+    /// The partition does not end at the expected offset: another record was written. The failure has the log end.
+    41 => UnexpectedEnd: final, Refused;
 }
 
 impl Failure {
     /// Returns a failure with this code and explanation.
     pub fn new(code: ErrorCode, detail: impl fmt::Display) -> Self {
-        Self { code, detail: detail.to_string() }
+        Self { code, detail: detail.to_string(), context: None }
+    }
+
+    /// Adds what a program needs to continue.
+    pub fn with_context(self, context: FailureContext) -> Self {
+        Self { context: Some(context), ..self }
     }
 }
 
@@ -177,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_code_of_a_later_broker_keeps_its_number_and_is_in_doubt() {
-        let later = Failure { code: ErrorCode::Unrecognised(300), detail: "later".to_owned() };
+        let later = Failure::new(ErrorCode::Unrecognised(300), "later");
         assert_eq!(decode::<Failure>(&encode(&later)).unwrap(), later);
         assert_eq!((later.code.is_retriable(), later.code.outcome()), (false, Outcome::Unknown));
     }

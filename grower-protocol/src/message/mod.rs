@@ -14,10 +14,11 @@ mod hello;
 mod kind;
 mod metadata;
 mod produce;
+mod producer;
 
 pub use admin::{NewTopic, SegmentPage, TopicConfigs};
 pub use descriptions::*;
-pub use failure::{ErrorCode, Failure, Outcome};
+pub use failure::{ErrorCode, Failure, FailureContext, Outcome, RecordRange};
 pub use fetch::{
     Divergence, Fetch, FetchAnswer, FetchPartition, FetchedPartition, FetchedRecords, ListOffset, ListOffsets,
     ListedOffset, OffsetSpec, ReportDamage,
@@ -32,9 +33,10 @@ pub use group::{
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use kind::{MemoryUse, RequestKind};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
-pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
+pub use produce::{Acks, Durability, Produce, ProducePartition, Produced};
+pub use producer::{FenceProducer, InitProducer, ProducerFence, ProducerIdentity};
 
-use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
+use crate::ids::{GroupId, MemberId, Offset, PartitionId, ProducerName, TopicId, TopicName};
 use kind::{PartCount, requests};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,7 @@ pub mod descriptions {
         CommitTime, CommittedOffset, GroupDescription, GroupMemory, GroupState, Holding, MemberDescription,
         RefusedGrowth, TopicPartitions,
     };
+    pub use crate::message::producer::{LastWritten, NamedProducerDescription, ProducerDescription};
 }
 
 /// The result of one part of a request. Each part succeeds or fails alone.
@@ -62,8 +65,8 @@ requests! {
     0 => Hello(Hello);
     /// Lists topics and the leaders of their partitions.
     1 => Metadata(Metadata), memory: List, parts: (metadata) => Topics(metadata.topics.as_ref().map_or(0, Vec::len));
-    /// Allocates a producer id, never used before.
-    2 => InitProducer;
+    /// Gets an identity for a producer: a new id, or the next epoch of a name.
+    2 => InitProducer(InitProducer);
     /// Appends the record batches in the attachment.
     3 => Produce(Produce), memory: Records, parts: (produce) => Partitions(produce.partitions.len());
     /// Reads record batches. Checks first, on request, that the log still has the records read before.
@@ -183,6 +186,20 @@ requests! {
     /// Reads record batches of a set of partitions that the broker keeps. The answer has only what there is to send.
     32 => FetchSession(FetchSession), feature: "fetch-sessions", memory: Records,
         parts: (fetch) => Partitions(fetch.add.len() + fetch.drop.len());
+    /// Begins an epoch of a producer in some partitions, which refuse its earlier epochs from then on.
+    33 => FenceProducer(FenceProducer), feature: "producer-fences",
+        parts: (fence) => Partitions(fence.partitions.len());
+    /// Lists the named producers, a page at a time.
+    34 => ListProducers {
+        /// Lists producers whose names come after this one; none for the first page.
+        after: Option<ProducerName>,
+        /// The largest number of producers on the page.
+        most: u32,
+    }, feature: "named-producers", memory: List;
+    /// Describes a named producer.
+    35 => DescribeProducer(ProducerName), feature: "named-producers", memory: List;
+    /// Deletes a named producer: its holder is refused from then on, and the next claim of the name begins afresh.
+    36 => DeleteProducer(ProducerName), feature: "named-producers";
 }
 
 /// A response of a broker.
@@ -224,7 +241,7 @@ pub enum Response {
     /// Answers [`Request::DescribeTopics`], in its order, or sorted by name for all topics.
     DescribeTopics(Vec<Part<TopicDescription>>),
     /// Confirms that a request without a result is complete and durable: one that leaves a group, deletes, grows,
-    /// alters or trims, a report of damage, or [`Request::CancelBackup`].
+    /// alters or trims, a deletion of a producer, a report of damage, or [`Request::CancelBackup`].
     Done,
     /// Answers [`Request::DescribeBroker`].
     DescribeBroker(BrokerDescription),
@@ -243,6 +260,17 @@ pub enum Response {
     DescribeGroupMemory(GroupMemory),
     /// Answers [`Request::FetchSession`]. The attachment holds the batches.
     FetchSession(FetchSessionAnswer),
+    /// Answers [`Request::FenceProducer`], in its order.
+    FenceProducer(Vec<Part<ProducerFence>>),
+    /// Answers [`Request::ListProducers`].
+    ListProducers {
+        /// The producers sorted by name.
+        producers: Vec<NamedProducerDescription>,
+        /// The name after which the next page begins; none if this page is the last.
+        next: Option<ProducerName>,
+    },
+    /// Answers [`Request::DescribeProducer`].
+    DescribeProducer(ProducerDescription),
 }
 
 #[cfg(test)]

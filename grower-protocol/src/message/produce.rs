@@ -1,6 +1,6 @@
 //! Appending batches.
 
-use crate::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
+use crate::ids::{Offset, PartitionId, TopicId};
 use serde::{Deserialize, Serialize};
 
 /// The point at which the broker answers a producer.
@@ -46,6 +46,10 @@ pub struct ProducePartition {
     pub partition: PartitionId,
     /// The length of the batch in bytes.
     pub length: u32,
+    /// Appends the batch only if the partition ends at this offset; otherwise
+    /// [`ErrorCode::UnexpectedEnd`](super::ErrorCode::UnexpectedEnd) with the log end. A retry of a batch that is
+    /// already in the log succeeds.
+    pub expected_end: Option<Offset>,
 }
 
 /// The result for an appended batch. A retry of a batch that is already in the log gets the original offset.
@@ -57,13 +61,4 @@ pub struct Produced {
     pub log_start: Offset,
     /// The durability that this ack guarantees.
     pub durability: Durability,
-}
-
-/// The identity of an idempotent producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProducerIdentity {
-    /// The producer's id.
-    pub id: ProducerId,
-    /// The producer's epoch.
-    pub epoch: ProducerEpoch,
 }

@@ -4,7 +4,9 @@ mod requests;
 mod responses;
 
 use super::*;
-use crate::ids::{CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::ids::{
+    CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
+};
 use crate::wire::{decode, encode};
 use std::fmt::Debug;
 
@@ -25,6 +27,20 @@ fn member() -> MemberId {
 
 fn owned() -> Vec<TopicPartitions> {
     vec![TopicPartitions { topic: TOPIC, partitions: vec![PARTITION] }]
+}
+
+const IDENTITY: ProducerIdentity = ProducerIdentity { id: ProducerId::new(9), epoch: ProducerEpoch::new(1) };
+
+fn producer() -> ProducerName {
+    ProducerName::new("p").unwrap()
+}
+
+fn named_producer() -> NamedProducerDescription {
+    NamedProducerDescription { name: producer(), identity: IDENTITY, claimed: Timestamp::from_millis(5) }
+}
+
+fn last_written() -> LastWritten {
+    LastWritten { producer: IDENTITY, sequence: Sequence::ZERO.wrapping_add(300), offset: Offset::new(301) }
 }
 
 pub(super) fn refused() -> Failure {

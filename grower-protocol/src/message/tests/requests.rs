@@ -35,11 +35,21 @@ fn requests_keep_their_bytes() {
             features: vec![Feature("groups".to_owned())],
         }),
         Request::Metadata(Metadata { topics: Some(vec![name()]), create_missing: true }),
-        Request::InitProducer,
+        Request::InitProducer(InitProducer::default()),
+        Request::InitProducer(InitProducer { name: Some(producer()), current: Some(IDENTITY) }),
+        Request::FenceProducer(FenceProducer { producer: IDENTITY, partitions: vec![(TOPIC, PARTITION)] }),
+        Request::ListProducers { after: Some(producer()), most: 300 },
+        Request::DescribeProducer(producer()),
+        Request::DeleteProducer(producer()),
         Request::Produce(Produce {
             acks: Acks::All,
             timeout_ms: 5,
-            partitions: vec![ProducePartition { topic: TOPIC, partition: PARTITION, length: 300 }],
+            partitions: vec![ProducePartition {
+                topic: TOPIC,
+                partition: PARTITION,
+                length: 300,
+                expected_end: Some(Offset::new(300)),
+            }],
         }),
         Request::Fetch(Fetch { max_wait_ms: 1, min_bytes: 2, max_bytes: 3, partitions: vec![fetch] }),
         Request::FetchSession(session_fetch(SessionStep::Open, vec![added])),
@@ -87,8 +97,13 @@ fn requests_keep_their_bytes() {
     insta::assert_snapshot!(request_rows(&requests), @"
     Hello 0001730131010667726f757073
     Metadata 010101066576656e747301
-    InitProducer 02
-    Produce 030205010707070707070707070707070707070702fb2c01
+    InitProducer 020000
+    InitProducer 02010170010901
+    FenceProducer 210901010707070707070707070707070707070702
+    ListProducers 22010170fb2c01
+    DescribeProducer 230170
+    DeleteProducer 240170
+    Produce 030205010707070707070707070707070707070702fb2c0101fb2c01
     Fetch 04010203010707070707070707070707070707070702fb2c010901040105
     FetchSession 2000010203010501060707070707070707070707070707070702fb2c010901040105
     FetchSession 2001fb2c01fb2d01fb2b01010203010500

@@ -38,6 +38,17 @@ fn responses_keep_their_bytes() {
             ],
         }),
         Response::InitProducer(ProducerIdentity { id: ProducerId::new(9), epoch: ProducerEpoch::new(1) }),
+        Response::FenceProducer(vec![
+            Ok(ProducerFence { last: Some(last_written()) }),
+            Ok(ProducerFence { last: None }),
+        ]),
+        Response::ListProducers { producers: vec![named_producer()], next: Some(producer()) },
+        Response::DescribeProducer(ProducerDescription {
+            producer: named_producer(),
+            written: vec![(TOPIC, PARTITION, last_written())],
+        }),
+        Response::Failed(refused().with_context(FailureContext::LogEnd(Offset::new(300)))),
+        Response::Failed(refused().with_context(FailureContext::Records(vec![RecordRange { first: 300, count: 2 }]))),
         Response::Produce(vec![
             Ok(Produced { base_offset: Offset::new(300), log_start: Offset::ZERO, durability: Durability::Fsynced }),
             Err(refused()),
@@ -80,16 +91,21 @@ fn responses_keep_their_bytes() {
         }),
     ];
     insta::assert_snapshot!(rows(&responses), @"
-    Failed 00180466756c6c
+    Failed 00180466756c6c00
     Hello 0101730131000106717565756573016301fb2c01
-    Metadata 02010103613a310200066576656e7473070707070707070707070707070707070102010104010101010107026e6f
+    Metadata 02010103613a310200066576656e7473070707070707070707070707070707070102010104010101010107026e6f00
     InitProducer 030901
-    Produce 040200fb2c01000201180466756c6c
+    FenceProducer 170200010901fb5802fb2d010000
+    ListProducers 1801017009010a010170
+    DescribeProducer 19017009010a0107070707070707070707070707070707020901fb5802fb2d01
+    Failed 00180466756c6c0101fb2c01
+    Failed 00180466756c6c010001fb2c0102
+    Produce 040200fb2c01000201180466756c6c00
     Fetch 05020000fb2c01050101020300010107fb2c01
-    FetchSession 16fb2c01fb2d010106fb2c0101180466756c6c
+    FetchSession 16fb2c01fb2d010106fb2c0101180466756c6c00
     ListOffsets 060100010100
     Heartbeat 0703c801070707070707070707070707070707070102
-    CommitOffsets 08020001180466756c6c
+    CommitOffsets 08020001180466756c6c00
     FetchOffsets 09010707070707070707070707070707070702fb2c01010701780105
     ListGroups 0a00010167
     DescribeGroup 0b016702030572616e676501016d0301066576656e747301070707070707070707070707070707070102010707070707070707070707070707070701020101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00010707070707070707070707070707070702fb2c01010701780105

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use grower_broker::metadata::{Command, MemMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{Acks, Fetch, Heartbeat, Produce, ProducePartition, Request, Response};
+use grower_protocol::message::{Acks, Fetch, Heartbeat, InitProducer, Produce, ProducePartition, Request, Response};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -51,7 +51,7 @@ fn run(input: &[u8]) {
             client.ask(&request, &attachment).await;
         }
         let mut next = TestClient::open(broker.connect()).await;
-        next.ask(&Request::InitProducer, &[]).await;
+        next.ask(&Request::InitProducer(InitProducer::default()), &[]).await;
         drop((client, next));
         broker.stop().await.expect("it stops cleanly");
     });
@@ -172,7 +172,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> =
         (message::REQUEST.seeds)().into_iter().map(|request| encode_chunks(&[request])).collect();
     let produce = |partition| {
-        let partition = ProducePartition { topic: TOPIC, partition: PartitionId::new(partition), length: 0 };
+        let partition =
+            ProducePartition { topic: TOPIC, partition: PartitionId::new(partition), length: 0, expected_end: None };
         encode(&Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![partition] }))
     };
     for (at, batch) in samples().into_iter().enumerate() {

@@ -1,0 +1,83 @@
+//! The identities of idempotent producers: their allocation, names and fences.
+//!
+//! An identity is an id and an epoch. A producer without a name gets an id of its own. A *named* producer keeps its id
+//! over restarts: each process that claims the name gets the next epoch, and all earlier epochs are refused in every
+//! partition from then on.
+//!
+//! A producer fences itself, too. If the outcome of a batch is unknown, the batch may still wait in a connection. The
+//! producer begins its next epoch in the partition with a [`FenceProducer`]: the answer tells the last record that is in
+//! the log, and no batch of an earlier epoch follows. So each batch is either in the log by then or never.
+
+use crate::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, ProducerName, Sequence, Timestamp, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// The identity of an idempotent producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerIdentity {
+    /// The producer's id.
+    pub id: ProducerId,
+    /// The producer's epoch.
+    pub epoch: ProducerEpoch,
+}
+
+/// Gets an identity. With a name it has the next epoch of that name, durably, and earlier ones are refused everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitProducer {
+    /// The producer's name; none for an id that was never used.
+    pub name: Option<ProducerName>,
+    /// The identity that the caller holds under the name and wants to renew. If another process has claimed the name
+    /// since, the request fails with [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer). None claims the
+    /// name.
+    pub current: Option<ProducerIdentity>,
+}
+
+/// Begins an epoch of a producer in some partitions. From the answer on, they refuse all batches of the producer's
+/// earlier epochs. An epoch that has begun already has the same answer; an older one fails with
+/// [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer).
+///
+/// The first batch of the epoch continues after the last sequence of the answer, or begins at 0 if there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceProducer {
+    /// The producer with the epoch to begin.
+    pub producer: ProducerIdentity,
+    /// The partitions.
+    pub partitions: Vec<(TopicId, PartitionId)>,
+}
+
+/// The answer to a [`FenceProducer`] for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerFence {
+    /// The last record that the producer wrote in an earlier epoch; none if the partition remembers none.
+    pub last: Option<LastWritten>,
+}
+
+/// The last record that a producer wrote to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWritten {
+    /// The identity that wrote it.
+    pub producer: ProducerIdentity,
+    /// Its sequence. Sequences continue over the epochs of a named producer, and wrap at 2^31.
+    pub sequence: Sequence,
+    /// Its offset.
+    pub offset: Offset,
+}
+
+/// A named producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedProducerDescription {
+    /// The name.
+    pub name: ProducerName,
+    /// The current identity.
+    pub identity: ProducerIdentity,
+    /// The time of the latest claim.
+    pub claimed: Timestamp,
+}
+
+/// A named producer with its progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerDescription {
+    /// The producer.
+    pub producer: NamedProducerDescription,
+    /// The last record in each partition that it wrote to, sorted by topic and partition.
+    pub written: Vec<(TopicId, PartitionId, LastWritten)>,
+}
