@@ -9,7 +9,8 @@ mod topic_id;
 
 pub use names::{CommitterId, GroupId, MemberId, NAME_LENGTH_MAX, NameError, ProducerName, TopicName};
 pub use numbers::{
-    LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, Sequence,
+    Timestamp,
 };
 pub use topic_id::TopicId;
 

@@ -185,6 +185,11 @@ number!(
     ProducerEpoch(u16)
 );
 
+number!(
+    /// Random number of a producer that claims a name. It tells repeats of one claim from the claims of others.
+    ProducerHolder(u64)
+);
+
 impl LeaderEpoch {
     /// Reads the wire's `-1`-means-absent form.
     pub fn from_wire(raw: i32) -> Option<Self> {

@@ -8,7 +8,9 @@
 //! producer begins its next epoch in the partition with a [`FenceProducer`]: the answer tells the last record that is in
 //! the log, and no batch of an earlier epoch follows. So each batch is either in the log by then or never.
 
-use crate::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, ProducerName, Sequence, Timestamp, TopicId};
+use crate::ids::{
+    Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Sequence, Timestamp, TopicId,
+};
 use serde::{Deserialize, Serialize};
 
 /// The identity of an idempotent producer.
@@ -21,13 +23,23 @@ pub struct ProducerIdentity {
 }
 
 /// Gets an identity. With a name it has the next epoch of that name, durably, and earlier ones are refused everywhere.
+///
+/// A request whose answer was lost may be repeated, and may still wait in an earlier connection: the holder of a name
+/// gets its identity again and no other epoch, except that `current` renews it.
+///
+/// | holder | `current` | answer |
+/// | --- | --- | --- |
+/// | another | none | the next epoch; the caller is the holder |
+/// | another | any | [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer) |
+/// | the caller | the registered identity | the next epoch |
+/// | the caller | none, or another identity | the registered identity |
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitProducer {
     /// The producer's name; none for an id that was never used.
     pub name: Option<ProducerName>,
-    /// The identity that the caller holds under the name and wants to renew. If another process has claimed the name
-    /// since, the request fails with [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer). None claims the
-    /// name.
+    /// The process that claims the name; ignored without a name.
+    pub holder: ProducerHolder,
+    /// The identity that the caller holds under the name and wants to renew; none claims the name.
     pub current: Option<ProducerIdentity>,
 }
 

@@ -5,7 +5,8 @@ mod responses;
 
 use super::*;
 use crate::ids::{
-    CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerHolder, ProducerId, Sequence,
+    Timestamp,
 };
 use crate::wire::{decode, encode};
 use std::fmt::Debug;

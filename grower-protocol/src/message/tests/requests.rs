@@ -36,7 +36,11 @@ fn requests_keep_their_bytes() {
         }),
         Request::Metadata(Metadata { topics: Some(vec![name()]), create_missing: true }),
         Request::InitProducer(InitProducer::default()),
-        Request::InitProducer(InitProducer { name: Some(producer()), current: Some(IDENTITY) }),
+        Request::InitProducer(InitProducer {
+            name: Some(producer()),
+            holder: ProducerHolder::new(5),
+            current: Some(IDENTITY),
+        }),
         Request::FenceProducer(FenceProducer { producer: IDENTITY, partitions: vec![(TOPIC, PARTITION)] }),
         Request::ListProducers { after: Some(producer()), most: 300 },
         Request::DescribeProducer(producer()),
@@ -97,8 +101,8 @@ fn requests_keep_their_bytes() {
     insta::assert_snapshot!(request_rows(&requests), @"
     Hello 0001730131010667726f757073
     Metadata 010101066576656e747301
-    InitProducer 020000
-    InitProducer 02010170010901
+    InitProducer 02000000
+    InitProducer 0201017005010901
     FenceProducer 210901010707070707070707070707070707070702
     ListProducers 22010170fb2c01
     DescribeProducer 230170
