@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 
 /// Position of a record in its partition: dense, starts at 0, never reused. It is below 2^63, as the wire requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -203,6 +204,14 @@ impl LeaderEpoch {
 }
 
 impl ProducerId {
+    /// The ids of named producers. JSON readers can read them, and no other producer gets one.
+    pub const NAMED: Range<Self> = Self(3 << 51)..Self(1 << 53);
+
+    /// Whether the id belongs to a named producer, so that only the identity that its name has now may write.
+    pub const fn is_named(self) -> bool {
+        Self::NAMED.start.0 <= self.0 && self.0 < Self::NAMED.end.0
+    }
+
     /// Reads the wire's `-1`-means-absent form.
     pub fn from_wire(raw: i64) -> Option<Self> {
         u64::try_from(raw).ok().map(Self)
@@ -215,6 +224,9 @@ impl ProducerId {
 }
 
 impl ProducerEpoch {
+    /// The last epoch that the wire can carry.
+    pub const MAX: Self = Self(i16::MAX as u16);
+
     /// Reads the wire's `-1`-means-absent form.
     pub fn from_wire(raw: i16) -> Option<Self> {
         u16::try_from(raw).ok().map(Self)
@@ -269,6 +281,14 @@ mod tests {
         let last = Sequence::from_wire(i32::MAX).unwrap();
         assert_eq!(last.wrapping_add(1), Sequence::ZERO);
         assert_eq!(last.wrapping_add(3).to_wire(), 2);
+    }
+
+    #[test]
+    fn ids_of_named_producers_are_apart_from_all_others() {
+        assert!(!ProducerId::new((3 << 51) - 1).is_named());
+        assert!(ProducerId::NAMED.start.is_named());
+        assert!(ProducerId::new((1 << 53) - 1).is_named());
+        assert!(!ProducerId::NAMED.end.is_named());
     }
 
     #[test]
