@@ -5,6 +5,7 @@
 //! state's lock.
 
 mod builder;
+mod positions;
 mod settings;
 mod state;
 mod tasks;
@@ -16,17 +17,15 @@ use crate::cluster::Cluster;
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
 use futures_core::Stream;
-use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
-use grower_protocol::message::OffsetSpec;
+use grower_protocol::ids::{Offset, PartitionId};
 use settings::ConsumerSettings;
-use state::{PartitionFetchState, SharedSubscription, TakeLimits};
+use state::{SharedSubscription, TakeLimits};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tasks::commit::{Committer, UncommittedOffset};
-use tasks::start;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -116,40 +115,16 @@ impl Consumer {
         self.committer()?.commit(&self.shared, || progress).await
     }
 
-    /// Continues at `offset`.
-    pub fn seek(
-        &self,
-        topic: impl AsRef<str>,
-        partition: impl Into<PartitionId>,
-        offset: Offset,
-    ) -> Result<(), ConsumeError> {
-        let topic_partition = topic_partition(topic, partition)?;
-        self.shared.lock().seek(&topic_partition, offset)
-    }
-
-    /// Continues, in each assigned partition, at the first record at or after `time`, or at the end if there is none.
-    pub async fn seek_to_time(&self, time: Timestamp) -> Result<(), ConsumeError> {
-        let topic_partitions = self.assignment();
-        let lookups: Vec<_> =
-            topic_partitions.iter().map(|topic_partition| (topic_partition, OffsetSpec::AtOrAfter(time))).collect();
-        let found = start::look_up_offsets(&self.cluster, &lookups).await.map_err(ConsumeError::Start)?;
-        let found = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(ConsumeError::Start)?;
-        for (topic_partition, offset) in topic_partitions.iter().zip(found) {
-            drop(self.shared.lock().seek(topic_partition, offset)); // A revoked partition needs no seek.
-        }
-        Ok(())
-    }
-
     /// Pauses a partition: hands out none of its records until [`Consumer::resume`]. A partition that is revoked and
     /// assigned again is no longer paused.
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = true;
+        self.shared.lock().partition(&TopicPartition::new(topic, partition)?)?.paused = true;
         Ok(())
     }
 
     /// Resumes a paused partition.
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = false;
+        self.shared.lock().partition(&TopicPartition::new(topic, partition)?)?.paused = false;
         Ok(())
     }
 
@@ -162,23 +137,6 @@ impl Consumer {
             .filter(|partition| !partition.is_revoking)
             .map(|partition| partition.topic_partition.clone())
             .collect()
-    }
-
-    /// Returns the next offset to hand out; `None` if the partition is not assigned or its start is not known yet.
-    pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.inspect(topic, partition, |partition| Some(partition.position().offset))
-    }
-
-    /// Returns the high watermark, the first offset that is not committed, as of the last fetch.
-    pub fn high_watermark(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.inspect(topic, partition, |partition| partition.high_watermark)
-    }
-
-    /// Returns the number of offsets between position and high watermark, as of the last fetch.
-    pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
-        self.inspect(topic, partition, |partition| {
-            partition.high_watermark.map(|end| end.since(partition.position().offset))
-        })
     }
 
     /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the
@@ -209,16 +167,6 @@ impl Consumer {
         self.committer.as_deref().ok_or(ConsumeError::Settings("commits need a group: name one with `group`"))
     }
 
-    fn inspect<T>(
-        &self,
-        topic: impl AsRef<str>,
-        partition: impl Into<PartitionId>,
-        inspect: impl FnOnce(&PartitionFetchState) -> Option<T>,
-    ) -> Option<T> {
-        let topic_partition = topic_partition(topic, partition).ok()?;
-        self.shared.lock().partitions.get(&topic_partition).filter(|partition| !partition.is_starting).and_then(inspect)
-    }
-
     #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     fn poll_one(&mut self, context: &Context<'_>) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {
         if self.closed {
@@ -238,8 +186,4 @@ impl Stream for Consumer {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_one(context)
     }
-}
-
-fn topic_partition(topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<TopicPartition, ConsumeError> {
-    Ok(TopicPartition { topic: TopicName::new(topic.as_ref())?, partition: partition.into() })
 }

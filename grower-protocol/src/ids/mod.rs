@@ -36,6 +36,13 @@ pub struct TopicPartition {
     pub partition: PartitionId,
 }
 
+impl TopicPartition {
+    /// Names a partition of `topic`.
+    pub fn new(topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<Self, NameError> {
+        Ok(Self { topic: TopicName::new(topic.as_ref())?, partition: partition.into() })
+    }
+}
+
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic, self.partition)
