@@ -4,6 +4,7 @@ use crate::admin::Admin;
 use crate::cluster::Cluster;
 use crate::connection::{Dialer, DialerSettings};
 use crate::consumer::ConsumerBuilder;
+use crate::deadline::Deadline;
 use crate::error::ConnectError;
 use crate::producer::ProducerBuilder;
 use crate::transport::{Tcp, Transport};
@@ -87,8 +88,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the time for a broker to answer; 30 s by default. After that the client closes the connection and opens a
-    /// new one.
+    /// Limits the time of a call, with all its lookups, connections, requests and retries, and of each request; 30 s by
+    /// default. Calls of a producer have its delivery timeout instead. A connection with a request that is unanswered
+    /// for so long is closed.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.request_timeout = timeout;
         self
@@ -110,7 +112,7 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = Arc::new(Dialer::new(self.transport, self.settings));
         let cluster = Arc::new(Cluster::new(dialer, self.bootstrap)?);
-        cluster.any_broker().await?;
+        cluster.any_broker(Deadline::after(Duration::MAX)).await?; // Each dial has its own limit.;
         Ok(Client { cluster })
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::backoff;
 use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
+use crate::deadline::Deadline;
 use crate::error::{ConnectError, RequestError, single_part};
 use crate::random_name::random_committer;
 use crate::retry::Attempts;
@@ -15,6 +16,7 @@ use grower_protocol::message::{
 };
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -74,15 +76,21 @@ impl Cluster {
         &self.shared
     }
 
-    /// Returns a connection to any broker.
-    pub(crate) async fn any_broker(&self) -> Result<BrokerConnection, ConnectError> {
+    /// Returns the deadline of a call that starts now and has no time limit of its own.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.request_timeout())
+    }
+
+    /// Returns a connection to any broker. The addresses share the time: one that hangs leaves some to the others.
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+    pub(crate) async fn any_broker(&self, deadline: Deadline) -> Result<BrokerConnection, ConnectError> {
         let candidates = self.candidates();
         if let Some(connection) = candidates.first().and_then(|address| self.control.open_connection(address)) {
             return Ok(connection);
         }
         let mut errors = Vec::new();
-        for address in candidates {
-            match self.control.connect(&address).await {
+        for (address, left) in candidates.iter().zip((1..=candidates.len()).rev()) {
+            match self.control.connect(address, deadline.part(Instant::now(), left)).await {
                 Ok(connection) => {
                     self.answered(&connection);
                     return Ok(connection);
@@ -102,29 +110,56 @@ impl Cluster {
     pub(crate) fn ask<'a>(
         &'a self,
         request: &'a Request,
+        deadline: Deadline,
     ) -> BoxFuture<'a, Result<(BrokerConnection, Response), RequestError>> {
-        Box::pin(self.ask_once(request))
+        Box::pin(self.ask_once(request, deadline))
     }
 
-    async fn ask_once(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
-        let connection = self.any_broker().await?;
+    async fn ask_once(
+        &self,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<(BrokerConnection, Response), RequestError> {
+        let connection = self.any_broker(deadline).await?;
         request.kind().feature.map_or(Ok(()), |feature| connection.require(feature))?;
-        let response = connection.ask(request).await?;
+        let response = connection.ask(request, deadline).await?;
         Ok((connection, response))
     }
 
-    /// Asks any broker and retries until the request timeout. Only for requests that may be carried out twice.
+    /// Asks any broker and retries until the deadline. Only for requests that may be carried out twice.
+    pub(crate) async fn ask_retrying(
+        &self,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<(BrokerConnection, Response), RequestError> {
+        self.retrying(deadline, || self.ask(request, deadline)).await
+    }
+
+    /// Fails if the broker that answers first lacks the feature `name`. Waits for a broker until the deadline.
+    pub(crate) async fn require(&self, name: &str, deadline: Deadline) -> Result<(), RequestError> {
+        self.retrying(deadline, || async {
+            let connection = self.any_broker(deadline).await?;
+            connection.require(name).map_err(RequestError::from)
+        })
+        .await
+    }
+
+    /// Repeats `attempt` until it succeeds, fails for good, or the deadline is too near for another one.
     #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
-    pub(crate) async fn ask_retrying(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
-        let mut attempts = Attempts::until(Instant::now() + self.request_timeout());
+    pub(crate) async fn retrying<T, F: Future<Output = Result<T, RequestError>>>(
+        &self,
+        deadline: Deadline,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, RequestError> {
+        let mut attempts = Attempts::until(deadline.end());
         loop {
-            let error = match self.ask(request).await {
+            let error = match attempt().await {
                 Err(error) => error,
                 answered => return answered,
             };
             match attempts.wait_after(&error, Instant::now(), backoff::random()) {
                 Some(wait) => sleep(wait).await,
-                None => return Err(error),
+                None => return Err(attempts.final_error(error)),
             }
         }
     }
@@ -134,27 +169,59 @@ impl Cluster {
         &self,
         group: &GroupId,
         offsets: Vec<OffsetToCommit>,
+        deadline: Deadline,
     ) -> Result<(BrokerConnection, Response), RequestError> {
-        let mut newest = self.newest_reset.lock().await;
+        let late = || RequestError::NotSentInTime { after: deadline.limit() };
+        let mut newest = deadline.wait(self.newest_reset.lock()).await.ok_or_else(late)?;
         *newest += 1;
         let (committer, sequence) = (CommitterIdentity::Outside(self.resetter.clone()), *newest);
         let commit = OffsetCommit { group: group.clone(), committer, sequence, offsets };
-        self.ask(&Request::CommitOffsets(commit)).await
+        self.ask(&Request::CommitOffsets(commit), deadline).await
     }
 
     /// Asks for a topic's metadata and caches it.
-    pub(crate) async fn refresh(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
+    pub(crate) async fn refresh(
+        &self,
+        name: &TopicName,
+        create: bool,
+        deadline: Deadline,
+    ) -> Result<Arc<TopicMetadata>, RequestError> {
         let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };
-        let (connection, answer) = self.metadata(asked).await?;
+        let (connection, answer) = self.metadata(asked, deadline).await?;
+        single_part(connection.address(), "metadata", answer.topics).map(Arc::new)
+    }
+
+    /// Like [`Cluster::refresh`], without retries.
+    pub(crate) async fn refresh_once(
+        &self,
+        name: &TopicName,
+        create: bool,
+        deadline: Deadline,
+    ) -> Result<Arc<TopicMetadata>, RequestError> {
+        let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };
+        let (connection, answer) = self.metadata_once(&Request::Metadata(asked), deadline).await?;
         single_part(connection.address(), "metadata", answer.topics).map(Arc::new)
     }
 
     /// Asks for metadata and caches it.
-    pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
-        let names = asked.topics.clone();
-        match self.ask_retrying(&Request::Metadata(asked)).await? {
-            (connection, Response::Metadata(answer)) if is_answer_to(names.as_deref(), &answer) => {
-                self.learn(names.as_deref(), &answer);
+    pub(crate) async fn metadata(
+        &self,
+        asked: Metadata,
+        deadline: Deadline,
+    ) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
+        let request = Request::Metadata(asked);
+        self.retrying(deadline, || self.metadata_once(&request, deadline)).await
+    }
+
+    async fn metadata_once(
+        &self,
+        request: &Request,
+        deadline: Deadline,
+    ) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
+        let names = if let Request::Metadata(asked) = request { asked.topics.as_deref() } else { None };
+        match self.ask(request, deadline).await? {
+            (connection, Response::Metadata(answer)) if is_answer_to(names, &answer) => {
+                self.learn(names, &answer);
                 Ok((connection, answer))
             }
             (connection, other) => Err(connection.unexpected("metadata", other)),

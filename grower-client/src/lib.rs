@@ -55,6 +55,7 @@ mod client;
 mod cluster;
 mod connection;
 mod consumer;
+mod deadline;
 mod error;
 mod gap;
 mod producer;

@@ -9,7 +9,7 @@ impl Admin {
     /// shares no files with earlier ones. The backup continues after this call returns: [`Admin::describe_backup`]
     /// shows its progress.
     pub async fn begin_backup(&self, dir: impl Into<String>, full: bool) -> Result<BackupDescription, AdminError> {
-        match self.cluster.ask(&Request::BeginBackup { dir: dir.into(), full }).await? {
+        match self.cluster.ask(&Request::BeginBackup { dir: dir.into(), full }, self.cluster.deadline()).await? {
             (_, Response::DescribeBackup(Some(backup))) => Ok(backup),
             (connection, other) => Err(connection.unexpected("begin backup", other).into()),
         }
@@ -17,7 +17,7 @@ impl Admin {
 
     /// Describes the running backup, or the latest one that finished or failed since the broker's start.
     pub async fn describe_backup(&self) -> Result<Option<BackupDescription>, AdminError> {
-        match self.cluster.ask_retrying(&Request::DescribeBackup).await? {
+        match self.cluster.ask_retrying(&Request::DescribeBackup, self.cluster.deadline()).await? {
             (_, Response::DescribeBackup(backup)) => Ok(backup),
             (connection, other) => Err(connection.unexpected("describe backup", other).into()),
         }

@@ -7,7 +7,7 @@ use grower_protocol::message::{BrokerDescription, Request, Response, SettingEntr
 impl Admin {
     /// Describes the broker: memory, disk, syncs, and the traffic of every topic.
     pub async fn describe_broker(&self) -> Result<BrokerDescription, AdminError> {
-        match self.cluster.ask_retrying(&Request::DescribeBroker).await? {
+        match self.cluster.ask_retrying(&Request::DescribeBroker, self.cluster.deadline()).await? {
             (_, Response::DescribeBroker(broker)) => Ok(broker),
             (connection, other) => Err(connection.unexpected("describe broker", other).into()),
         }
@@ -15,7 +15,7 @@ impl Admin {
 
     /// Lists all settings of the broker, each with its value, the value's source, and whether it can change at runtime.
     pub async fn describe_settings(&self) -> Result<Vec<SettingEntry>, AdminError> {
-        match self.cluster.ask_retrying(&Request::DescribeSettings).await? {
+        match self.cluster.ask_retrying(&Request::DescribeSettings, self.cluster.deadline()).await? {
             (_, Response::DescribeSettings(settings)) => Ok(settings),
             (connection, other) => Err(connection.unexpected("describe settings", other).into()),
         }

@@ -1,8 +1,8 @@
 //! Creates, changes and describes topics, groups and the broker itself.
 //!
 //! A request with an effect is sent once: if the connection breaks meanwhile, the error says that the outcome is
-//! unknown, and the caller checks before it retries. A read-only request is retried automatically until the request
-//! timeout.
+//! unknown, and the caller checks before it retries. A read-only request is retried automatically. The request timeout
+//! bounds each call with all its requests and retries.
 
 mod backup;
 mod broker;
@@ -37,13 +37,14 @@ impl Admin {
 
     /// Lists all brokers and all topics, including internal ones, with the leader of each partition.
     pub async fn metadata(&self) -> Result<MetadataAnswer, AdminError> {
-        let (_, answer) = self.cluster.metadata(Metadata { topics: None, create_missing: false }).await?;
+        let asked = Metadata { topics: None, create_missing: false };
+        let (_, answer) = self.cluster.metadata(asked, self.cluster.deadline()).await?;
         Ok(answer)
     }
 
     /// Sends, once, a request with the answer [`Response::Done`].
     async fn change(&self, name: &'static str, request: Request) -> Result<(), AdminError> {
-        match self.cluster.ask(&request).await? {
+        match self.cluster.ask(&request, self.cluster.deadline()).await? {
             (_, Response::Done) => Ok(()),
             (connection, other) => Err(connection.unexpected(name, other).into()),
         }

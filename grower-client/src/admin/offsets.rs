@@ -2,6 +2,7 @@
 
 use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
+use crate::deadline::Deadline;
 use crate::error::{AdminError, RequestError, single_part};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
@@ -25,7 +26,7 @@ impl Admin {
         for (topic, partition, spec) in lookups {
             checked.push((TopicName::new(topic.as_ref())?, partition.into(), spec));
         }
-        let results = list_offsets(&self.cluster, &checked).await?;
+        let results = list_offsets(&self.cluster, &checked, self.cluster.deadline()).await?;
         Ok(results.into_iter().map(|result| result.map_err(AdminError::from)).collect())
     }
 
@@ -39,10 +40,11 @@ impl Admin {
         end: Offset,
         epoch: LeaderEpoch,
     ) -> Result<Option<Offset>, AdminError> {
-        let known = self.cluster.refresh(&topic_partition.topic, false).await?;
+        let deadline = self.cluster.deadline();
+        let known = self.cluster.refresh(&topic_partition.topic, false, deadline).await?;
         let connection = match self.cluster.leader(&known, topic_partition.partition) {
-            Some(leader) => self.cluster.control_pool().connect(&leader).await?,
-            None => self.cluster.any_broker().await?,
+            Some(leader) => self.cluster.control_pool().connect(&leader, deadline).await?,
+            None => self.cluster.any_broker(deadline).await?,
         };
         let partition = FetchPartition {
             topic,
@@ -53,7 +55,7 @@ impl Admin {
             last_epoch: Some(epoch),
         };
         let request = Request::Fetch(Fetch { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions: vec![partition] });
-        let fetched = match connection.ask(&request).await? {
+        let fetched = match connection.ask(&request, deadline).await? {
             Response::Fetch(fetched) => single_part(connection.address(), "fetch", fetched.partitions)?,
             other => return Err(connection.unexpected("fetch", other).into()),
         };
@@ -69,11 +71,12 @@ impl Admin {
 pub(crate) async fn list_offsets(
     cluster: &Cluster,
     lookups: &[OffsetLookup],
+    deadline: Deadline,
 ) -> Result<Vec<Result<ListedOffset, RequestError>>, RequestError> {
     if lookups.is_empty() {
         return Ok(Vec::new());
     }
-    let topics = topics_now(cluster, lookups).await?;
+    let topics = topics_now(cluster, lookups, deadline).await?;
     let mut results: Vec<Result<ListedOffset, RequestError>> = Vec::with_capacity(lookups.len());
     let mut by_leader: BTreeMap<Option<Arc<str>>, Vec<(usize, ListOffset)>> = BTreeMap::new();
     for (at, (name, partition, spec)) in lookups.iter().enumerate() {
@@ -90,7 +93,7 @@ pub(crate) async fn list_offsets(
     for (leader, asked) in by_leader {
         for asked in asked.chunks(PARTITIONS_MAX) {
             let partitions = asked.iter().map(|(_, lookup)| *lookup).collect();
-            let parts = ask_leader(cluster, leader.as_ref(), partitions).await?;
+            let parts = ask_leader(cluster, leader.as_ref(), partitions, deadline).await?;
             for ((slot, _), part) in asked.iter().zip(parts) {
                 results[*slot] = part.map_err(RequestError::from);
             }
@@ -102,10 +105,12 @@ pub(crate) async fn list_offsets(
 async fn topics_now(
     cluster: &Cluster,
     lookups: &[OffsetLookup],
+    deadline: Deadline,
 ) -> Result<BTreeMap<TopicName, Part<TopicMetadata>>, RequestError> {
     let names: BTreeSet<TopicName> = lookups.iter().map(|(name, ..)| name.clone()).collect();
     let names: Vec<TopicName> = names.into_iter().collect();
-    let (_, answer) = cluster.metadata(Metadata { topics: Some(names.clone()), create_missing: false }).await?;
+    let asked = Metadata { topics: Some(names.clone()), create_missing: false };
+    let (_, answer) = cluster.metadata(asked, deadline).await?;
     Ok(names.into_iter().zip(answer.topics).collect())
 }
 
@@ -113,13 +118,14 @@ async fn ask_leader(
     cluster: &Cluster,
     leader: Option<&Arc<str>>,
     partitions: Vec<ListOffset>,
+    deadline: Deadline,
 ) -> Result<Vec<Part<ListedOffset>>, RequestError> {
     let asked = partitions.len();
     let connection = match leader {
-        Some(leader) => cluster.control_pool().connect(leader).await?,
-        None => cluster.any_broker().await?, // Any broker can report the partition's fault.
+        Some(leader) => cluster.control_pool().connect(leader, deadline).await?,
+        None => cluster.any_broker(deadline).await?, // Any broker can report the partition's fault.
     };
-    match connection.ask(&Request::ListOffsets(ListOffsets { partitions })).await? {
+    match connection.ask(&Request::ListOffsets(ListOffsets { partitions }), deadline).await? {
         Response::ListOffsets(parts) if parts.len() == asked => Ok(parts),
         other => Err(connection.unexpected("list offsets", other)),
     }

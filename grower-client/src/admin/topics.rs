@@ -1,6 +1,7 @@
 //! Topics: create, delete, grow, alter, trim, describe.
 
 use super::{Admin, TopicSpec};
+use crate::deadline::Deadline;
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{AcceptedLossDescription, ErrorCode, Metadata, Request, Response, TopicDescription};
@@ -25,7 +26,7 @@ impl Admin {
         let named = |(name, spec): (_, TopicSpec)| Ok(spec.named(TopicName::new(AsRef::<str>::as_ref(&name))?));
         let topics = topics.into_iter().map(named).collect::<Result<Vec<_>, AdminError>>()?;
         let asked = topics.len();
-        match self.cluster.ask(&Request::CreateTopics { topics }).await? {
+        match self.cluster.ask(&Request::CreateTopics { topics }, self.cluster.deadline()).await? {
             (_, Response::CreateTopics(parts)) if parts.len() == asked => {
                 Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
             }
@@ -70,13 +71,15 @@ impl Admin {
 
     /// Describes a topic: its configs, its partitions with their offsets and, if `segments` is set, their segments.
     pub async fn describe_topic(&self, name: impl AsRef<str>, segments: bool) -> Result<TopicDescription, AdminError> {
-        let mut described = self.describe_named(&[TopicName::new(name.as_ref())?], segments).await?;
+        let named = [TopicName::new(name.as_ref())?];
+        let mut described = self.describe_named(&named, segments, self.cluster.deadline()).await?;
         described.pop().unwrap_or_else(|| Err(unexpected("describe topics")))
     }
 
     /// Lists the accepted losses of a topic (`grower-cli log repair --accept-loss`), by partition.
     pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<AcceptedLossDescription>, AdminError> {
-        match self.cluster.ask_retrying(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
+        let request = Request::ListLosses(TopicName::new(name.as_ref())?);
+        match self.cluster.ask_retrying(&request, self.cluster.deadline()).await? {
             (_, Response::ListLosses(losses)) => Ok(losses),
             (connection, other) => Err(connection.unexpected("list losses", other).into()),
         }
@@ -88,18 +91,19 @@ impl Admin {
         names: Option<Vec<TopicName>>,
         segments: bool,
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
+        let deadline = self.cluster.deadline();
         if let Some(names) = names {
-            return self.describe_named(&names, segments).await;
+            return self.describe_named(&names, segments, deadline).await;
         }
-        let mut described = self.describe_named(&self.topic_names().await?, segments).await?;
+        let mut described = self.describe_named(&self.topic_names(deadline).await?, segments, deadline).await?;
         let deleted_since = |error: &AdminError| error.code() == Some(ErrorCode::UnknownTopic);
         described.retain(|topic| !topic.as_ref().is_err_and(deleted_since));
         Ok(described)
     }
 
     /// Lists all topics that are not internal, sorted by name.
-    async fn topic_names(&self) -> Result<Vec<TopicName>, AdminError> {
-        match self.cluster.ask_retrying(&Request::Metadata(Metadata::default())).await? {
+    async fn topic_names(&self, deadline: Deadline) -> Result<Vec<TopicName>, AdminError> {
+        match self.cluster.ask_retrying(&Request::Metadata(Metadata::default()), deadline).await? {
             (_, Response::Metadata(metadata)) => {
                 let names = metadata.topics.into_iter().flatten().map(|topic| topic.name);
                 Ok(names.filter(|name| !name.is_internal()).collect())
@@ -113,15 +117,16 @@ impl Admin {
         &self,
         names: &[TopicName],
         segments: bool,
+        deadline: Deadline,
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
         let mut described = Vec::with_capacity(names.len());
         for some in names.chunks(if segments { DESCRIBED_WITH_SEGMENTS } else { DESCRIBED }) {
-            match self.describe_some(some, segments).await {
+            match self.describe_some(some, segments, deadline).await {
                 Err(error) if segments && error.code() == Some(ErrorCode::LimitReached) => {
-                    let without = self.describe_some(some, false).await?;
+                    let without = self.describe_some(some, false, deadline).await?;
                     for topic in without {
                         described.push(match topic {
-                            Ok(topic) => self.with_segments(topic).await,
+                            Ok(topic) => self.with_segments(topic, deadline).await,
                             refused => refused,
                         });
                     }
@@ -136,9 +141,11 @@ impl Admin {
         &self,
         names: &[TopicName],
         segments: bool,
+        deadline: Deadline,
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
+        let request = Request::DescribeTopics { topics: Some(names.to_vec()), segments };
         let asked = names.len();
-        match self.cluster.ask_retrying(&Request::DescribeTopics { topics: Some(names.to_vec()), segments }).await? {
+        match self.cluster.ask_retrying(&request, deadline).await? {
             (_, Response::DescribeTopics(parts)) if parts.len() == asked => {
                 Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
             }
@@ -147,14 +154,15 @@ impl Admin {
     }
 
     /// Adds the segments of a topic with too many for one answer, page by page.
-    async fn with_segments(&self, mut described: TopicDescription) -> Result<TopicDescription, AdminError> {
+    async fn with_segments(
+        &self,
+        mut described: TopicDescription,
+        deadline: Deadline,
+    ) -> Result<TopicDescription, AdminError> {
         let mut from = None;
         loop {
-            let page = match self
-                .cluster
-                .ask_retrying(&Request::ListSegments { topic: described.name.clone(), from })
-                .await?
-            {
+            let request = Request::ListSegments { topic: described.name.clone(), from };
+            let page = match self.cluster.ask_retrying(&request, deadline).await? {
                 (_, Response::ListSegments(page)) => page,
                 (connection, other) => return Err(connection.unexpected("list segments", other).into()),
             };

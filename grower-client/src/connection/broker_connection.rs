@@ -3,7 +3,8 @@
 use super::DialerSettings;
 use super::pending::{BrokerAnswer, PendingRequests, ResponseCallback};
 use super::task::{ConnectionTask, OutgoingRequest};
-use crate::error::{ConnectError, RequestError, unexpected_response};
+use crate::deadline::Deadline;
+use crate::error::{ConnectError, ConnectionError, RequestError, unexpected_response};
 use crate::transport::Connection;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::message::{Feature, HelloAnswer, Request, Response};
@@ -108,12 +109,18 @@ impl BrokerConnection {
         receiver.await.expect("a connection answers every request or fails it")
     }
 
-    /// Like [`BrokerConnection::call`], for answers without records and failures as errors.
-    pub(crate) async fn ask(&self, request: &Request) -> Result<Response, RequestError> {
-        match self.call(request, Duration::ZERO).await?.response {
+    /// Sends a request for an answer without records and waits for it, until the deadline. A failure is an error.
+    pub(crate) async fn ask(&self, request: &Request, deadline: Deadline) -> Result<Response, RequestError> {
+        match deadline.wait(self.call(request, Duration::ZERO)).await.ok_or_else(|| self.late(deadline))??.response {
             Response::Failed(failure) => Err(failure.into()),
             response => Ok(response),
         }
+    }
+
+    /// The error of a caller whose deadline has passed.
+    fn late(&self, deadline: Deadline) -> RequestError {
+        let (address, after) = (self.address().clone(), deadline.limit());
+        RequestError::Lost(ConnectionError::TimedOut { address, after })
     }
 
     /// Returns the error for a `response` that does not answer `request`.

@@ -4,11 +4,16 @@
 //! Purposes do not share connections, so a heartbeat or a small record never waits behind a megabyte of records. Small
 //! batches do share a connection: they are written, read and answered together, and fifty producers cost little more
 //! than one.
+//!
+//! All callers that need a connection to one address wait for the same dial and get its outcome. The backoff belongs to
+//! the address: the next dial waits for it, however many callers come meanwhile. Each caller leaves at its own deadline
+//! without ending the dial.
 
 use super::{BrokerConnection, Dialer};
 use crate::backoff;
+use crate::deadline::Deadline;
 use crate::error::ConnectError;
-use crate::single_flight::SingleFlight;
+use crate::single_flight::{AttemptLost, SingleFlight};
 use futures_core::future::BoxFuture;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -26,7 +31,6 @@ pub(crate) struct ConnectionPool {
 struct PoolEntry {
     connection: Mutex<Option<BrokerConnection>>,
     attempts: Mutex<DialAttempts>,
-    /// Concurrent callers share one attempt and its outcome.
     dialing: SingleFlight<Result<BrokerConnection, ConnectError>>,
 }
 
@@ -34,6 +38,8 @@ struct PoolEntry {
 struct DialAttempts {
     failures: u32,
     not_before: Option<Instant>,
+    /// The error of the last dial, until the next one begins.
+    error: Option<ConnectError>,
 }
 
 impl ConnectionPool {
@@ -52,58 +58,75 @@ impl ConnectionPool {
     }
 
     /// Returns the connection to `address`; dials if none is open, after the backoff of earlier failures.
-    pub(crate) async fn connect(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
+    pub(crate) async fn connect(
+        &self,
+        address: &Arc<str>,
+        deadline: Deadline,
+    ) -> Result<BrokerConnection, ConnectError> {
         let entry = self.entries.lock().entry(address.clone()).or_default().clone();
         if let Some(connection) = entry.current() {
             return Ok(connection);
         }
-        entry.dialing.run(self.boxed_dial(&entry, address)).await
+        let dialed = entry.dialing.join(|| dial(self.dialer.clone(), entry.clone(), address.clone()));
+        match deadline.wait(dialed).await {
+            Some(Ok(dialed)) => dialed,
+            Some(Err(AttemptLost)) => Err(ConnectError::Aborted { address: address.clone() }),
+            None => Err(entry.error_at(address, deadline)),
+        }
     }
+}
 
-    /// Boxed, so that this crate compiles its code once, and not each crate that awaits a connection.
-    fn boxed_dial<'a>(
-        &'a self,
-        entry: &'a PoolEntry,
-        address: &'a Arc<str>,
-    ) -> BoxFuture<'a, Result<BrokerConnection, ConnectError>> {
-        Box::pin(self.dial(entry, address))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
-    async fn dial(&self, entry: &PoolEntry, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
+/// Dials after the backoff. The future is boxed and owns what it needs: it runs in a task of its own.
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+fn dial(
+    dialer: Arc<Dialer>,
+    entry: Arc<PoolEntry>,
+    address: Arc<str>,
+) -> BoxFuture<'static, Result<BrokerConnection, ConnectError>> {
+    Box::pin(async move {
         if let Some(connection) = entry.current() {
-            return Ok(connection); // The previous attempt opened it.
+            return Ok(connection); // The previous dial opened it.
         }
         let not_before = entry.attempts.lock().not_before;
         if let Some(not_before) = not_before {
             sleep_until(not_before).await;
         }
-        let result = self.dialer.dial(address).await;
+        entry.attempts.lock().error = None;
+        let result = dialer.dial(&address).await;
+        let mut attempts = entry.attempts.lock();
         match &result {
             Ok(connection) => {
-                entry.attempts.lock().succeeded(Instant::now());
+                attempts.succeeded(Instant::now());
                 *entry.connection.lock() = Some(connection.clone());
             }
-            Err(_) => entry.attempts.lock().failed(Instant::now()),
+            Err(error) => attempts.failed(error, Instant::now()),
         }
+        drop(attempts);
         result
-    }
+    })
 }
 
 impl DialAttempts {
     /// Sets a backoff too, so that a broker that accepts and closes at once is not dialed in a tight loop.
     fn succeeded(&mut self, now: Instant) {
-        *self = Self { failures: 0, not_before: Some(now + backoff::delay(1, backoff::random())) };
+        *self = Self { failures: 0, not_before: Some(now + backoff::delay(1, backoff::random())), error: None };
     }
 
-    fn failed(&mut self, now: Instant) {
+    fn failed(&mut self, error: &ConnectError, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + backoff::delay(self.failures, backoff::random()));
+        self.error = Some(error.clone());
     }
 }
 
 impl PoolEntry {
     fn current(&self) -> Option<BrokerConnection> {
         self.connection.lock().clone().filter(BrokerConnection::is_open)
+    }
+
+    /// Returns the error of a caller whose deadline has passed: that of the last dial if the next one has not begun.
+    fn error_at(&self, address: &Arc<str>, deadline: Deadline) -> ConnectError {
+        let last = self.attempts.lock().error.clone();
+        last.unwrap_or_else(|| ConnectError::TimedOut { address: address.clone(), after: deadline.limit() })
     }
 }

@@ -245,9 +245,9 @@ impl ConsumerParts {
     }
 
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
-        let topics = names(topics)?;
+        let (topics, deadline) = (names(topics)?, self.cluster.deadline());
         let policy = self.policy(None);
-        new_partitions::subscribe(&self.cluster, &self.shared, &topics, &policy, &mut self.tasks).await?;
+        new_partitions::subscribe(&self.cluster, &self.shared, &topics, &policy, &mut self.tasks, deadline).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
         self.tasks.spawn(new_partitions::poll_topics(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
@@ -263,8 +263,8 @@ impl ConsumerParts {
         };
         let topic_partitions = partitions.iter().map(topic_partition).collect::<Result<Vec<_>, NameError>>()?;
         let topic_partitions = each_once(topic_partitions);
-        let policy = self.policy(committer);
-        start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks).await
+        let (policy, deadline) = (self.policy(committer), self.cluster.deadline());
+        start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks, deadline).await
     }
 
     /// Starts the background tasks.

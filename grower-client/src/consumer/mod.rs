@@ -157,7 +157,10 @@ impl Consumer {
         };
         if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
             let group = member.group.clone();
-            member.close(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
+            member
+                .close(&self.cluster, self.cluster.deadline())
+                .await
+                .map_err(|source| ConsumeError::Group { group, source })?;
         }
         self.shared.lock().retain(|_, _| false);
         committed

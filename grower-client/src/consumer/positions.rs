@@ -42,7 +42,9 @@ impl Consumer {
         let topic_partitions = self.assignment();
         let lookups: Vec<_> =
             topic_partitions.iter().map(|topic_partition| (topic_partition, OffsetSpec::AtOrAfter(time))).collect();
-        let found = start::look_up_offsets(&self.cluster, &lookups).await.map_err(ConsumeError::Start)?;
+        let found = start::look_up_offsets(&self.cluster, &lookups, self.cluster.deadline())
+            .await
+            .map_err(ConsumeError::Start)?;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(ConsumeError::Start)?;
         for (topic_partition, offset) in topic_partitions.iter().zip(found) {
             drop(self.shared.lock().seek(topic_partition, offset)); // A revoked partition needs no seek.

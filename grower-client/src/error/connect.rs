@@ -29,6 +29,20 @@ pub enum ConnectError {
         /// The timeout.
         after: Duration,
     },
+    /// The caller's time limit passed before the connection was open.
+    #[error("cannot connect to {address} within {after:?}")]
+    TimedOut {
+        /// The broker's address.
+        address: Arc<str>,
+        /// The time limit.
+        after: Duration,
+    },
+    /// The task that connects ended early: the transport panicked, or the task's runtime ended.
+    #[error("connecting to {address} broke off: the transport panicked, or its runtime ended")]
+    Aborted {
+        /// The broker's address.
+        address: Arc<str>,
+    },
     /// The peer is no Grower broker.
     #[error("{address} does not speak Grower's protocol: is this a broker's data port?")]
     NotGrower {
@@ -138,10 +152,11 @@ impl ConnectError {
     /// Whether connecting may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost(_) => true,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::TimedOut { .. } | Self::Lost(_) => true,
             Self::Refused { failure, .. } => failure.code.is_retriable(),
             Self::All(errors) => errors.iter().any(Self::is_retriable),
             Self::NoAddress
+            | Self::Aborted { .. }
             | Self::NotGrower { .. }
             | Self::NoCommonVersion { .. }
             | Self::MissingFeature { .. }

@@ -17,7 +17,13 @@ pub enum RequestError {
     /// The connection had ended before the request was sent.
     #[error("{0}")]
     NotSent(ConnectionError),
-    /// The connection ended before the answer came: the request may have been carried out.
+    /// The caller's time limit passed while an earlier request of the same kind was unanswered.
+    #[error("not sent within {after:?}: an earlier request is still unanswered")]
+    NotSentInTime {
+        /// The time limit.
+        after: Duration,
+    },
+    /// The connection ended, or the time limit passed, before the answer came: the request may have been carried out.
     #[error("{0}; the request may have been carried out")]
     Lost(ConnectionError),
     /// The broker refused the request.
@@ -52,7 +58,7 @@ impl RequestError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_retriable(),
-            Self::NotSent(_) | Self::Lost(_) | Self::TimedOut { .. } => true,
+            Self::NotSent(_) | Self::NotSentInTime { .. } | Self::Lost(_) | Self::TimedOut { .. } => true,
             Self::Failed(failure) => failure.code.is_retriable(),
             Self::Unexpected { .. } | Self::TooLarge { .. } => false,
         }
@@ -61,7 +67,9 @@ impl RequestError {
     /// Whether the request may have taken effect despite the error.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Connect(_) | Self::NotSent(_) | Self::TooLarge { .. } => Outcome::Refused,
+            Self::Connect(_) | Self::NotSent(_) | Self::NotSentInTime { .. } | Self::TooLarge { .. } => {
+                Outcome::Refused
+            }
             Self::Lost(_) | Self::Unexpected { .. } | Self::TimedOut { .. } => Outcome::Unknown,
             Self::Failed(failure) => failure.code.outcome(),
         }

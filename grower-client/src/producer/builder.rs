@@ -155,9 +155,9 @@ impl ProducerBuilder {
         let identity = match self.settings.acks {
             Acks::None => None,
             Acks::Leader | Acks::All => {
-                let connection = self.cluster.any_broker().await.map_err(|error| ProduceError::Start(error.into()))?;
-                connection.require("idempotence").map_err(|error| ProduceError::Start(error.into()))?;
-                Some(engine::identity(&self.cluster).await.map_err(ProduceError::Start)?)
+                let deadline = self.cluster.deadline();
+                self.cluster.require("idempotence", deadline).await.map_err(ProduceError::Start)?;
+                Some(engine::identity(&self.cluster, deadline).await.map_err(ProduceError::Start)?)
             }
         };
         Ok(Producer::new(ProducerEngine::start(self.cluster, self.settings, identity)))

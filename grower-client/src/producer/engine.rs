@@ -15,6 +15,7 @@ use super::topic::{NextAction, ProducerPartition, ProducerTopic, PushResult};
 use super::yield_pace::YieldPace;
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
+use crate::deadline::Deadline;
 use crate::error::{RequestError, single_part};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -305,7 +306,7 @@ impl ProducerEngine {
     fn identify(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         self.runtime.spawn(async move {
-            let identity = identity(&engine.cluster).await;
+            let identity = identity(&engine.cluster, engine.cluster.deadline()).await;
             tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "requested a new producer id");
             partition.lock().queue.set_identity(identity, Instant::now());
             engine.drain(&topic, &partition);
@@ -363,8 +364,8 @@ pub(super) fn now() -> Instant {
 }
 
 /// Requests a producer id that was never used.
-pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, RequestError> {
-    match cluster.ask_retrying(&Request::InitProducer(InitProducer::default())).await? {
+pub(super) async fn identity(cluster: &Cluster, deadline: Deadline) -> Result<ProducerIdentity, RequestError> {
+    match cluster.ask_retrying(&Request::InitProducer(InitProducer::default()), deadline).await? {
         (_, Response::InitProducer(identity)) => Ok(identity),
         (connection, other) => Err(connection.unexpected("init producer", other)),
     }

@@ -6,6 +6,7 @@ use super::delivery::{Delivery, DeliveryPromise};
 use super::engine::{ProducerEngine, now};
 use super::memory::{self, MemoryReservation};
 use super::topic::{ProducerPartition, ProducerTopic};
+use crate::deadline::Deadline;
 use crate::error::ProduceError;
 use crate::record::Record;
 use grower_protocol::ids::{Timestamp, TopicName};
@@ -35,7 +36,8 @@ impl ProducerEngine {
         if self.is_closed() {
             return Err(ProduceError::Closed);
         }
-        let (mut topic, mut partition) = self.route(record).await?;
+        let deadline = Deadline::after(self.settings.window.delivery_timeout);
+        let (mut topic, mut partition) = self.route(record, deadline).await?;
         let mut reservation = self.reserve(record, max_wait, &topic, &partition).await?;
         self.check_bulk();
         loop {
@@ -47,7 +49,7 @@ impl ProducerEngine {
                 return Err(ProduceError::Closed);
             }
             // The topic was deleted during the wait for memory. It may exist again.
-            (topic, partition) = self.route_again(&topic.name, record).await?;
+            (topic, partition) = self.route_again(&topic.name, record, deadline).await?;
         }
     }
 
@@ -77,19 +79,24 @@ impl ProducerEngine {
         }
     }
 
-    async fn route(&self, record: &Record) -> Result<Route, ProduceError> {
+    async fn route(self: &Arc<Self>, record: &Record, deadline: Deadline) -> Result<Route, ProduceError> {
         let topic = match self.known_topic(&record.topic) {
             Some(topic) => topic,
-            None => self.look_up(&record.topic).await?,
+            None => self.look_up(&record.topic, deadline).await?,
         };
         match topic.route(record, self.settings.partitioner) {
             Some(partition) => Ok((topic, partition)),
-            None => self.route_again(&topic.name, record).await, // The topic may have grown.
+            None => self.route_again(&topic.name, record, deadline).await, // The topic may have grown.
         }
     }
 
-    async fn route_again(&self, name: &TopicName, record: &Record) -> Result<Route, ProduceError> {
-        let topic = self.look_up(name.as_str()).await?;
+    async fn route_again(
+        self: &Arc<Self>,
+        name: &TopicName,
+        record: &Record,
+        deadline: Deadline,
+    ) -> Result<Route, ProduceError> {
+        let topic = self.look_up(name.as_str(), deadline).await?;
         match topic.route(record, self.settings.partitioner) {
             Some(partition) => Ok((topic, partition)),
             None => Err(ProduceError::UnknownPartition {

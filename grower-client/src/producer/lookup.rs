@@ -2,15 +2,16 @@
 
 use super::engine::ProducerEngine;
 use super::topic::ProducerTopic;
+use crate::deadline::Deadline;
 use crate::error::{ProduceError, RequestError};
 use crate::retry;
-use crate::single_flight::SingleFlight;
+use crate::single_flight::{AttemptLost, SingleFlight};
+use futures_core::future::BoxFuture;
 use grower_protocol::ids::TopicName;
 use grower_protocol::message::TopicMetadata;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::time::timeout;
 
 type LookupFlight = SingleFlight<Result<FoundTopic, RequestError>>;
 
@@ -43,28 +44,47 @@ impl TopicLookups {
 }
 
 impl ProducerEngine {
-    /// Looks a topic up, even a known one, for at most the delivery timeout.
-    pub(super) async fn look_up(&self, name: &str) -> Result<Arc<ProducerTopic>, ProduceError> {
+    /// Looks a topic up, even a known one, until the deadline.
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        name: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<ProducerTopic>, ProduceError> {
         let topic = TopicName::new(name)?;
-        let after = self.settings.window.delivery_timeout;
-        let found = timeout(after, self.refresh(&topic)).await.unwrap_or(Err(RequestError::TimedOut { after }));
-        match found {
+        match self.refresh(&topic, deadline).await {
             Ok(found) => Ok(found.topic),
             Err(source) => Err(ProduceError::Topic { topic, source }),
         }
     }
 
-    /// Refreshes a topic. If it no longer exists, its records fail.
-    pub(super) async fn refresh(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
-        let result = self.lookups.of(name).run(self.refresh_once(name)).await;
+    /// Refreshes a topic and retries until the deadline. If the topic no longer exists, its records fail.
+    pub(super) async fn refresh(
+        self: &Arc<Self>,
+        name: &TopicName,
+        deadline: Deadline,
+    ) -> Result<FoundTopic, RequestError> {
+        let result = self.cluster.retrying(deadline, || self.share_refresh(name, deadline)).await;
         if result.is_err() {
             self.lookups.forget(name);
         }
         result
     }
 
-    async fn refresh_once(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
-        match self.cluster.refresh(name, self.settings.create_topics).await {
+    /// Waits for an attempt of all callers that look the topic up now, until the deadline.
+    async fn share_refresh(self: &Arc<Self>, name: &TopicName, deadline: Deadline) -> Result<FoundTopic, RequestError> {
+        let attempt = || -> BoxFuture<'static, _> {
+            let (engine, name) = (self.clone(), name.clone());
+            Box::pin(async move { engine.refresh_once(&name).await })
+        };
+        match deadline.wait(self.lookups.of(name).run(attempt)).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(AttemptLost)) => self.refresh_once(name).await,
+            None => Err(RequestError::TimedOut { after: deadline.limit() }),
+        }
+    }
+
+    async fn refresh_once(self: &Arc<Self>, name: &TopicName) -> Result<FoundTopic, RequestError> {
+        match self.cluster.refresh_once(name, self.settings.create_topics, self.cluster.deadline()).await {
             Ok(metadata) => Ok(FoundTopic { topic: self.update_topic(&metadata), metadata }),
             Err(error) => {
                 if retry::is_topic_deleted(&error) {

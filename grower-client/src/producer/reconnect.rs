@@ -43,7 +43,7 @@ impl ProducerEngine {
     }
 
     async fn reconnect_once(self: &Arc<Self>, topic: &Arc<ProducerTopic>) -> Result<(), RequestError> {
-        let found = match self.refresh(&topic.name).await {
+        let found = match self.refresh(&topic.name, self.cluster.deadline()).await {
             // The refresh failed its records.
             Err(error) if retry::is_topic_deleted(&error) => return Ok(()),
             result => result?,
@@ -68,7 +68,7 @@ impl ProducerEngine {
     ) -> Result<(), RequestError> {
         let leader = self.cluster.leader(metadata, partition.number).ok_or_else(|| leaderless(topic))?;
         let kind = self.connection_kind();
-        let connection = self.pool(kind).connect(&leader).await?;
+        let connection = self.pool(kind).connect(&leader, self.cluster.deadline()).await?;
         partition.lock().selector.offer(kind, connection);
         self.drain(topic, partition);
         Ok(())

@@ -1,6 +1,7 @@
 //! The attempts of one call, until its deadline.
 
 use crate::error::RequestError;
+use grower_protocol::message::Outcome;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -9,11 +10,13 @@ use tokio::time::Instant;
 pub(crate) struct Attempts {
     deadline: Instant,
     failures: u32,
+    /// The last error of an attempt that may have been carried out.
+    doubt: Option<RequestError>,
 }
 
 impl Attempts {
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, failures: 0 }
+        Self { deadline, failures: 0, doubt: None }
     }
 
     /// Returns the wait before the next attempt, with jitter by `random`; `None` if the error is final or the wait
@@ -25,8 +28,17 @@ impl Attempts {
     /// Returns the wait before the next attempt of a call with a rule of its own; `None` if it would pass the deadline.
     pub(crate) fn next_wait(&mut self, error: &RequestError, now: Instant, random: u64) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
+        if error.outcome() == Outcome::Unknown {
+            self.doubt = Some(error.clone());
+        }
         let wait = super::wait(Some(error), self.failures, random);
         (now + wait < self.deadline).then_some(wait)
+    }
+
+    /// Returns the error of the call, which ends with `last`: an attempt that may have been carried out leaves it in
+    /// doubt, unless a broker refused the last one.
+    pub(crate) fn final_error(self, last: RequestError) -> RequestError {
+        if matches!(last, RequestError::Failed(_)) { last } else { self.doubt.unwrap_or(last) }
     }
 }
 

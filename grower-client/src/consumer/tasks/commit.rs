@@ -111,11 +111,16 @@ impl Committer {
         shared: &SharedSubscription,
         progress: impl FnOnce() -> Vec<UncommittedOffset>,
     ) -> Vec<NotCommitted> {
-        let mut newest = self.newest.lock().await;
+        let deadline = self.cluster.deadline();
+        let newest = deadline.wait(self.newest.lock()).await;
         let progress = progress();
         if progress.is_empty() {
             return Vec::new();
         }
+        let Some(mut newest) = newest else {
+            let late = RequestError::NotSentInTime { after: deadline.limit() };
+            return progress.iter().map(|progress| progress.failed(late.clone())).collect();
+        };
         *newest += 1;
         let request = Request::CommitOffsets(OffsetCommit {
             group: self.group.clone(),
@@ -123,7 +128,7 @@ impl Committer {
             sequence: *newest,
             offsets: progress.iter().map(UncommittedOffset::to_message).collect(),
         });
-        let parts = match self.cluster.ask_retrying(&request).await {
+        let parts = match self.cluster.ask_retrying(&request, deadline).await {
             Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
             Ok((connection, other)) => Err(connection.unexpected("commit offsets", other)),
             Err(error) => Err(error),

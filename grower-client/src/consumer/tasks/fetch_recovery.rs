@@ -105,14 +105,15 @@ impl FetchRecovery {
     async fn span(&self) -> Result<(Offset, Offset), RequestError> {
         let topic_partition = &self.fetch.topic_partition;
         let lookups = [(topic_partition, OffsetSpec::Beginning), (topic_partition, OffsetSpec::End)];
-        let mut offsets = look_up_offsets(&self.cluster, &lookups).await?.into_iter();
+        let mut offsets = look_up_offsets(&self.cluster, &lookups, self.cluster.deadline()).await?.into_iter();
         let mut next = || offsets.next().unwrap_or(Ok(Offset::ZERO));
         Ok((next()?, next()?))
     }
 
     async fn is_compacted(&self) -> Result<bool, RequestError> {
         let topics = Some(vec![self.fetch.topic_partition.topic.clone()]);
-        let described = match self.cluster.ask_retrying(&Request::DescribeTopics { topics, segments: false }).await? {
+        let request = Request::DescribeTopics { topics, segments: false };
+        let described = match self.cluster.ask_retrying(&request, self.cluster.deadline()).await? {
             (connection, Response::DescribeTopics(parts)) => {
                 single_part(connection.address(), "describe topics", parts)?
             }
@@ -128,7 +129,7 @@ impl FetchRecovery {
         tracing::warn!(partition = %topic_partition, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
         let (start, end) = (damage.offsets.start, damage.offsets.end);
         let report = ReportDamage { topic: *topic, partition: topic_partition.partition, start, end };
-        match self.cluster.ask_retrying(&Request::ReportDamage(report)).await {
+        match self.cluster.ask_retrying(&Request::ReportDamage(report), self.cluster.deadline()).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(ErrorCode::Unsupported) => {}
             Err(error) => {
@@ -149,7 +150,7 @@ pub(crate) fn refresh_topics(cluster: &Arc<Cluster>, shared: &Arc<SharedSubscrip
     for (topic, recoveries) in by_topic {
         let cluster = cluster.clone();
         tokio::spawn(async move {
-            let found = cluster.refresh(&topic, false).await;
+            let found = cluster.refresh(&topic, false, cluster.deadline()).await;
             let mut offline = offline_partitions(&cluster, &found, &recoveries).await;
             for recovery in recoveries {
                 let offline = offline.remove(&recovery.fetch.topic_partition);
@@ -172,7 +173,7 @@ async fn offline_partitions(
     };
     let fetches = recoveries.iter().map(|recovery| &recovery.fetch).filter(has_no_leader);
     let lookups: Vec<_> = fetches.map(|fetch| (&fetch.topic_partition, OffsetSpec::End)).collect();
-    let Ok(ends) = look_up_offsets(cluster, &lookups).await else { return BTreeMap::new() };
+    let Ok(ends) = look_up_offsets(cluster, &lookups, cluster.deadline()).await else { return BTreeMap::new() };
     let errors = lookups.iter().zip(ends).filter_map(|((topic_partition, _), end)| Some((topic_partition, end.err()?)));
     let offline = errors.filter(|(_, error)| retry::after_fetch(error) == FetchAction::ReportOnce);
     offline.map(|(topic_partition, error)| ((*topic_partition).clone(), error)).collect()

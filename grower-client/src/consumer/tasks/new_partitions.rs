@@ -3,6 +3,7 @@
 use super::start::{self, StartLookup, StartPolicy};
 use crate::cluster::Cluster;
 use crate::consumer::state::SharedSubscription;
+use crate::deadline::Deadline;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicName;
@@ -19,14 +20,15 @@ pub(crate) async fn subscribe(
     topics: &[TopicName],
     policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
+    deadline: Deadline,
 ) -> Result<(), ConsumeError> {
     let mut topic_partitions = Vec::new();
     for name in topics {
         let missing = |source| ConsumeError::Topic { topic: name.clone(), source };
-        let topic = cluster.refresh(name, false).await.map_err(missing)?;
+        let topic = cluster.refresh(name, false, deadline).await.map_err(missing)?;
         topic_partitions.extend(all_partitions(&topic));
     }
-    start::assign(cluster, shared, &topic_partitions, policy, tasks).await
+    start::assign(cluster, shared, &topic_partitions, policy, tasks, deadline).await
 }
 
 /// Looks for new partitions until it is aborted.
@@ -56,7 +58,7 @@ async fn add_new(
     policy: &StartPolicy,
     start_lookups: &mut JoinSet<()>,
 ) -> Result<(), RequestError> {
-    let topic = cluster.refresh(name, false).await?;
+    let topic = cluster.refresh(name, false, cluster.deadline()).await?;
     let added: Vec<_> = {
         let mut subscription = shared.lock();
         let new: Vec<_> = all_partitions(&topic)

@@ -267,7 +267,7 @@ impl Fetcher {
         let cluster = self.cluster.clone();
         tokio::spawn(async move {
             for topic in topics {
-                drop(cluster.refresh(&topic, false).await);
+                drop(cluster.refresh(&topic, false, cluster.deadline()).await);
             }
         });
     }

@@ -4,6 +4,7 @@ use super::leader_session::{LeaderSession, SlotOwner};
 use super::{Fetcher, FetcherEvent, PartitionFetch, SessionEnd, fetch_recovery};
 use crate::backoff;
 use crate::consumer::state::{FetchPlacement, PartitionFetchState, RequestLimits, SessionKey};
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use crate::retry;
@@ -176,10 +177,10 @@ impl Fetcher {
     }
 
     fn dial(&mut self, key: SessionKey, leader: Arc<str>, wait: Duration) {
-        let (pool, events) = (self.pool.clone(), self.events.clone());
+        let (pool, events, limit) = (self.pool.clone(), self.events.clone(), self.cluster.request_timeout());
         self.dials.spawn(async move {
             sleep(wait).await;
-            let connected = pool.connect(&leader).await;
+            let connected = pool.connect(&leader, Deadline::after(limit)).await;
             let usable = connected.and_then(|connection| connection.require("fetch-sessions").map(|()| connection));
             drop(events.send(FetcherEvent::Connected(key, usable.map_err(RequestError::from))));
         });

@@ -5,6 +5,7 @@ use crate::consumer::settings::RebalanceEvent;
 use crate::consumer::state::{FetchVersion, PartitionFetchState};
 use crate::consumer::tasks::commit::UncommittedOffset;
 use crate::consumer::tasks::start::StartLookup;
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};
@@ -17,7 +18,7 @@ impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let deadline = self.session.revocation_deadline(Instant::now());
-        let target = in_time(deadline, self.topic_partitions(&answer.assignment)).await?;
+        let target = in_time(deadline, self.topic_partitions(&answer.assignment, self.cluster.deadline())).await?;
         let revoked = self.revoke_all_but(&target, deadline).await;
         let added = self.add_new(target);
         let assigned = added.iter().map(|(topic_partition, ..)| topic_partition.clone()).collect();
@@ -76,9 +77,10 @@ impl MembershipTask {
     async fn topic_partitions(
         &self,
         assignment: &[TopicPartitions],
+        deadline: Deadline,
     ) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
         if assignment.iter().any(|topic| self.cluster.topic_name(topic.topic).is_none()) {
-            self.refresh_topics().await?;
+            self.refresh_topics(deadline).await?;
         }
         let mut topic_partitions = BTreeMap::new();
         for TopicPartitions { topic, partitions } in assignment {
@@ -157,11 +159,11 @@ impl MembershipTask {
 
     /// Refreshes the subscribed topics, and keeps the id and number of partitions of each at first sight (none if it is
     /// missing).
-    pub(super) async fn refresh_topics(&self) -> Result<(), RequestError> {
+    pub(super) async fn refresh_topics(&self, deadline: Deadline) -> Result<(), RequestError> {
         let names: BTreeSet<TopicName> = self.member.topics.iter().cloned().collect();
         let names: Vec<TopicName> = names.into_iter().collect();
         let asked = Metadata { topics: Some(names.clone()), create_missing: false };
-        let (_, answer) = self.cluster.metadata(asked).await?;
+        let (_, answer) = self.cluster.metadata(asked, deadline).await?;
         let mut subscription = self.shared.lock();
         for (name, topic) in names.into_iter().zip(answer.topics) {
             let seen = topic.map_or((None, 0), |topic| (Some(topic.id), topic.partitions.len() as u32));

@@ -1,6 +1,7 @@
 //! The identity of a consumer in its group, and its leave requests.
 
 use crate::cluster::Cluster;
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::retry;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, TopicName};
@@ -28,20 +29,21 @@ impl MemberIdentity {
     }
 
     /// Tells the group that this process ends. Under an instance name, a successor may return.
-    pub(crate) async fn close(&self, cluster: &Cluster) -> Result<(), RequestError> {
+    pub(crate) async fn close(&self, cluster: &Cluster, deadline: Deadline) -> Result<(), RequestError> {
         if !self.is_static {
-            return self.leave(cluster).await;
+            return self.leave(cluster, deadline).await;
         }
-        self.send(cluster, &Request::DetachMember { group: self.group.clone(), member: self.id.clone() }).await
+        self.send(cluster, &Request::DetachMember { group: self.group.clone(), member: self.id.clone() }, deadline)
+            .await
     }
 
     /// Tells the group that this member reads no more and does not return.
-    pub(super) async fn leave(&self, cluster: &Cluster) -> Result<(), RequestError> {
-        self.send(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }).await
+    pub(super) async fn leave(&self, cluster: &Cluster, deadline: Deadline) -> Result<(), RequestError> {
+        self.send(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }, deadline).await
     }
 
-    async fn send(&self, cluster: &Cluster, request: &Request) -> Result<(), RequestError> {
-        match cluster.ask_retrying(request).await {
+    async fn send(&self, cluster: &Cluster, request: &Request, deadline: Deadline) -> Result<(), RequestError> {
+        match cluster.ask_retrying(request, deadline).await {
             Ok((_, Response::Done)) => Ok(()),
             Ok((connection, other)) => Err(connection.unexpected("leave group", other)),
             Err(error) if retry::has_left(&error) => Ok(()),

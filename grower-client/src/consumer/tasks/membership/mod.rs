@@ -81,9 +81,10 @@ impl MembershipTask {
     }
 
     async fn try_join(&mut self) -> Result<(), RequestError> {
-        self.cluster.any_broker().await?.require("groups")?;
-        self.refresh_topics().await?;
-        let mut attempts = Attempts::until(Instant::now() + self.cluster.request_timeout());
+        let deadline = self.cluster.deadline();
+        self.cluster.require("groups", deadline).await?;
+        self.refresh_topics(deadline).await?;
+        let mut attempts = Attempts::until(deadline.end());
         let mut has_warned = false;
         loop {
             let Err(error) = self.send_heartbeat().await else { return Ok(()) };
@@ -151,7 +152,7 @@ impl MembershipTask {
             max_wait_ms: millis(heartbeat_interval(self.session.timeout())),
         };
         let end = self.session.answer_deadline(self.has_joined(), Instant::now());
-        match in_time(end, self.cluster.ask(&Request::Heartbeat(beat))).await? {
+        match in_time(end, self.cluster.ask(&Request::Heartbeat(beat), self.cluster.deadline())).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
             (connection, other) => Err(connection.unexpected("heartbeat", other)),
         }
@@ -193,7 +194,7 @@ impl MembershipTask {
         let deadline = self.session.revocation_deadline(Instant::now());
         let revoked = self.revoke_all_but_at_once(&BTreeMap::new(), deadline).await;
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
-        if let Err(error) = self.member.leave(&self.cluster).await {
+        if let Err(error) = self.member.leave(&self.cluster, self.cluster.deadline()).await {
             tracing::debug!(%error, "cannot leave the group; its session will expire");
         }
         *self.member.epoch.lock() = MemberEpoch::default();
@@ -206,7 +207,7 @@ impl MembershipTask {
         let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
         self.shared.set_fatal_error(error);
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
-        if let Err(error) = self.member.leave(&self.cluster).await {
+        if let Err(error) = self.member.leave(&self.cluster, self.cluster.deadline()).await {
             tracing::debug!(%error, "cannot leave the group; the lease of its instance name will expire");
         }
     }

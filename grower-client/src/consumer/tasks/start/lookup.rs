@@ -77,11 +77,12 @@ impl StartLookup {
     pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {
-            let last_error =
-                match super::resolve(&self.cluster, &self.shared, &self.topic_partitions, &self.policy).await {
-                    Ok(starts) => self.take(starts),
-                    Err(error) => Some(error),
-                };
+            let (cluster, deadline) = (&self.cluster, self.cluster.deadline());
+            let starts = super::resolve(cluster, &self.shared, &self.topic_partitions, &self.policy, deadline).await;
+            let last_error = match starts {
+                Ok(starts) => self.take(starts),
+                Err(error) => Some(error),
+            };
             if self.is_done() || !self.are_wanted() {
                 return;
             }

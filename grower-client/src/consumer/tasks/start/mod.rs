@@ -13,6 +13,7 @@ use crate::admin::{committed_offsets, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
 use crate::consumer::state::{FetchVersion, OffsetAndEpoch, SharedSubscription};
+use crate::deadline::Deadline;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use crate::retry::{self, StartAction};
@@ -55,13 +56,14 @@ pub(crate) async fn assign(
     topic_partitions: &[TopicPartition],
     policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
+    deadline: Deadline,
 ) -> Result<(), ConsumeError> {
     let mut topics: BTreeMap<&TopicName, Arc<TopicMetadata>> = BTreeMap::new();
     let mut found = Vec::with_capacity(topic_partitions.len());
     for topic_partition in topic_partitions {
         let topic = match topics.entry(&topic_partition.topic) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(look_up(cluster, shared, &topic_partition.topic).await?),
+            Entry::Vacant(unknown) => unknown.insert(look_up(cluster, shared, &topic_partition.topic, deadline).await?),
         };
         check_exists(topic_partition, topic)?;
         found.push((topic_partition.clone(), topic.id));
@@ -70,7 +72,7 @@ pub(crate) async fn assign(
         let mut subscription = shared.lock();
         found.iter().map(|(topic_partition, topic)| subscription.add(topic_partition.clone(), *topic)).collect()
     };
-    let starts = resolve(cluster, shared, &found, policy).await.map_err(ConsumeError::Start)?;
+    let starts = resolve(cluster, shared, &found, policy, deadline).await.map_err(ConsumeError::Start)?;
     let mut lookup = StartLookup::new(cluster, shared, policy, found.into_iter().zip(versions));
     let fatal = |error: &&RequestError| retry::after_start_lookup(error) == StartAction::Fail;
     if let Some(error) = starts.iter().filter_map(|start| start.as_ref().err()).find(fatal) {
@@ -104,9 +106,12 @@ pub(crate) async fn resolve(
     shared: &SharedSubscription,
     topic_partitions: &[(TopicPartition, TopicId)],
     policy: &StartPolicy,
+    deadline: Deadline,
 ) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
     let committed = match &policy.committer {
-        Some(committer) => committed_or_decided(cluster, shared, committer, topic_partitions, policy.from).await?,
+        Some(committer) => {
+            committed_or_decided(cluster, shared, committer, topic_partitions, policy.from, deadline).await?
+        }
         None => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
@@ -124,7 +129,7 @@ pub(crate) async fn resolve(
         }
     }
     let (looked_up, lookups): (Vec<usize>, Vec<_>) = lookups.into_iter().unzip();
-    let offsets = look_up_offsets(cluster, &lookups).await?;
+    let offsets = look_up_offsets(cluster, &lookups, deadline).await?;
     for ((at, (topic_partition, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
         starts.insert(at, offset.map(|offset| PartitionStart::at(topic_partition.clone(), offset)));
     }
@@ -199,14 +204,15 @@ fn start_spec(
 pub(crate) async fn look_up_offsets(
     cluster: &Cluster,
     lookups: &[(&TopicPartition, OffsetSpec)],
+    deadline: Deadline,
 ) -> Result<Vec<Result<Offset, RequestError>>, RequestError> {
     let ask = |topic_partition: &TopicPartition, spec| (topic_partition.topic.clone(), topic_partition.partition, spec);
     let asked: Vec<_> = lookups.iter().map(|(topic_partition, spec)| ask(topic_partition, *spec)).collect();
-    let answers = list_offsets(cluster, &asked).await?;
+    let answers = list_offsets(cluster, &asked, deadline).await?;
     debug_assert_eq!(answers.len(), lookups.len(), "each lookup has an answer");
     let unmatched = lookups.iter().zip(&answers).filter(|(_, answer)| is_unmatched(answer));
     let ends: Vec<_> = unmatched.map(|((topic_partition, _), _)| ask(topic_partition, OffsetSpec::End)).collect();
-    let mut ends = list_offsets(cluster, &ends).await?.into_iter();
+    let mut ends = list_offsets(cluster, &ends, deadline).await?.into_iter();
     let found = answers.into_iter().map(|answer| {
         let answer = if is_unmatched(&answer) { ends.next().unwrap_or(answer) } else { answer };
         answer.map(|listed| listed.offset.unwrap_or_default())
@@ -225,10 +231,11 @@ async fn committed_or_decided(
     committer: &Committer,
     topic_partitions: &[(TopicPartition, TopicId)],
     from: Option<StartFrom>,
+    deadline: Deadline,
 ) -> Result<CommittedByPartition, RequestError> {
     let partitions =
         topic_partitions.iter().map(|(topic_partition, topic)| (*topic, topic_partition.partition)).collect();
-    let known = committed_offsets(cluster, committer.group(), Some(partitions)).await?;
+    let known = committed_offsets(cluster, committer.group(), Some(partitions), deadline).await?;
     let mut known = by_partition(known);
     let open: Vec<_> = topic_partitions
         .iter()
@@ -237,13 +244,13 @@ async fn committed_or_decided(
     if open.is_empty() {
         return Ok(known);
     }
-    let starts = propose_starts(cluster, shared, &open, from).await?;
+    let starts = propose_starts(cluster, shared, &open, from, deadline).await?;
     if starts.is_empty() {
         return Ok(known);
     }
     let (group, committer) = (committer.group().clone(), committer.identity());
     let request = Request::StartOffsets(StartOffsets { group, committer, starts });
-    match cluster.ask_retrying(&request).await {
+    match cluster.ask_retrying(&request, deadline).await {
         Ok((_, Response::FetchOffsets(offsets))) => known.extend(by_partition(offsets)),
         Ok((connection, other)) => return Err(connection.unexpected("start offsets", other)),
         Err(error) if retry::leaves_start_to_consumer(&error) => {}
@@ -263,12 +270,13 @@ async fn propose_starts(
     shared: &SharedSubscription,
     to_read: &[&(TopicPartition, TopicId)],
     from: Option<StartFrom>,
+    deadline: Deadline,
 ) -> Result<Vec<OffsetToCommit>, RequestError> {
-    let partitions = partitions_of_topics(cluster, to_read).await?;
+    let partitions = partitions_of_topics(cluster, to_read, deadline).await?;
     let specs: Vec<StartSpec> =
         partitions.iter().map(|(topic_partition, topic)| start_spec(shared, topic_partition, *topic, from)).collect();
     let lookups: Vec<_> = partitions.iter().zip(&specs).map(|((name, _), spec)| (name, spec.to_look_up())).collect();
-    let found = look_up_offsets(cluster, &lookups).await?;
+    let found = look_up_offsets(cluster, &lookups, deadline).await?;
     let mut starts = Vec::new();
     for (((topic_partition, topic), spec), found) in partitions.iter().zip(specs).zip(found) {
         let found = match found {
@@ -289,12 +297,13 @@ async fn propose_starts(
 async fn partitions_of_topics(
     cluster: &Cluster,
     to_read: &[&(TopicPartition, TopicId)],
+    deadline: Deadline,
 ) -> Result<Vec<(TopicPartition, TopicId)>, RequestError> {
     let topics: BTreeMap<_, _> =
         to_read.iter().map(|(topic_partition, topic)| (topic_partition.topic.clone(), *topic)).collect();
     let mut partitions = Vec::new();
     for (name, id) in topics {
-        let topic = cluster.refresh(&name, false).await?;
+        let topic = cluster.refresh(&name, false, deadline).await?;
         let topic_partition = |partition| (TopicPartition { topic: name.clone(), partition }, id);
         if topic.id == id {
             partitions.extend(topic.partitions.iter().map(|partition| topic_partition(partition.partition)));
@@ -308,9 +317,10 @@ async fn look_up(
     cluster: &Cluster,
     shared: &SharedSubscription,
     name: &TopicName,
+    deadline: Deadline,
 ) -> Result<Arc<TopicMetadata>, ConsumeError> {
     let missing = |source| ConsumeError::Topic { topic: name.clone(), source };
-    let topic = cluster.refresh(name, false).await.map_err(missing)?;
+    let topic = cluster.refresh(name, false, deadline).await.map_err(missing)?;
     let seen = (Some(topic.id), topic.partitions.len() as u32);
     shared.lock().first_seen.entry(name.clone()).or_insert(seen);
     Ok(topic)
