@@ -5,6 +5,7 @@
 
 mod names;
 mod numbers;
+mod producer;
 mod topic_id;
 
 pub use names::{CommitterId, GroupId, MemberId, NAME_LENGTH_MAX, NameError, ProducerName, TopicName};
@@ -12,6 +13,7 @@ pub use numbers::{
     LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, Sequence,
     Timestamp,
 };
+pub use producer::{LastWritten, ProducerIdentity};
 pub use topic_id::TopicId;
 
 use serde::{Deserialize, Serialize};

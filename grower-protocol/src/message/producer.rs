@@ -8,19 +8,10 @@
 //! producer begins its next epoch in the partition with a [`FenceProducer`]: the answer tells the last record that is in
 //! the log, and no batch of an earlier epoch follows. So each batch is either in the log by then or never.
 
-use crate::ids::{
-    Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Sequence, Timestamp, TopicId,
-};
-use serde::{Deserialize, Serialize};
+pub use crate::ids::{LastWritten, ProducerIdentity};
 
-/// The identity of an idempotent producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProducerIdentity {
-    /// The producer's id.
-    pub id: ProducerId,
-    /// The producer's epoch.
-    pub epoch: ProducerEpoch,
-}
+use crate::ids::{PartitionId, ProducerHolder, ProducerName, Timestamp, TopicId};
+use serde::{Deserialize, Serialize};
 
 /// Gets an identity. With a name it has the next epoch of that name, durably, and earlier ones are refused everywhere.
 ///
@@ -61,17 +52,6 @@ pub struct FenceProducer {
 pub struct ProducerFence {
     /// The last record that the producer wrote in an earlier epoch; none if the partition remembers none.
     pub last: Option<LastWritten>,
-}
-
-/// The last record that a producer wrote to a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastWritten {
-    /// The identity that wrote it.
-    pub producer: ProducerIdentity,
-    /// Its sequence. Sequences continue over the epochs of a named producer, and wrap at 2^31.
-    pub sequence: Sequence,
-    /// Its offset.
-    pub offset: Offset,
 }
 
 /// A named producer.
