@@ -1,7 +1,7 @@
 //! The errors of a log, one enum per kind of operation.
 
 use crate::disk::DiskError;
-use grower_protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use grower_protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub enum AppendError {
         /// The expected sequence.
         expected: Sequence,
     },
-    /// A newer incarnation of the producer has appended.
+    /// A newer epoch of the producer has begun, and the batch is none of its latest in the log.
     #[error("producer {producer} has epoch {current}, the batch came with {found}")]
     FencedProducer {
         /// The producer.
@@ -59,6 +59,22 @@ pub enum AppendError {
     /// The disk is full or refused the write; the log is unchanged. Retry after space was freed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The log has failed and must be opened again.
+    #[error(transparent)]
+    Failed(#[from] LogFailed),
+}
+
+/// Why an epoch of a producer was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// A newer epoch of the producer has begun.
+    #[error("producer {} has epoch {current}, the fence came with {}", producer.id, producer.epoch)]
+    Fenced {
+        /// The producer with the epoch to begin.
+        producer: ProducerIdentity,
+        /// The latest epoch.
+        current: ProducerEpoch,
+    },
     /// The log has failed and must be opened again.
     #[error(transparent)]
     Failed(#[from] LogFailed),

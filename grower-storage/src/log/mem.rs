@@ -2,8 +2,8 @@
 
 use super::rules;
 use super::{
-    AppendError, Appended, ChangeError, EpochEnd, FilesView, FlushPoint, Log, LogFailed, LogFiles, LogOptions,
-    LogReader, LogView, ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset, TryAppend,
+    AppendError, Appended, ChangeError, EpochEnd, FenceError, FilesView, FlushPoint, Log, LogFailed, LogFiles,
+    LogOptions, LogReader, LogView, ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset, TryAppend,
 };
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
@@ -11,7 +11,7 @@ use crate::producers::ProducerStates;
 use crate::retention;
 use crate::segment::{self, SegmentFill, SegmentStats};
 use grower_protocol::batch::{Batch, UnplacedBatch};
-use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_protocol::ids::{LastWritten, LeaderEpoch, Offset, ProducerId, ProducerIdentity, Timestamp};
 use parking_lot::RwLock;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -173,6 +173,20 @@ impl Log for MemLog {
         now: Timestamp,
     ) -> Result<TryAppend, AppendError> {
         self.append(batch, epoch, now).map(TryAppend::Appended)
+    }
+
+    fn fence_producer(
+        &mut self,
+        producer: ProducerIdentity,
+        former: &[ProducerId],
+        now: Timestamp,
+    ) -> Result<Option<LastWritten>, FenceError> {
+        self.alive()?;
+        rules::fence_producer(&mut self.producers, (producer, former), now, &self.options)
+    }
+
+    fn last_written(&self, producer: ProducerId) -> Option<LastWritten> {
+        self.producers.last_written(producer)
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {

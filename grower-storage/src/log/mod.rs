@@ -35,7 +35,7 @@ pub use crate::segment::{SegmentInfo, Slice, TimedOffset};
 pub use compacted::{Compacted, SealedSegments};
 pub(crate) use compacted::{PassResult, SegmentReplacement, discard_compacted};
 pub use disk_log::{DirectoryOwner, DiskLog};
-pub use errors::{AppendError, ChangeError, LogFailed, ReadError};
+pub use errors::{AppendError, ChangeError, FenceError, LogFailed, ReadError};
 pub use files::LogFiles;
 pub use mem::MemLog;
 pub use reader::{FilesView, GoneHook, LogReader, LogView};
@@ -43,15 +43,16 @@ pub use reader::{FilesView, GoneHook, LogReader, LogView};
 use crate::disk::{Disk, DiskError, FileGone, SharedFile};
 use crate::segment::SegmentFlush;
 use grower_protocol::batch::UnplacedBatch;
-use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_protocol::ids::{LastWritten, LeaderEpoch, Offset, ProducerId, ProducerIdentity, Timestamp};
 use std::io;
 use std::ops::Range;
 
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
 ///
 /// Two clocks tell it the time. Ages of segments and producers are measured by a clock that never jumps: `now` of
-/// opening, [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint),
-/// [`seal`](LogFiles::seal) and [`forget_producers`](Log::forget_producers). The timestamps of records are compared
+/// opening, [`append`](Log::append), [`fence_producer`](Log::fence_producer), [`roll_if_old`](Log::roll_if_old),
+/// [`checkpoint`](Log::checkpoint), [`seal`](LogFiles::seal) and [`forget_producers`](Log::forget_producers). The
+/// timestamps of records are compared
 /// with the time of day: `date` of [`retain`](Log::retain).
 ///
 /// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened again.
@@ -77,6 +78,23 @@ pub trait Log: Send {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<TryAppend, AppendError>;
+
+    /// Begins an epoch of a producer: from now on batches of its earlier epochs are refused, unless they are retries of
+    /// its latest ones in the log. Returns the last record of the earlier epochs, which may not be durable yet; if there
+    /// is none, that of the producer's `former` ids. The first batch of the epoch continues after that record's
+    /// sequence, or begins at 0.
+    ///
+    /// An epoch that has begun already is not changed, and has the same answer. A crash or a truncation may forget a
+    /// fence, as may [`Log::forget_producers`].
+    fn fence_producer(
+        &mut self,
+        producer: ProducerIdentity,
+        former: &[ProducerId],
+        now: Timestamp,
+    ) -> Result<Option<LastWritten>, FenceError>;
+
+    /// The last record that a producer wrote, in any epoch; none if it is not remembered.
+    fn last_written(&self, producer: ProducerId) -> Option<LastWritten>;
 
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;

@@ -1,10 +1,10 @@
 //! Rules that both logs share.
 
-use super::{AppendError, Appended, ChangeError, ReadError};
+use super::{AppendError, Appended, ChangeError, FenceError, LogOptions, ReadError};
 use crate::epochs::EpochHistory;
-use crate::producers::SequenceCheck;
+use crate::producers::{ProducerStates, SequenceCheck};
 use grower_protocol::batch::BatchHeader;
-use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::ids::{LastWritten, LeaderEpoch, Offset, ProducerId, ProducerIdentity, Timestamp};
 use std::ops::Range;
 
 /// Turns the check of a producer's batch into an answer; none means that it is to be appended.
@@ -24,6 +24,18 @@ pub(crate) fn check_duplicate(check: SequenceCheck, header: &BatchHeader) -> Res
             Err(AppendError::FencedProducer { producer: stamp.id, found: stamp.epoch, current })
         }
     }
+}
+
+/// Begins an epoch of a producer. A fence adds a producer as an append does, so their number is bounded.
+pub(crate) fn fence_producer(
+    producers: &mut ProducerStates,
+    (producer, former): (ProducerIdentity, &[ProducerId]),
+    now: Timestamp,
+    options: &LogOptions,
+) -> Result<Option<LastWritten>, FenceError> {
+    let last = producers.fence(producer, former, now).map_err(|current| FenceError::Fenced { producer, current })?;
+    producers.bound(now, options);
+    Ok(last)
 }
 
 /// Begins an epoch at the log end and returns the new history; none if it has begun already. An older epoch than the

@@ -5,41 +5,31 @@
 //! Ages are differences between times of one clock, which never jumps while the process runs. Another process has
 //! another clock: stored times are [moved](ProducerStates::restart) so that the latest of them is now. So producers do
 //! not age while no process runs, and a wrong wall clock in one run expires nothing in the next.
+//!
+//! **Fences.** An epoch begins with its first batch or with a [fence](ProducerStates::fence), and from then on batches
+//! of earlier epochs are refused, except those that are in the log already: a retry of one of them still gets its
+//! offsets. So after a fence each batch of an earlier epoch is in the log or never will be. Alone among the state, a
+//! fence is in no batch: it lives in memory and in the snapshot, and a crash or a truncation may forget it. That breaks
+//! no promise, because the batches that it refuses wait in connections and queues of this process and end with it.
+//! Another process that continues the log while those connections live (a new leader in a cluster) needs the fences of
+//! the old one.
 
 mod snapshot;
+mod state;
 
 pub(crate) use snapshot::{PREVIOUS_NAME, ProducerSnapshot, ProducerSnapshots};
 
 use crate::options::LogOptions;
 use grower_protocol::batch::{BatchHeader, ProducerStamp};
-use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use grower_protocol::ids::{LastWritten, Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp};
+use state::{ProducerState, RecentBatch};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-
-/// How many batches of a producer are remembered: as many as a client keeps in flight.
-const BATCHES_REMEMBERED: usize = 5;
 
 /// The producers of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerStates(BTreeMap<ProducerId, ProducerState>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ProducerState {
-    epoch: ProducerEpoch,
-    /// When it last appended, by the clock of this process.
-    seen: Timestamp,
-    /// The latest batches of this epoch, oldest first.
-    batches: VecDeque<RecentBatch>,
-}
-
-/// One batch that was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RecentBatch {
-    base_sequence: Sequence,
-    last_sequence: Sequence,
-    base_offset: Offset,
-    next_offset: Offset,
-}
 
 /// The outcome of checking a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +40,8 @@ pub(crate) enum SequenceCheck {
     Duplicate(Range<Offset>),
     /// At least one batch before it is missing.
     OutOfOrder { expected: Sequence },
-    /// A newer incarnation has appended.
+    /// A newer epoch of the producer has begun.
     Fenced { current: ProducerEpoch },
-}
-
-impl ProducerState {
-    /// Whether it is remembered by a few batches in the order of the log, all of them before `end`.
-    fn is_before(&self, end: Offset) -> bool {
-        let in_order = self.batches.iter().is_sorted_by(|a, b| a.next_offset <= b.base_offset);
-        let whole = self.batches.iter().all(|batch| batch.base_offset < batch.next_offset && batch.next_offset <= end);
-        self.batches.len() <= BATCHES_REMEMBERED && in_order && whole
-    }
 }
 
 impl ProducerStates {
@@ -68,48 +49,67 @@ impl ProducerStates {
     pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
         let Some((stamp, base_sequence)) = numbered(header) else { return SequenceCheck::Accept };
         let Some(producer) = self.0.get(&stamp.id) else { return SequenceCheck::Accept };
+        let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
+        // Before the epoch: the fence may have told the producer that the batch is in the log.
+        if let Some(batch) = producer.find(stamp.epoch, base_sequence, last_sequence) {
+            return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset);
+        }
         if stamp.epoch < producer.epoch {
             return SequenceCheck::Fenced { current: producer.epoch };
         }
-        if producer.epoch < stamp.epoch {
-            return accept_if(base_sequence == Sequence::ZERO, Sequence::ZERO);
+        producer.check_next(stamp.id, stamp.epoch, base_sequence)
+    }
+
+    /// Begins an epoch of a producer, and returns the last record of its earlier epochs; if it has none, the last
+    /// record of its `former` ids. An epoch that has begun already is not changed. Returns the current epoch as the
+    /// error if that is newer.
+    pub(crate) fn fence(
+        &mut self,
+        producer: ProducerIdentity,
+        former: &[ProducerId],
+        now: Timestamp,
+    ) -> Result<Option<LastWritten>, ProducerEpoch> {
+        let ProducerIdentity { id, epoch } = producer;
+        let begun = self.0.get(&id).map(|state| state.epoch);
+        if let Some(current) = begun.filter(|current| epoch < *current) {
+            return Err(current);
         }
-        let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
-        let same = |b: &&RecentBatch| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
-        if let Some(batch) = producer.batches.iter().find(same) {
-            return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset);
-        }
-        match producer.batches.back() {
-            Some(last) => {
-                let expected = last.last_sequence.wrapping_add(1);
-                accept_if(base_sequence == expected, expected)
+        let of_former = former.iter().filter_map(|id| self.last_written(*id)).max_by_key(|last| last.offset);
+        let state = self.0.entry(id).or_insert_with(|| ProducerState::new(epoch, now));
+        state.seen = now;
+        if begun != Some(epoch) {
+            if state.epoch < epoch {
+                state.begin(producer);
             }
-            None => SequenceCheck::Accept,
+            state.previous = state.previous.or(of_former);
         }
+        Ok(state.previous)
+    }
+
+    /// The last record that a producer wrote, in any epoch.
+    pub(crate) fn last_written(&self, id: ProducerId) -> Option<LastWritten> {
+        self.0.get(&id)?.last_written(id)
     }
 
     /// Remembers a batch that is now in the log.
     pub(crate) fn note(&mut self, header: &BatchHeader, now: Timestamp) {
         let Some((stamp, base_sequence)) = numbered(header) else { return };
-        let fresh =
-            || ProducerState { epoch: stamp.epoch, seen: now, batches: VecDeque::with_capacity(BATCHES_REMEMBERED) };
-        let producer = self.0.entry(stamp.id).or_insert_with(fresh);
-        if producer.epoch != stamp.epoch {
-            *producer = fresh();
+        let producer = self.0.entry(stamp.id).or_insert_with(|| ProducerState::new(stamp.epoch, now));
+        match producer.epoch.cmp(&stamp.epoch) {
+            Ordering::Less => producer.begin(ProducerIdentity { id: stamp.id, epoch: stamp.epoch }),
+            Ordering::Equal => {}
+            // Only when batches are replayed: it was forgotten in between.
+            Ordering::Greater => *producer = ProducerState::new(stamp.epoch, now),
         }
         producer.seen = now;
-        if producer.batches.len() == BATCHES_REMEMBERED {
-            producer.batches.pop_front();
-        }
-        let latest = producer.batches.back().map_or(Offset::ZERO, |batch| batch.next_offset);
-        debug_assert!(latest <= header.base_offset, "batches are noted in the order of the log");
-        producer.batches.push_back(RecentBatch {
+        producer.remember(RecentBatch {
+            epoch: stamp.epoch,
             base_sequence,
             last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
             base_offset: header.base_offset,
             next_offset: header.next_offset(),
         });
-        debug_assert!(producer.is_before(header.next_offset()), "a snapshot of it is taken for damaged");
+        debug_assert!(producer.is_sound(stamp.id, header.next_offset()), "a snapshot of it is taken for damaged");
     }
 
     /// Moves times of another process's clock to this one's.
@@ -127,8 +127,10 @@ impl ProducerStates {
         if self.0.len() <= most {
             return;
         }
-        // Replayed producers all appended at the same time: then their last offsets decide.
-        let last_offset = |producer: &ProducerState| producer.batches.back().map(|batch| batch.next_offset);
+        // Replayed producers all appended at the same time: then their last offsets decide. A producer that was only
+        // fenced comes last.
+        let last_offset =
+            |producer: &ProducerState| producer.batches.back().map_or(Offset::MAX, |batch| batch.next_offset);
         let mut by_age: Vec<_> = self.0.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
         by_age.sort_unstable();
         for (.., id) in &by_age[..self.0.len() - most] {
@@ -154,10 +156,6 @@ impl ProducerStates {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-}
-
-fn accept_if(follows: bool, expected: Sequence) -> SequenceCheck {
-    if follows { SequenceCheck::Accept } else { SequenceCheck::OutOfOrder { expected } }
 }
 
 /// The producer's stamp and the batch's first sequence; control batches have none.

@@ -6,13 +6,15 @@
 
 use super::{ProducerState, ProducerStates, RecentBatch};
 use crate::state_file::{FieldReader, FieldWriter, StateFile};
-use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use std::collections::VecDeque;
+use grower_protocol::ids::{LastWritten, Offset, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp};
 
 /// The producers of all batches before `offset`.
 ///
-/// Body: offset u64 | count u32, then for each producer: id u64 | epoch u16 | seen i64 | count u32, then for each
-/// batch: base sequence u32 | last sequence u32 | base offset u64 | next offset u64.
+/// Body: offset u64 | count u32, then for each producer: id u64 | epoch u16 | seen i64 | record before the epoch: 0, or 1
+/// and id u64, epoch u16, sequence u32, offset u64; u32 | count u32, then for each batch: epoch u16 | base sequence u32 |
+/// last sequence u32 | base offset u64 | next offset u64.
+///
+/// Version 1 has no record before the epoch, and batches of that epoch alone, without a field for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerSnapshot {
     pub(crate) offset: Offset,
@@ -21,7 +23,7 @@ pub(crate) struct ProducerSnapshot {
 
 impl StateFile for ProducerSnapshot {
     const KIND: [u8; 4] = *b"GWps";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     const NAME: &'static str = "producers.snapshot";
 
     fn write(&self, into: &mut FieldWriter) {
@@ -31,8 +33,10 @@ impl StateFile for ProducerSnapshot {
             into.u64(id.value());
             into.u16(producer.epoch.value());
             into.i64(producer.seen.as_millis());
+            into.list(producer.previous.as_slice(), write_last);
             let batches: Vec<RecentBatch> = producer.batches.iter().copied().collect();
             into.list(&batches, |into, batch| {
+                into.u16(batch.epoch.value());
                 into.u32(batch.base_sequence.to_wire().cast_unsigned());
                 into.u32(batch.last_sequence.to_wire().cast_unsigned());
                 into.u64(batch.base_offset.value());
@@ -42,17 +46,40 @@ impl StateFile for ProducerSnapshot {
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
-        let offset = read_offset(fields)?;
-        let producers = fields.list(|fields| {
-            let id = ProducerId::new(fields.u64()?);
-            let epoch = ProducerEpoch::new(fields.u16()?);
-            let seen = Timestamp::from_millis(fields.i64()?);
-            let batches: VecDeque<RecentBatch> = fields.list(read_batch)?.into();
-            let producer = ProducerState { epoch, seen, batches };
-            producer.is_before(offset).then_some((id, producer))
-        })?;
-        Some(Self { offset, states: ProducerStates(producers.into_iter().collect()) })
+        read_snapshot(fields, |fields, epoch, seen| {
+            let mut previous = fields.list(read_last)?;
+            let batches = fields.list(|fields| {
+                let epoch = ProducerEpoch::new(fields.u16()?);
+                read_batch(fields, epoch)
+            })?;
+            let state = ProducerState { epoch, seen, previous: previous.pop(), batches: batches.into() };
+            previous.is_empty().then_some(state)
+        })
     }
+
+    fn read_earlier(version: u16, fields: &mut FieldReader<'_>) -> Option<Self> {
+        let read_state = |fields: &mut FieldReader<'_>, epoch, seen| {
+            let batches = fields.list(|fields| read_batch(fields, epoch))?;
+            Some(ProducerState { epoch, seen, previous: None, batches: batches.into() })
+        };
+        (version == 1).then(|| read_snapshot(fields, read_state)).flatten()
+    }
+}
+
+/// Reads a snapshot whose states, after the fields that all versions have, are read by `read_state`.
+fn read_snapshot(
+    fields: &mut FieldReader<'_>,
+    read_state: impl Fn(&mut FieldReader<'_>, ProducerEpoch, Timestamp) -> Option<ProducerState>,
+) -> Option<ProducerSnapshot> {
+    let offset = read_offset(fields)?;
+    let producers = fields.list(|fields| {
+        let id = ProducerId::new(fields.u64()?);
+        let epoch = ProducerEpoch::new(fields.u16()?);
+        let seen = Timestamp::from_millis(fields.i64()?);
+        let producer = read_state(fields, epoch, seen)?;
+        producer.is_sound(id, offset).then_some((id, producer))
+    })?;
+    Some(ProducerSnapshot { offset, states: ProducerStates(producers.into_iter().collect()) })
 }
 
 /// The file name of the previous snapshot.
@@ -83,11 +110,24 @@ fn read_sequence(fields: &mut FieldReader<'_>) -> Option<Sequence> {
     Sequence::from_wire(fields.u32()?.cast_signed())
 }
 
-fn read_batch(fields: &mut FieldReader<'_>) -> Option<RecentBatch> {
+fn read_batch(fields: &mut FieldReader<'_>, epoch: ProducerEpoch) -> Option<RecentBatch> {
     Some(RecentBatch {
+        epoch,
         base_sequence: read_sequence(fields)?,
         last_sequence: read_sequence(fields)?,
         base_offset: read_offset(fields)?,
         next_offset: read_offset(fields)?,
     })
+}
+
+fn write_last(into: &mut FieldWriter, last: &LastWritten) {
+    into.u64(last.producer.id.value());
+    into.u16(last.producer.epoch.value());
+    into.u32(last.sequence.to_wire().cast_unsigned());
+    into.u64(last.offset.value());
+}
+
+fn read_last(fields: &mut FieldReader<'_>) -> Option<LastWritten> {
+    let producer = ProducerIdentity { id: ProducerId::new(fields.u64()?), epoch: ProducerEpoch::new(fields.u16()?) };
+    Some(LastWritten { producer, sequence: read_sequence(fields)?, offset: read_offset(fields)? })
 }

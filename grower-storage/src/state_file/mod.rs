@@ -42,6 +42,11 @@ pub(crate) trait StateFile: Sized {
 
     /// Reads a body of [`StateFile::VERSION`]; none if it is invalid.
     fn read(fields: &mut FieldReader<'_>) -> Option<Self>;
+
+    /// Reads a body of an earlier version; none if it is invalid, or if there never was such a version.
+    fn read_earlier(_version: u16, _fields: &mut FieldReader<'_>) -> Option<Self> {
+        None
+    }
 }
 
 /// Why a state file has no content.
@@ -136,11 +141,12 @@ pub(crate) fn decode<T: StateFile>(path: &Path, bytes: &[u8]) -> Result<T, State
     if kind != T::KIND || zero != 0 {
         return Err(damaged("another kind of file"));
     }
-    if version != T::VERSION {
+    if T::VERSION < version {
         return Err(StateFileError::Newer { path: path.to_owned(), found: version, known: T::VERSION });
     }
     let mut fields = FieldReader::new(body);
-    T::read(&mut fields).filter(|_| fields.is_empty()).ok_or_else(|| damaged("its fields make no sense"))
+    let content = if version == T::VERSION { T::read(&mut fields) } else { T::read_earlier(version, &mut fields) };
+    content.filter(|_| fields.is_empty()).ok_or_else(|| damaged("its fields make no sense"))
 }
 
 #[cfg(test)]

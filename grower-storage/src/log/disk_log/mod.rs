@@ -13,8 +13,8 @@ mod snapshots;
 mod view;
 
 use super::{
-    AppendError, Appended, ChangeError, Compacted, FlushPoint, Log, LogFailed, LogFiles, LogOptions, LogReader,
-    RetentionLimits, SealedSegments, TryAppend, find_in_place, rules,
+    AppendError, Appended, ChangeError, Compacted, FenceError, FlushPoint, Log, LogFailed, LogFiles, LogOptions,
+    LogReader, RetentionLimits, SealedSegments, TryAppend, find_in_place, rules,
 };
 use crate::backup_files::BackupFile;
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
@@ -23,7 +23,7 @@ use crate::producers::ProducerStates;
 use crate::segment::{ActiveSegment, Segment};
 use crate::state_file::{self, Checkpoint, DurableEnd, LogIdentity, PendingReplacement, StateFile};
 use grower_protocol::batch::UnplacedBatch;
-use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp, TopicId};
+use grower_protocol::ids::{LastWritten, LeaderEpoch, Offset, ProducerId, ProducerIdentity, Timestamp, TopicId};
 use snapshots::SnapshotFiles;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -242,6 +242,20 @@ impl Log for DiskLog {
         now: Timestamp,
     ) -> Result<TryAppend, AppendError> {
         self.try_append_batch(batch, epoch, now).map_err(|error| self.judge_append(error))
+    }
+
+    fn fence_producer(
+        &mut self,
+        producer: ProducerIdentity,
+        former: &[ProducerId],
+        now: Timestamp,
+    ) -> Result<Option<LastWritten>, FenceError> {
+        self.alive()?;
+        rules::fence_producer(&mut self.producers, (producer, former), now, &self.options)
+    }
+
+    fn last_written(&self, producer: ProducerId) -> Option<LastWritten> {
+        self.producers.last_written(producer)
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
