@@ -20,7 +20,8 @@
 //! | batch: overlapping deltas, a million headers that are not there | `grower-protocol/src/batch/tests.rs` |
 //! | timestamps at the ends of time | here: `timestamps_at_the_ends_of_time_neither_hide_nor_keep_records`, `a_record_from_the_future_is_kept_within_the_limit_and_one_from_the_past_drops_no_other` |
 //! | a compressed stream within another | here: `a_stream_within_a_stream_is_not_unpacked_twice` |
-//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`, `an_unallocated_producer_id_is_refused`; `grower-storage/src/producers/tests.rs` |
+//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`, `an_unallocated_producer_id_is_refused`; `grower-storage/src/producers/tests` |
+//! | fences: 100,000 partitions, epochs that go back or are too large, unknown producer | `fences` |
 //! | many headers, an empty key, no value | here: `odd_but_sound_records_come_back_as_they_are` |
 //! | batch over the limit; a batch each for very many partitions | `hostile_wire`: `a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not`; here: `one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit` |
 //! | fetch offsets outside the log, extreme limits, endless waits, epochs | `hostile_wire`: `offsets_outside_the_log_are_refused_with_its_bounds` and the three after it |

@@ -6,6 +6,7 @@ mod backup;
 mod broker;
 mod burst;
 mod damage;
+mod fence;
 mod fetch;
 mod fetch_session;
 mod groups;
@@ -95,10 +96,10 @@ impl Api {
 
             Request::Metadata(ask) => (Class::Metadata, api().metadata(ask).boxed()),
             Request::InitProducer(ask) => (Class::InitProducer, api().init_producer(ask).boxed()),
-            Request::FenceProducer(_)
-            | Request::ListProducers { .. }
-            | Request::DescribeProducer(_)
-            | Request::DeleteProducer(_) => (Class::Admin, std::future::ready(Err(unsupported())).boxed()),
+            Request::FenceProducer(ask) => (Class::FenceProducer, api().fence_producer(ask).boxed()),
+            Request::ListProducers { .. } | Request::DescribeProducer(_) | Request::DeleteProducer(_) => {
+                (Class::Admin, std::future::ready(Err(unsupported())).boxed())
+            }
             Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
             Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit_offsets(turn(&ask.group), ask).boxed()),

@@ -13,8 +13,8 @@ use crate::partition::{
 };
 use crate::topic::Topics;
 use bytes::BytesMut;
-use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
-use grower_protocol::ids::Offset;
+use grower_protocol::batch::{BatchError, ClientBatchError, UnplacedBatch};
+use grower_protocol::ids::{Offset, PartitionId, ProducerId, TopicId};
 use grower_protocol::message::{
     Acks, Durability, ErrorCode, Failure, Part, Produce, ProducePartition, Produced, Response,
 };
@@ -113,10 +113,7 @@ impl Api {
 
     /// Checks and appends one batch.
     fn store(&self, target: &ProducePartition, bytes: BytesMut, acks: Acks) -> Part<Stored> {
-        let partition = self.state.topics.partition(target.topic, target.partition)?;
-        if partition.topic_name.is_internal() {
-            return Err(Failure::new(ErrorCode::InvalidName, "only the broker writes internal topics"));
-        }
+        let partition = self.writable_partition(target.topic, target.partition)?;
         let length = bytes.len();
         self.state.disk_reserve.admit(length)?;
         let limits = partition.config().batch_limits(self.state.clock.latest());
@@ -130,7 +127,7 @@ impl Api {
                 format_args!("{}/{}: {error}", partition.topic_name, partition.partition),
             )
         })?;
-        self.check_producer(batch.header())?;
+        batch.header().producer.map_or(Ok(()), |stamp| self.check_allocated(stamp.id))?;
         let records = u64::from(batch.header().record_count);
         Ok(
             match partition
@@ -146,10 +143,18 @@ impl Api {
         )
     }
 
+    /// A partition that producers may write to.
+    pub(super) fn writable_partition(&self, topic: TopicId, partition: PartitionId) -> Part<Arc<Partition>> {
+        let partition = self.state.topics.partition(topic, partition)?;
+        if partition.topic_name.is_internal() {
+            return Err(Failure::new(ErrorCode::InvalidName, "only the broker writes internal topics"));
+        }
+        Ok(partition)
+    }
+
     /// Refuses an id that was never allocated. Otherwise its later owner's first batches would look like duplicates:
     /// acknowledged, but not stored.
-    fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
-        let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
+    pub(super) fn check_allocated(&self, id: ProducerId) -> Result<(), Failure> {
         if self.state.topics.image().has_allocated(id) {
             return Ok(());
         }

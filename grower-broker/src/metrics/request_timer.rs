@@ -24,6 +24,7 @@ pub(crate) enum RequestClass {
     ListOffsets,
     Metadata,
     InitProducer,
+    FenceProducer,
     /// A heartbeat that was answered at once.
     Heartbeat,
     /// A heartbeat that waited for a change of its member's assignment.
@@ -36,7 +37,7 @@ pub(crate) enum RequestClass {
     Admin,
 }
 
-const ALL: [(RequestClass, &str); 14] = [
+const ALL: [(RequestClass, &str); 15] = [
     (RequestClass::ProduceAll, "produce_all"),
     (RequestClass::ProduceLeader, "produce_leader"),
     (RequestClass::ProduceNone, "produce_none"),
@@ -45,6 +46,7 @@ const ALL: [(RequestClass, &str); 14] = [
     (RequestClass::ListOffsets, "list_offsets"),
     (RequestClass::Metadata, "metadata"),
     (RequestClass::InitProducer, "init_producer"),
+    (RequestClass::FenceProducer, "fence_producer"),
     (RequestClass::Heartbeat, "heartbeat"),
     (RequestClass::HeartbeatWait, "heartbeat_wait"),
     (RequestClass::CommitOffsets, "commit_offsets"),

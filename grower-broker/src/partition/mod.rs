@@ -33,11 +33,12 @@ pub(crate) use damage_check::DamageCheck;
 pub(crate) use fetches::{FetchWaker, WaitingFetches};
 pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
+pub(crate) use producers::PartitionFence;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use sync_pool_owner::SyncPoolOwner;
 pub(crate) use traffic::TrafficTotals;
 pub(crate) use waiter::{CommitWaiter, PendingCommit, SendGathered};
-pub(crate) use writer::QueuedAppend;
+pub(crate) use writer::{QueuedAppend, QueuedFence};
 
 use crate::config::topic::TopicConfig;
 use crate::critical::{CriticalSection, StateGuard, StateMutex};

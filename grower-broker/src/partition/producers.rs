@@ -1,12 +1,46 @@
-//! Memory of idempotent producers in a partition's log, counted and bounded.
+//! The idempotent producers of a partition: their fences, and their memory in its log, counted and bounded.
 
 use super::{Partition, PartitionTail};
-use grower_protocol::ids::Timestamp;
+use crate::critical::StateGuard;
+use grower_protocol::ids::{ProducerId, ProducerIdentity, Timestamp};
+use grower_protocol::message::{ErrorCode, Failure, Part, ProducerFence};
+use grower_storage::log::FenceError;
 
 /// Memory that a log takes for one producer.
-const PRODUCER_BYTES: usize = 256;
+const PRODUCER_BYTES: usize = 320;
+
+/// The epoch of a producer to begin in partitions.
+#[derive(Debug)]
+pub(crate) struct PartitionFence {
+    pub(crate) producer: ProducerIdentity,
+    /// Earlier ids of the same named producer.
+    pub(crate) former: Vec<ProducerId>,
+    pub(crate) now: Timestamp,
+}
 
 impl Partition {
+    /// Begins an epoch of a producer. It refuses batches of earlier epochs wherever they wait: in the append queue, in a
+    /// connection, or in a request that has not reached the writer's lock.
+    ///
+    /// The record in the answer may not be committed yet. A retry of its batch is acknowledged once it is.
+    pub(crate) fn fence_producer(&self, fence: &PartitionFence) -> Part<ProducerFence> {
+        Self::fence_under_lock(self.writer.lock(), fence)
+    }
+
+    /// As [`Partition::fence_producer`], if that does not wait for slow work; else none, and the caller queues the
+    /// fence.
+    pub(crate) fn offer_fence(&self, fence: &PartitionFence) -> Option<Part<ProducerFence>> {
+        self.writer.lock_unless_slow().map(|tail| Self::fence_under_lock(tail, fence))
+    }
+
+    fn fence_under_lock(mut tail: StateGuard<'_, PartitionTail>, fence: &PartitionFence) -> Part<ProducerFence> {
+        tail.writable_epoch()?;
+        let fenced = tail.log.fence_producer(fence.producer, &fence.former, fence.now);
+        let last = fenced.map_err(|error| fence_failure(&error))?;
+        tail.bound_producers(fence.now);
+        Ok(ProducerFence { last })
+    }
+
     /// Forgets producers that were silent for longer than `silent_ms`.
     pub(crate) fn forget_producers(&self, now: Timestamp, silent_ms: u64) {
         let mut tail = self.writer.lock_slowly();
@@ -34,4 +68,13 @@ impl PartitionTail {
             debug_assert!(self.log.producers() < producers, "memory is full and no producer was forgotten");
         }
     }
+}
+
+fn fence_failure(error: &FenceError) -> Failure {
+    let code = match error {
+        FenceError::Fenced { .. } => ErrorCode::FencedProducer,
+        FenceError::Failed(failed) if failed.files_gone => ErrorCode::PartitionOffline,
+        FenceError::Failed(_) => ErrorCode::StorageFailed,
+    };
+    Failure::new(code, error)
 }

@@ -7,7 +7,7 @@ use super::idle_checkpoints::IdleCheckpoints;
 use super::inline_sync::{InlineSyncHint, InlineSyncSlot};
 use super::job_queue::{Job, JobQueue};
 use super::sync_load::SyncLoad;
-use super::writer::QueuedAppend;
+use super::writer::{QueuedAppend, QueuedFence, QueuedWork};
 use super::{CommitWaiter, Partition};
 use crate::background;
 use crate::clock::BrokerClock;
@@ -143,8 +143,17 @@ impl SyncPool {
 
     /// Appends a batch on a thread of the pool, after the queued ones.
     pub(crate) fn append_later(self: &Arc<Self>, partition: &Arc<Partition>, append: QueuedAppend) {
+        self.queue_work(partition, QueuedWork::Append(append));
+    }
+
+    /// Fences a producer on a thread of the pool, after the queued appends.
+    pub(crate) fn fence_later(self: &Arc<Self>, partition: &Arc<Partition>, fence: QueuedFence) {
+        self.queue_work(partition, QueuedWork::Fence(fence));
+    }
+
+    fn queue_work(self: &Arc<Self>, partition: &Arc<Partition>, work: QueuedWork) {
         let _whole = CriticalSection::enter(&self.health, "queueing an append");
-        if partition.writer.queue(append) {
+        if partition.writer.queue(work) {
             self.enqueue(Job::Appends(partition.clone()));
         }
     }
@@ -233,12 +242,19 @@ impl SyncPool {
         }
     }
 
-    /// Appends the queued batches of a partition, one after the other.
+    /// Appends the queued batches of a partition, one after the other, with the fences between them.
     fn append_queued(self: &Arc<Self>, partition: &Arc<Partition>) {
-        while let Some(QueuedAppend { batch, now, memory, done }) = partition.writer.next_queued() {
-            let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure));
-            drop(memory);
-            done(self, partition, appended);
+        while let Some(work) = partition.writer.next_queued() {
+            match work {
+                QueuedWork::Append(QueuedAppend { batch, now, memory, done }) => {
+                    let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure));
+                    drop(memory);
+                    done(self, partition, appended);
+                }
+                QueuedWork::Fence(QueuedFence { fence, done }) => {
+                    let _ = done.send(partition.fence_producer(&fence)); // The request may have ended.
+                }
+            }
         }
         self.queue.lock().appends_done();
     }

@@ -3,16 +3,16 @@
 //! An append on a network thread takes the lock for one short write. Work that waits for the disk under the lock (a
 //! roll, a checkpoint, retention, a new policy) runs on other threads and announces itself first
 //! ([`PartitionWriter::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends
-//! them in order. An append that has to roll is queued as well.
+//! them in order. An append that has to roll is queued as well. A fence of a producer takes the same way.
 
-use super::{Partition, SyncPool};
+use super::{Partition, PartitionFence, SyncPool};
 use crate::critical::{StateGuard, StateMutex};
 use crate::health::Health;
 use crate::memory::{Reserved, StateReservation};
 use crate::replica::Replica;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Timestamp};
-use grower_protocol::message::{ErrorCode, Failure};
+use grower_protocol::message::{ErrorCode, Failure, Part, ProducerFence};
 use grower_storage::log::{Appended, Log};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -20,6 +20,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// How long an append waits for the lock before it checks again whether slow work is announced.
 const LOOK_EACH: Duration = Duration::from_millis(1);
@@ -34,7 +35,7 @@ pub(super) struct PartitionWriter {
 
 #[derive(Default)]
 struct AppendQueue {
-    appends: VecDeque<QueuedAppend>,
+    waiting: VecDeque<QueuedWork>,
     /// A thread of the sync pool empties the queue.
     draining: bool,
 }
@@ -69,6 +70,12 @@ pub(super) fn deleted() -> Failure {
     Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted")
 }
 
+/// Work in the append queue.
+pub(crate) enum QueuedWork {
+    Append(QueuedAppend),
+    Fence(QueuedFence),
+}
+
 /// A batch in the append queue.
 pub(crate) struct QueuedAppend {
     pub(crate) batch: UnplacedBatch,
@@ -78,6 +85,13 @@ pub(crate) struct QueuedAppend {
     pub(crate) memory: Reserved,
     /// Takes the outcome, on the thread that appended it.
     pub(crate) done: AppendDone,
+}
+
+/// A fence in the append queue.
+pub(crate) struct QueuedFence {
+    pub(crate) fence: Arc<PartitionFence>,
+    /// Takes the outcome, if the request still waits for it.
+    pub(crate) done: oneshot::Sender<Part<ProducerFence>>,
 }
 
 /// Takes the outcome of a queued append.
@@ -116,11 +130,11 @@ impl PartitionWriter {
         0 < self.slow.load(Ordering::SeqCst)
     }
 
-    /// Adds an append to the queue. True if the sync pool has to be asked to empty it.
-    pub(super) fn queue(&self, append: QueuedAppend) -> bool {
+    /// Adds work to the queue. True if the sync pool has to be asked to empty it.
+    pub(super) fn queue(&self, work: QueuedWork) -> bool {
         let mut queue = self.queue.lock();
-        debug_assert!(queue.draining || queue.appends.is_empty(), "appends wait in a queue that no thread empties");
-        queue.appends.push_back(append);
+        debug_assert!(queue.draining || queue.waiting.is_empty(), "appends wait in a queue that no thread empties");
+        queue.waiting.push_back(work);
         let idle = !std::mem::replace(&mut queue.draining, true);
         if idle {
             self.slow.fetch_add(1, Ordering::SeqCst);
@@ -128,11 +142,11 @@ impl PartitionWriter {
         idle
     }
 
-    /// Takes the oldest queued append. None if the queue is empty: later appends take the lock again.
-    pub(super) fn next_queued(&self) -> Option<QueuedAppend> {
+    /// Takes the oldest queued work. None if the queue is empty: later appends take the lock again.
+    pub(super) fn next_queued(&self) -> Option<QueuedWork> {
         let mut queue = self.queue.lock();
         debug_assert!(queue.draining, "an append leaves a queue that no thread was asked to empty");
-        let next = queue.appends.pop_front();
+        let next = queue.waiting.pop_front();
         if next.is_none() {
             queue.draining = false;
             let before = self.slow.fetch_sub(1, Ordering::SeqCst);

@@ -117,7 +117,7 @@ async fn a_message_that_cannot_be_decoded_closes_the_connection() {
     let unknown = vec![250, 1];
     let bomb = [vec![1, 1], vec![253, 0, 0, 0, 0, 0, 0, 0, 16]].concat();
     let nul = vec![14, 3, b'a', 0, b'b'];
-    let surplus = vec![2, 0, 0, 0];
+    let surplus = vec![2, 0, 0, 0, 0];
     for message in [unknown, bomb, nul, surplus, Vec::new()] {
         let mut client = Raw::open(broker.connect()).await;
         client.send_message(&message, &[]).await;
@@ -258,7 +258,7 @@ async fn sequences_out_of_order_and_old_epochs_are_refused() {
     for (epoch, sequence, code) in [
         (1, 2, ErrorCode::OutOfOrderSequence),
         (0, 1, ErrorCode::FencedProducer),
-        (2, 1, ErrorCode::OutOfOrderSequence),
+        (2, 2, ErrorCode::OutOfOrderSequence),
     ] {
         let refused = client.produce(topic, Acks::All, &send(epoch, sequence)).await.unwrap_err();
         assert_eq!(refused.code, code, "epoch {epoch}, sequence {sequence}");

@@ -4,8 +4,11 @@ mod http;
 #[path = "../support/raw.rs"]
 mod raw;
 
+use bytes::BytesMut;
 use grower_broker::{Broker, BrokerConfig};
-use grower_protocol::ids::{TopicId, TopicName};
+use grower_protocol::batch::ProducerStamp;
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{ProducerEpoch, ProducerId, ProducerIdentity, Sequence, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, Fault, FaultDisk, Faults, MemDisk};
 use raw::*;
@@ -171,6 +174,52 @@ fn others_are_served_while_producers_wait_for_a_partitions_identity() {
     });
 }
 
+/// A batch that waits in the append queue is in the log by the answer to the fence, or never will be.
+#[test]
+fn a_fence_covers_the_batches_that_wait_for_the_disk() {
+    with_broker(async |address, faults| {
+        let mut producer = connect(address).await;
+        let topic = producer.create_topic("events", 1, &[("segment.messages", "1")]).await;
+        let id = producer.producer_id().await;
+        producer.produce(topic, Acks::All, &numbered(id, 0, 0)).await.unwrap();
+        quiet(&mut producer, faults).await;
+
+        let stall = Stall::begin_with(Call::SyncDir, faults);
+        let rolling = faults.calls(Call::SyncDir);
+        send_batch(&mut producer, topic, &numbered(id, 0, 1)).await;
+        until(|| rolling < faults.calls(Call::SyncDir), "the roll is at the disk").await;
+        send_batch(&mut producer, topic, &numbered(id, 0, 2)).await;
+        let (mut fencer, mut late) = (connect(address).await, connect(address).await);
+        tokio::time::sleep(Duration::from_millis(50)).await; // The batch is queued.
+        let begun = ProducerIdentity { id, epoch: ProducerEpoch::new(1) };
+        let fence = FenceProducer { producer: begun, partitions: vec![(topic, PARTITION)] };
+        fencer.send(&Request::FenceProducer(fence), &[]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // The fence is queued behind it.
+        send_batch(&mut late, topic, &numbered(id, 0, 3)).await;
+
+        drop(stall);
+        let (_, answer, _) = fencer.receive().await.unwrap();
+        let Response::FenceProducer(parts) = answer else { panic!("{answer:?}") };
+        let last = parts[0].clone().unwrap().last.unwrap();
+        let (_, answer, _) = late.receive().await.unwrap();
+        let Response::Produce(produced) = answer else { panic!("{answer:?}") };
+        assert_eq!(produced[0].clone().unwrap_err().code, ErrorCode::FencedProducer);
+        assert_eq!((last.sequence.to_wire(), last.offset.value()), (2, 2), "the queue keeps its order");
+        for _ in 1..=2 {
+            let (_, answer, _) = producer.receive().await.unwrap();
+            assert!(matches!(answer, Response::Produce(produced) if produced[0].is_ok()));
+        }
+        producer.produce(topic, Acks::All, &numbered(id, 1, 3)).await.unwrap();
+        assert_eq!(producer.values(topic, 0).await, ["0.0", "0.1", "0.2", "1.3"]);
+    });
+}
+
+/// A batch of one record.
+fn numbered(id: ProducerId, epoch: u16, sequence: i32) -> BytesMut {
+    let stamp = ProducerStamp { id, epoch: ProducerEpoch::new(epoch), base_sequence: Sequence::from_wire(sequence) };
+    batch_of(Codec::None, &[&format!("{epoch}.{sequence}")], Some(stamp))
+}
+
 /// The system lets no file grow (`ulimit -f`), so each batch wants a new segment.
 #[test]
 fn others_are_served_while_partitions_roll_because_their_files_may_not_grow() {
@@ -235,6 +284,12 @@ async fn quiet(client: &mut Raw<TcpStream>, faults: &Faults) {
         }
     };
     tokio::time::timeout(PATIENCE, settle).await.expect("the disk rests");
+}
+
+async fn send_batch(producer: &mut Raw<TcpStream>, topic: TopicId, records: &[u8]) {
+    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32, expected_end: None };
+    let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
+    producer.send(&Request::Produce(produce), records).await;
 }
 
 async fn send_one(producer: &mut Raw<TcpStream>, topic: TopicId, acks: Acks, value: &str) {

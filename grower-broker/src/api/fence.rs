@@ -1,0 +1,68 @@
+//! Begins epochs of producers in partitions.
+//!
+//! After the answer each batch of an earlier epoch is in the log or never will be, wherever it waits. The partition's
+//! log decides that under the writer's lock; a partition whose lock is held by slow work queues the fence behind its
+//! queued appends.
+
+use super::{Answered, Api};
+use crate::partition::{PartitionFence, QueuedFence};
+use grower_protocol::ids::{PartitionId, ProducerEpoch, TopicId};
+use grower_protocol::message::{ErrorCode, Failure, FenceProducer, Part, ProducerFence, Response};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// How many partitions are fenced before others get their turn on the thread.
+const PARTITIONS_EACH: usize = 64;
+
+/// The fence of one partition.
+enum Fence {
+    Done(Part<ProducerFence>),
+    Queued(oneshot::Receiver<Part<ProducerFence>>),
+}
+
+impl Api {
+    pub(super) async fn fence_producer(self: Arc<Self>, request: FenceProducer) -> Answered {
+        let FenceProducer { producer, partitions } = request;
+        if ProducerEpoch::MAX < producer.epoch {
+            let (found, max) = (producer.epoch, ProducerEpoch::MAX);
+            let detail = format_args!("no batch can have epoch {found}: the largest is {max}");
+            return Err(Failure::new(ErrorCode::InvalidRequest, detail));
+        }
+        let now = self.state.clock.steady();
+        let fence = Arc::new(PartitionFence { producer, former: Vec::new(), now });
+        let mut fences = Vec::with_capacity(partitions.len());
+        for some in partitions.chunks(PARTITIONS_EACH) {
+            let begun = some.iter().map(|(topic, partition)| self.begin_fence(*topic, *partition, &fence));
+            fences.extend(begun.map(|begun| begun.unwrap_or_else(|failure| Fence::Done(Err(failure)))));
+            tokio::task::yield_now().await;
+        }
+        let mut parts = Vec::with_capacity(fences.len());
+        for fence in fences {
+            let part = fence.outcome().await;
+            parts.push(part.map_err(|failure| self.state.health.explain(failure)));
+        }
+        Ok(Response::FenceProducer(parts))
+    }
+
+    /// Fences one partition, or queues the fence.
+    fn begin_fence(&self, topic: TopicId, partition: PartitionId, fence: &Arc<PartitionFence>) -> Part<Fence> {
+        let partition = self.writable_partition(topic, partition)?;
+        self.check_allocated(fence.producer.id)?;
+        if let Some(done) = partition.offer_fence(fence) {
+            return Ok(Fence::Done(done));
+        }
+        let (done, queued) = oneshot::channel();
+        self.state.sync_pool.fence_later(&partition, QueuedFence { fence: fence.clone(), done });
+        Ok(Fence::Queued(queued))
+    }
+}
+
+impl Fence {
+    async fn outcome(self) -> Part<ProducerFence> {
+        let stopped = |_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping"));
+        match self {
+            Self::Done(part) => part,
+            Self::Queued(queued) => queued.await.unwrap_or_else(stopped),
+        }
+    }
+}
