@@ -11,8 +11,10 @@ mod manifest;
 mod manual;
 #[cfg(test)]
 mod pages;
+mod preload;
 mod release;
 mod soak;
+mod stop;
 mod workspace;
 
 use clap::{Parser, Subcommand};

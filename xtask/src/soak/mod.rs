@@ -8,22 +8,21 @@ mod flat;
 mod limited;
 mod loads;
 mod sample;
-mod stop;
 mod tally;
 
 use crate::bench::bench_broker::{BenchBroker, Daemon, release_build};
 use crate::bench::machine;
 use crate::bench::{real_directory, run_in_release};
 use crate::interrupt::unless_interrupted;
+use crate::preload::PreloadedLibrary;
+use crate::stop::{Stop, Stopper};
 use anyhow::{Context, ensure};
 use clap::Args;
-use limited::ClockShift;
 use loads::{Load, WrittenTopic};
 use sample::Sample;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use stop::{Stop, Stopper};
 use tally::Tally;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -114,7 +113,7 @@ struct SoakTarget {
     http: String,
     data_dir: PathBuf,
     /// Its clock, if it can be shifted.
-    clock: Option<ClockShift>,
+    clock: Option<PreloadedLibrary>,
 }
 
 /// Runs the loads until `is_enough`, takes samples, then reads back the records.

@@ -4,8 +4,8 @@
 //! file. After the last backup descriptors must be flat again.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::bail;
 use grower_client::{Admin, BackupState};
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 //! Topics that are created, written to, read and deleted, one after the other.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use grower_client::{Client, Record, TopicSpec};
 use std::time::Duration;

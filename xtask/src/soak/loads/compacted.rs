@@ -1,8 +1,8 @@
 //! A compacted topic, written all the time and read back at the end.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use grower_client::{Client, Producer, Record, TopicSpec};

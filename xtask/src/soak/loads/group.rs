@@ -3,8 +3,8 @@
 use super::WrittenTopic;
 use super::stream::SHARED;
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use grower_client::{Client, Consumer};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::stream::BATCHED;
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
+use crate::stop::Stop;
 use std::time::Duration;
 
 const CLIENTS: usize = 100;

@@ -18,11 +18,11 @@ mod stream;
 pub(super) use group::finish as finish_group;
 
 use super::SoakTarget;
-use super::stop::Stop;
 use super::tally::Tally;
 use crate::bench::bench_broker::BenchBroker;
 use crate::bench::ledger::{Ledger, WriterShare};
 use crate::bench::workload;
+use crate::stop::Stop;
 use stream::StreamLoad;
 
 /// One load.

@@ -1,8 +1,8 @@
 //! A reader that retention overtakes: each offset is either read or reported in a gap, in order.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use grower_client::{Client, ConsumeError, OnGap, Record, StartFrom, TopicSpec};

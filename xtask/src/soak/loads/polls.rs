@@ -1,8 +1,8 @@
 //! Clients that leave during a long poll: the broker closes their connections.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::ensure;
 use grower_client::{Admin, Client, TopicSpec};
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! after a flush every send has an outcome.
 
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;

@@ -1,8 +1,8 @@
 //! Repeated requests for health and metrics.
 
 use crate::bench::bench_broker::get;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::Context;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::stream::BATCHED;
 use crate::bench::bench_broker::BenchBroker;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use std::time::Duration;
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {

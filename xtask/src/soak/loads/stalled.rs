@@ -3,8 +3,8 @@
 use super::stream::BATCHED;
 use crate::bench::bench_broker::BenchBroker;
 use crate::bench::stalled_reader::StalledTransport;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use grower_client::{Client, StartFrom};
 use std::time::Duration;
 

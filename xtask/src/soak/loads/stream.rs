@@ -3,8 +3,8 @@
 use super::WrittenTopic;
 use crate::bench::bench_broker::BenchBroker;
 use crate::bench::values::RecordIdentity;
-use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
+use crate::stop::Stop;
 use anyhow::ensure;
 use futures_util::future::try_join_all;
 use grower_client::ids::PartitionId;

@@ -6,35 +6,35 @@ use tokio::time::timeout;
 
 /// Stops all loads, also when it is dropped.
 #[derive(Default)]
-pub(super) struct Stopper(watch::Sender<bool>);
+pub(crate) struct Stopper(watch::Sender<bool>);
 
 impl Stopper {
-    pub(super) fn subscribe(&self) -> Stop {
+    pub(crate) fn subscribe(&self) -> Stop {
         Stop(self.0.subscribe())
     }
 
-    pub(super) fn stop_all(&self) {
+    pub(crate) fn stop_all(&self) {
         self.0.send_replace(true);
     }
 }
 
 /// Tells a load when to stop.
 #[derive(Clone)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    pub(super) fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
     /// Waits for a duration, or until the stop. Returns false once stopped.
-    pub(super) async fn sleep(&mut self, duration: Duration) -> bool {
+    pub(crate) async fn sleep(&mut self, duration: Duration) -> bool {
         // The state says whether the wait timed out, or the loads stop.
         let _ = timeout(duration, self.0.wait_for(|stopped| *stopped)).await.is_ok();
         !self.is_requested()
     }
     /// Waits for the stop.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         // A dropped stopper is a stop, too.
         let _ = self.0.wait_for(|stopped| *stopped).await.is_ok();
     }
