@@ -14,6 +14,7 @@ mod pages;
 mod preload;
 mod release;
 mod soak;
+mod stall;
 mod stop;
 mod workspace;
 
@@ -43,6 +44,11 @@ enum Chore {
     Completions(completions::Completions),
     /// Runs the daemon under mixed load and checks that memory and descriptors stay flat.
     Soak(soak::Soak),
+    /// Stops and kills broker and clients at random, and checks the promises of the client library.
+    Stall(stall::StallRig),
+    /// One client process of the stall rig.
+    #[command(hide = true)]
+    StallClient(stall::StallClient),
     /// Checks a release, packages every crate and builds it from its package.
     Release(release::Release),
 }
@@ -56,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Man(manual) => manual.run(),
         Chore::Completions(completions) => completions.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::Stall(rig) => rig.run(),
+        Chore::StallClient(client) => client.run(),
         Chore::Release(release) => release.run(),
     }
 }

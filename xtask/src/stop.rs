@@ -1,4 +1,4 @@
-//! Stops the loads of a soak.
+//! Stops the loads of a soak and the processes of a stall rig.
 
 use std::time::Duration;
 use tokio::sync::watch;
