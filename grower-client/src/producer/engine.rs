@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A producer with more unacknowledged bytes leaves the connection that the producers of a client share. So a record of
@@ -45,6 +46,8 @@ pub(super) struct ProducerEngine {
     topics: RwLock<BTreeMap<Arc<str>, Arc<ProducerTopic>>>,
     pub(super) lookups: TopicLookups,
     pub(super) unobserved: Arc<UnobservedError>,
+    /// Told when a partition was fenced, or no longer needs that.
+    pub(super) epoch_changed: Notify,
     timer: ProducerTimer,
     /// Runs the background tasks, also if a thread outside it calls the producer.
     pub(super) runtime: Handle,
@@ -72,6 +75,7 @@ impl ProducerEngine {
             topics: RwLock::default(),
             lookups: TopicLookups::default(),
             unobserved: Arc::default(),
+            epoch_changed: Notify::default(),
             timer: ProducerTimer::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
@@ -101,6 +105,7 @@ impl ProducerEngine {
                 drop(promises); // Wakes the waiting callers, outside the lock.
             }
         }
+        self.epoch_changed.notify_waiters();
         self.timer.set(Instant::now());
     }
 
@@ -144,6 +149,7 @@ impl ProducerEngine {
         let count = metadata.partitions.len() as u32;
         let released = topic.update(metadata.id, count, |number| self.queue(&topic, metadata.id, number));
         self.release(released);
+        self.epoch_changed.notify_waiters();
         self.timer.set(*self.next_refresh.lock());
         topic
     }
@@ -152,6 +158,7 @@ impl ProducerEngine {
     pub(super) fn fail_topic(&self, name: &TopicName, error: &RequestError) {
         let Some(topic) = self.known_topic(name.as_str()) else { return };
         self.release(topic.close(error));
+        self.epoch_changed.notify_waiters();
         debug_assert!(
             topic.partitions().iter().all(|partition| !partition.lock().queue.is_busy()),
             "unsettled records of {name} would be unreachable"
@@ -226,6 +233,7 @@ impl ProducerEngine {
                 SendStep::Resend(attempts) => {
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
+                SendStep::Fence(attempt) => return self.fence(topic, partition, &connection, attempt),
                 SendStep::Identify => return self.identify(topic, partition), // Sending waits for the producer id.
             }
             let deadline;
@@ -295,7 +303,7 @@ impl ProducerEngine {
     }
 
     /// Frees the memory of settled records and wakes their callers, outside all locks.
-    fn release(&self, released: Vec<ReleasedRecords>) {
+    pub(super) fn release(&self, released: Vec<ReleasedRecords>) {
         for ReleasedRecords { reserved, wakers } in released {
             self.memory.release(reserved); // First: a woken caller sends its next record.
             wakers.into_iter().for_each(Waker::wake);

@@ -5,7 +5,7 @@ use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::ids::{Sequence, TopicId};
-use grower_protocol::message::ProducerIdentity;
+use grower_protocol::message::{LastWritten, ProducerIdentity};
 use std::task::Waker;
 use tokio::time::Instant;
 
@@ -78,6 +78,8 @@ pub(super) struct InFlightBatch {
     pub(super) count: u32,
     /// The time of its first record; the delivery timeout counts from it.
     pub(super) since: Instant,
+    /// The identity in its stamp.
+    pub(super) identity: Option<ProducerIdentity>,
     pub(super) first: Sequence,
     pub(super) bytes: Bytes,
     /// The length of the records before compression.
@@ -85,6 +87,8 @@ pub(super) struct InFlightBatch {
     pub(super) state: BatchState,
     /// An attempt may have been carried out although its answer is missing.
     pub(super) in_doubt: bool,
+    /// A fence found it in the log: it is sent again unchanged, under its earlier epoch, for its ack.
+    pub(super) in_log: bool,
     pub(super) topic_id: TopicId,
 }
 
@@ -112,6 +116,16 @@ pub(super) struct SequenceGap {
     pub(super) unusable: bool,
 }
 
+/// One attempt to begin the next epoch of a producer in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FenceAttempt {
+    pub(super) topic: TopicId,
+    pub(super) producer: ProducerIdentity,
+}
+
+/// The result of an attempt to fence a partition: the last record of the producer's earlier epochs.
+pub(super) type FenceResult = Result<Option<LastWritten>, RequestError>;
+
 /// One attempt to send a batch.
 #[derive(Clone, Debug)]
 pub(super) struct SendAttempt {
@@ -130,11 +144,28 @@ impl InFlightBatch {
         }
     }
 
+    /// Whether its outcome is open.
+    pub(super) fn is_unresolved(&self) -> bool {
+        self.state != BatchState::Acked
+    }
+
+    /// Whether a fence found it in the log and its ack is missing.
+    pub(super) fn awaits_ack_of_log(&self) -> bool {
+        self.in_log && self.is_unresolved()
+    }
+
+    /// Whether the partition's log has the batch if `last` is the last record of the producer there.
+    pub(super) fn is_written_by(&self, last: &LastWritten) -> bool {
+        let last_sequence = self.first.wrapping_add(self.count - 1);
+        self.identity == Some(last.producer) && follows(last.sequence, last_sequence)
+    }
+
     /// Whether its parts agree: bytes once it is built, no memory once it is acknowledged, and no new sequence in
     /// doubt.
     pub(super) fn is_sound(&self) -> bool {
         let is_built = !self.bytes.is_empty();
         0 < self.count
+            && (!self.in_log || self.in_doubt)
             && match self.state {
                 BatchState::Building => !is_built && !self.in_doubt,
                 BatchState::InFlight | BatchState::Waiting => is_built,
@@ -161,6 +192,7 @@ impl InFlightBatch {
         debug_assert!(!self.bytes.is_empty(), "batch {} is not built", self.id);
         let mut bytes = BytesMut::from(&self.bytes[..]);
         restamp(&mut bytes, stamp(identity, self.first));
+        self.identity = Some(identity);
         self.bytes = bytes.freeze();
     }
 }

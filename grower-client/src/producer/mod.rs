@@ -10,6 +10,7 @@ mod connection_selector;
 mod deliveries;
 mod delivery;
 mod engine;
+mod fences;
 mod hand_in;
 mod hand_in_many;
 mod in_flight;
@@ -130,7 +131,18 @@ impl Producer {
 
     /// Waits until all queued records are settled; fails with the error of the first record that failed. Earlier
     /// failures count too if their [`Delivery`] was dropped without being awaited. Each failure is reported once.
+    ///
+    /// Then it waits, at most the delivery timeout, until the outcome of records that failed with
+    /// [`Outcome::Unknown`](crate::Outcome::Unknown) is definite: they are in the log by then, or never will be.
     pub async fn flush(&self) -> Result<(), ProduceError> {
+        let result = self.settle_all().await;
+        let engine = &self.handle.engine;
+        let end_of_doubt = engine.end_doubt(engine::now() + engine.settings.window.delivery_timeout).await;
+        result.and(end_of_doubt)
+    }
+
+    /// Waits until all queued records are settled.
+    async fn settle_all(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
         for topic in engine.topics() {
@@ -146,10 +158,11 @@ impl Producer {
         first.or(engine.unobserved.take()).map_or(Ok(()), Err)
     }
 
-    /// Rejects further records of all clones and flushes.
+    /// Rejects further records of all clones and waits until the queued ones are settled, like [`Producer::flush`], but
+    /// does not wait until unknown outcomes are definite.
     pub async fn close(&self) -> Result<(), ProduceError> {
         self.handle.engine.close();
-        let result = self.flush().await;
+        let result = self.settle_all().await;
         self.handle.engine.abandon();
         result
     }

@@ -31,7 +31,7 @@ impl ProducerEngine {
             let mut waiting = false;
             for partition in topic.partitions() {
                 let mut state = partition.lock();
-                waiting |= state.queue.is_busy();
+                waiting |= state.queue.needs_connection();
                 state.queue.note_error(error.clone());
             }
             if !waiting {

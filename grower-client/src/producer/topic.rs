@@ -6,7 +6,9 @@
 //! flush miss.
 
 use super::connection_selector::{ConnectionKind, ConnectionSelector, SelectableConnection, Selection};
-use super::in_flight::{AnswerEffects, AttemptResult, BatchId, ReleasedRecords, SendAttempt, settle};
+use super::in_flight::{
+    AnswerEffects, AttemptResult, BatchId, FenceAttempt, FenceResult, ReleasedRecords, SendAttempt, settle,
+};
 use super::partitioner::{Partitioner, PartitionerState};
 use super::queue::{PartitionQueue, SendStep};
 use crate::connection::BrokerConnection;
@@ -187,7 +189,7 @@ impl ProducerTopic {
         debug_assert!(was_reconnecting, "one caller reconnects at a time");
     }
 
-    /// Whether a partition has records but no suitable connection.
+    /// Whether a partition has something to send but no suitable connection.
     pub(super) fn lacks_connection(&self, kind: ConnectionKind) -> bool {
         self.partitions.read().iter().any(|partition| partition.lock().lacks_connection(kind))
     }
@@ -239,6 +241,17 @@ impl ProducerPartition {
         (settle(effects.settled), effects.metadata_outdated)
     }
 
+    /// Handles the answer to a fence.
+    pub(super) fn fenced(
+        &self,
+        attempt: FenceAttempt,
+        result: FenceResult,
+        clock: impl Fn() -> Instant,
+    ) -> Vec<ReleasedRecords> {
+        let mut state = self.lock();
+        settle(state.queue.fenced(attempt, result, clock()))
+    }
+
     /// Fails records older than the delivery timeout.
     pub(super) fn expire(&self, now: Instant) -> Vec<ReleasedRecords> {
         let mut state = self.lock();
@@ -278,7 +291,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
                 }
                 None => NextAction::Idle,
             },
-            Selection::Missing if self.queue.is_busy() => NextAction::Connect,
+            Selection::Missing if self.queue.needs_connection() => NextAction::Connect,
             Selection::Missing | Selection::Switching => NextAction::Idle,
         }
     }
@@ -298,8 +311,8 @@ impl<C: SelectableConnection> PartitionSendState<C> {
         self.queue.answered(id, result, now)
     }
 
-    /// Whether the partition has records but no suitable connection.
+    /// Whether the partition has something to send but no suitable connection.
     pub(super) fn lacks_connection(&mut self, kind: ConnectionKind) -> bool {
-        self.queue.is_busy() && self.selector.select(kind) == Selection::Missing
+        self.queue.needs_connection() && self.selector.select(kind) == Selection::Missing
     }
 }

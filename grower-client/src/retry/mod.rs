@@ -8,6 +8,7 @@
 //! | rule | call |
 //! | --- | --- |
 //! | [`after_produce`] | the producer, for one batch |
+//! | [`after_fence`] | the producer, for the fence of one partition |
 //! | [`is_topic_deleted`] | the producer, for the lookup of a topic |
 //! | [`after_fetch`] | the consumer, for one partition of a fetch |
 //! | [`after_start_lookup`] | the consumer, for the start of one partition |
@@ -20,7 +21,7 @@ mod attempts;
 pub(crate) use attempts::Attempts;
 
 use crate::backoff;
-use crate::error::RequestError;
+use crate::error::{ConnectError, RequestError};
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ pub(crate) enum ProduceAction {
     /// Hold the batch, which is certainly not in the log, until the window's pause ends; then send it under a new
     /// sequence.
     HoldForNewSequence,
-    /// Hold the batch until the producer has a new id; then send it under that id. The broker refuses the current id.
-    HoldForNewProducerId,
+    /// Hold the batch until a fence begins the producer's next epoch. The fence tells whether a batch in doubt is in the
+    /// log.
+    HoldForFence,
     /// Send its two halves instead.
     Split,
     /// Fail its records.
@@ -82,7 +84,7 @@ pub(crate) struct ProduceContext {
 /// Decides how a batch continues; the second result tells whether it is in doubt from now on.
 pub(crate) fn after_produce(error: &RequestError, context: ProduceContext) -> (ProduceAction, bool) {
     if context.topic_recreated {
-        return (ProduceAction::HoldForNewProducerId, false); // The log that the batch may be in is deleted.
+        return (ProduceAction::HoldForFence, false); // The log that the batch may be in is deleted.
     }
     let in_doubt = context.in_doubt || error.outcome() == Outcome::Unknown;
     (produce_action(error, ProduceContext { in_doubt, ..context }), in_doubt)
@@ -96,16 +98,33 @@ fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceActio
             ProduceAction::Resend(ResendAfter::EarlierBatches)
         }
         Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => ProduceAction::HoldForNewSequence,
-        // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. It may
-        // also have forgotten this batch, so a batch in doubt gets no other number.
-        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => {
-            ProduceAction::HoldForNewProducerId
-        }
+        // No earlier batch is missing: the broker has forgotten this producer, for example after an idle day, or knows a
+        // later epoch. A batch in doubt may be in the log.
+        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if idempotent => ProduceAction::HoldForFence,
         _ if is_too_large(error) && divisible && !in_doubt => ProduceAction::Split,
         _ if !error.is_retriable() => ProduceAction::GiveUp,
         // The broker would not recognise the second copy.
         _ if in_doubt && !idempotent => ProduceAction::GiveUp,
         _ => ProduceAction::Resend(ResendAfter::Wait),
+    }
+}
+
+/// The next action of a producer after it could not fence a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FenceAction {
+    /// Fence again after a backoff.
+    Retry,
+    /// Request another identity: the broker refuses this one.
+    NewIdentity,
+}
+
+/// Decides how a producer continues after it could not fence a partition.
+pub(crate) fn after_fence(error: &RequestError) -> FenceAction {
+    let lacks_fences = matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }));
+    match error.code() {
+        Some(ErrorCode::FencedProducer | ErrorCode::Unsupported) => FenceAction::NewIdentity,
+        _ if lacks_fences => FenceAction::NewIdentity,
+        _ => FenceAction::Retry, // The records wait as long as they may.
     }
 }
 

@@ -1,8 +1,8 @@
 //! The rules as a table, and the cases that depend on more than the error.
 
 use super::*;
-use crate::error::{ConnectError, ConnectionError};
-use ProduceAction::{GiveUp, HoldForNewProducerId, HoldForNewSequence, Resend, Split};
+use crate::error::ConnectionError;
+use ProduceAction::{GiveUp, HoldForFence, HoldForNewSequence, Resend, Split};
 use grower_protocol::message::Failure;
 use std::fmt::{Debug, Write as _};
 
@@ -91,8 +91,8 @@ fn each_call_has_one_action_for_each_error() {
     InvalidRecord            GiveUp                Report        Fail            Report     false
     TooLarge                 GiveUp                Report        Fail            Report     false
     InvalidTimestamp         GiveUp                Report        Fail            Report     false
-    OutOfOrderSequence       HoldForNewProducerId  Report        Fail            Report     false
-    FencedProducer           HoldForNewProducerId  Report        Fail            Report     false
+    OutOfOrderSequence       HoldForFence          Report        Fail            Report     false
+    FencedProducer           HoldForFence          Report        Fail            Report     false
     DiskFull                 Resend                Retry         Retry           Retry      true
     StorageFailed            GiveUp                Report        Fail            Report     false
     OffsetOutOfRange         GiveUp                LookUpLog     Fail            Report     false
@@ -138,7 +138,7 @@ fn an_unknown_outcome_puts_a_batch_in_doubt() {
 #[test]
 fn a_batch_of_a_recreated_topic_is_never_in_doubt() {
     let context = ProduceContext { in_doubt: true, topic_recreated: true, ..PLAIN };
-    assert_eq!(after_produce(&RequestError::Lost(closed()), context), (HoldForNewProducerId, false));
+    assert_eq!(after_produce(&RequestError::Lost(closed()), context), (HoldForFence, false));
 }
 
 #[test]
@@ -153,9 +153,10 @@ fn an_out_of_order_sequence_depends_on_the_batches_before_it() {
     let error = refusal(ErrorCode::OutOfOrderSequence);
     check(&error, ProduceContext { is_first: false, ..PLAIN }, Resend(ResendAfter::EarlierBatches));
     check(&error, ProduceContext { behind_gap: true, ..PLAIN }, HoldForNewSequence);
-    check(&error, PLAIN, HoldForNewProducerId);
-    check(&error, ProduceContext { in_doubt: true, ..PLAIN }, GiveUp);
-    check(&error, ProduceContext { in_doubt: true, behind_gap: true, ..PLAIN }, GiveUp);
+    check(&error, PLAIN, HoldForFence);
+    check(&error, ProduceContext { in_doubt: true, ..PLAIN }, HoldForFence);
+    check(&error, ProduceContext { in_doubt: true, behind_gap: true, ..PLAIN }, HoldForFence);
+    check(&error, ProduceContext { idempotent: false, ..PLAIN }, GiveUp);
 }
 
 #[test]

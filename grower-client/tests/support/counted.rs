@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// The client's end of a connection, which counts its writes.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     pub(super) stream: DuplexStream,
     pub(super) writes: Arc<AtomicUsize>,
 }

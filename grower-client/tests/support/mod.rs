@@ -100,7 +100,8 @@ impl FakeBroker {
     /// Deletes the topic with all its records.
     pub(crate) fn delete_topic(&self) {
         let mut log = self.log.lock().unwrap();
-        *log = Log { topic: None, identities: log.identities, ..Log::default() };
+        let (identities, names) = (log.identities, std::mem::take(&mut log.names));
+        *log = Log { topic: None, identities, names, ..Log::default() };
     }
 
     /// Creates the topic again, with this byte in its id.
@@ -154,14 +155,18 @@ impl FakeBroker {
         &self,
         request_timeout: Duration,
     ) -> Result<Client, grower_client::ConnectError> {
+        let builder = Client::builder().transport(transport::in_process(self.connector())).bootstrap(["fake:1"]);
+        builder.request_timeout(request_timeout).connect().await
+    }
+
+    /// Returns a function that opens connections to the broker.
+    pub(crate) fn connector(&self) -> impl Fn() -> Counted + Clone + Send + Sync + 'static {
         let fake = self.clone();
-        let connect = move || {
+        move || {
             let (near, far) = duplex(1 << 16);
             tokio::spawn(fake.clone().serve(far));
             Counted { stream: near, writes: fake.writes.clone() }
-        };
-        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["fake:1"]);
-        builder.request_timeout(request_timeout).connect().await
+        }
     }
 
     /// The values of all records in the log.
@@ -257,12 +262,19 @@ impl FakeBroker {
                 let leader = self.leader.load(Ordering::Relaxed) as u32;
                 Response::Metadata(metadata(asked, self.log.lock().unwrap().topic, leader))
             }
-            Request::InitProducer(_) => Response::InitProducer(self.log.lock().unwrap().identity()),
+            Request::InitProducer(asked) => match self.log.lock().unwrap().identity(asked) {
+                Ok(identity) => Response::InitProducer(identity),
+                Err(failure) => Response::Failed(failure),
+            },
+            Request::FenceProducer(asked) => {
+                Response::FenceProducer(vec![self.log.lock().unwrap().fence(asked.producer)])
+            }
             Request::Produce(asked) => {
                 let mut log = self.log.lock().unwrap();
                 let is_there = log.topic == Some(asked.partitions[0].topic);
                 let gone = Failure::new(ErrorCode::UnknownTopicId, "no topic has this id");
-                Response::Produce(vec![if is_there { log.append(frame.attachment) } else { Err(gone) }])
+                let expected = asked.partitions[0].expected_end;
+                Response::Produce(vec![if is_there { log.append(frame.attachment, expected) } else { Err(gone) }])
             }
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
             Request::ReportDamage(_) => Response::Done,

@@ -4,7 +4,7 @@ use super::*;
 use crate::error::{ConnectionError, RequestError};
 use crate::producer::accumulator::BatchSettings;
 use crate::producer::delivery::{BatchAck, DeliveryPromise};
-use crate::producer::in_flight::{BatchId, NumberedBatch, SendAttempt, SettledRecords};
+use crate::producer::in_flight::{BatchId, FenceAttempt, NumberedBatch, SendAttempt, SettledRecords};
 use crate::producer::queue::{PartitionQueue, SendStep};
 use crate::producer::sequence_window::WindowSettings;
 use crate::producer::topic::{NextAction, PartitionSendState};
@@ -50,6 +50,11 @@ struct Sender {
     to_send: VecDeque<SendAttempt>,
 }
 
+enum NextEpoch {
+    Fence(FenceAttempt),
+    Identity,
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Push,
@@ -81,7 +86,8 @@ struct World {
     own: Option<Wire>,
     wires: usize,
     repairing: Option<ConnectionKind>,
-    is_identifying: bool,
+    /// The request for the next epoch that the broker has not answered yet.
+    next_epoch: Option<NextEpoch>,
     answers: u64,
 }
 
@@ -107,7 +113,7 @@ impl World {
             own: None,
             wires: 0,
             repairing: None,
-            is_identifying: false,
+            next_epoch: None,
             answers: 0,
         }
     }
@@ -132,11 +138,15 @@ impl World {
             }
             Event::Repaired => self.repaired(),
             Event::Identified => {
-                if std::mem::take(&mut self.is_identifying) {
-                    self.answers += 1;
-                    self.state.queue.set_identity(Ok(identity(self.answers + 1)), self.now);
-                    self.run_actions();
+                match self.next_epoch.take() {
+                    Some(NextEpoch::Fence(attempt)) => settle(self.state.queue.fenced(attempt, Ok(None), self.now)),
+                    Some(NextEpoch::Identity) => {
+                        self.answers += 1;
+                        self.state.queue.set_identity(Ok(identity(self.answers + 1)), self.now);
+                    }
+                    None => return,
                 }
+                self.run_actions();
             }
             Event::Wait => self.wait(PAUSE),
             Event::TimeOut => self.wait(DELIVERY_TIMEOUT),
@@ -152,7 +162,8 @@ impl World {
             NextAction::Send(SendStep::Resend(attempts), wire) => {
                 self.sender = Some(Sender { wire, to_build: None, to_send: attempts.into() });
             }
-            NextAction::Send(SendStep::Identify, _) => self.is_identifying = true,
+            NextAction::Send(SendStep::Fence(attempt), _) => self.next_epoch = Some(NextEpoch::Fence(attempt)),
+            NextAction::Send(SendStep::Identify, _) => self.next_epoch = Some(NextEpoch::Identity),
             NextAction::Connect => self.reconnect(),
             NextAction::Idle => {}
         }

@@ -3,9 +3,10 @@
 use super::accumulator::{Accumulator, BatchSettings, PushedRecord};
 use super::delivery::{BatchCompletion, DeliveryPromise, UnobservedError};
 use super::in_flight::{
-    AnswerEffects, AttemptResult, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords,
+    AnswerEffects, AttemptResult, BatchId, BatchSizeChange, FenceAttempt, FenceResult, NumberedBatch, SendAttempt,
+    SettledRecords,
 };
-use super::sequence_window::{SequenceWindow, WindowSettings};
+use super::sequence_window::{FenceStep, SequenceWindow, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -26,7 +27,8 @@ pub(super) struct PartitionQueue {
     window: SequenceWindow,
     delivery_timeout: Duration,
     has_sender: bool,
-    awaits_identity: bool,
+    /// A fence or a request for an identity has no answer yet.
+    awaits_epoch: bool,
 }
 
 /// The next step of a sender.
@@ -36,6 +38,8 @@ pub(super) enum SendStep {
     Build(NumberedBatch),
     /// Send these batches again, in this order.
     Resend(Vec<SendAttempt>),
+    /// Fence the partition and pass the answer to [`PartitionQueue::fenced`].
+    Fence(FenceAttempt),
     /// Request a producer id and pass it to [`PartitionQueue::set_identity`].
     Identify,
 }
@@ -46,7 +50,7 @@ impl SendStep {
         match self {
             Self::Build(_) => 1,
             Self::Resend(attempts) => attempts.len(),
-            Self::Identify => 0,
+            Self::Fence(_) | Self::Identify => 0,
         }
     }
 }
@@ -64,7 +68,7 @@ impl PartitionQueue {
             window: SequenceWindow::new(window, topic_id, identity),
             delivery_timeout: window.delivery_timeout,
             has_sender: false,
-            awaits_identity: false,
+            awaits_epoch: false,
         }
     }
 
@@ -103,7 +107,7 @@ impl PartitionQueue {
         }
         let step = self.step(now)?;
         match step {
-            SendStep::Identify => self.awaits_identity = true,
+            SendStep::Fence(_) | SendStep::Identify => self.awaits_epoch = true,
             SendStep::Build(_) | SendStep::Resend(_) => self.has_sender = true,
         }
         Some(step)
@@ -114,14 +118,23 @@ impl PartitionQueue {
         if !attempts.is_empty() {
             return Some(SendStep::Resend(attempts));
         }
-        if self.window.wants_identity() && self.is_busy() {
-            return (!self.awaits_identity && self.window.may_retry(now)).then_some(SendStep::Identify);
+        if let Some(step) = self.fence_step() {
+            return self.window.may_retry(now).then_some(step);
         }
         if !self.window.has_room(now) {
             return None;
         }
         let batch = self.accumulator.take(self.window.is_idle(), now)?;
         Some(SendStep::Build(self.window.assign_sequence(batch, now)))
+    }
+
+    /// Returns the step towards the next epoch, if records or callers wait for it.
+    fn fence_step(&self) -> Option<SendStep> {
+        let step = self.window.fence_step().filter(|_| !self.awaits_epoch && self.needs_connection())?;
+        Some(match step {
+            FenceStep::Fence(attempt) => SendStep::Fence(attempt),
+            FenceStep::Identify => SendStep::Identify,
+        })
     }
 
     /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
@@ -138,12 +151,19 @@ impl PartitionQueue {
 
     /// Handles the answer to [`SendStep::Identify`].
     pub(super) fn set_identity(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
-        debug_assert!(self.awaits_identity, "one request for a producer id has one answer");
-        self.awaits_identity = false;
+        debug_assert!(self.awaits_epoch, "one request for an identity has one answer");
+        self.awaits_epoch = false;
         match identity {
             Ok(identity) => self.window.set_identity(identity),
             Err(error) => self.window.identity_failed(error, now),
         }
+    }
+
+    /// Handles the answer to [`SendStep::Fence`].
+    pub(super) fn fenced(&mut self, attempt: FenceAttempt, result: FenceResult, now: Instant) -> Vec<SettledRecords> {
+        debug_assert!(self.awaits_epoch, "one fence has one answer");
+        self.awaits_epoch = false;
+        self.window.fenced(attempt, result, now)
     }
 
     /// Handles the answer to an attempt.
@@ -211,6 +231,16 @@ impl PartitionQueue {
         !self.window.is_idle() || self.accumulator.oldest().is_some()
     }
 
+    /// Whether a batch was given up in doubt and may still reach the log, since no fence has followed.
+    pub(super) fn has_open_doubt(&self) -> bool {
+        self.window.has_open_doubt()
+    }
+
+    /// Whether the queue has something to send, now or later.
+    pub(super) fn needs_connection(&self) -> bool {
+        self.is_busy() || self.has_open_doubt()
+    }
+
     /// The producer's memory that its records hold, in bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
@@ -221,8 +251,8 @@ impl PartitionQueue {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let expiry = self.accumulator.oldest().map(|oldest| oldest + self.delivery_timeout);
         let due = self.accumulator.due().filter(|_| self.window.is_idle());
-        let identify = self.window.not_before().filter(|_| self.window.wants_identity() && !self.awaits_identity);
-        expiry.into_iter().chain(due).chain(identify).chain(self.window.deadline()).min()
+        let fence = self.window.not_before().filter(|_| self.fence_step().is_some());
+        expiry.into_iter().chain(due).chain(fence).chain(self.window.deadline()).min()
     }
 }
 

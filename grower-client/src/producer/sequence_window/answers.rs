@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 impl SequenceWindow {
     pub(super) fn acked(&mut self, at: usize, ack: BatchAck, now: Instant, effects: &mut AnswerEffects) {
-        self.known_until = Some(now + PRODUCER_KNOWN_FOR);
         self.failures = 0;
         self.not_before = None;
         let batch = &mut self.batches[at];
@@ -22,6 +21,10 @@ impl SequenceWindow {
             reserved: std::mem::take(&mut batch.reserved),
             outcome: Ok(ack),
         });
+        if batch.in_log {
+            return; // The ack tells nothing of the current epoch.
+        }
+        self.known_until = Some(now + PRODUCER_KNOWN_FOR);
         let first = batch.first;
         if let Some(gap) = self.gap.as_mut().filter(|gap| follows(first, gap.first_missing)) {
             gap.unusable = true; // A batch after the gap is in the log.
@@ -42,8 +45,8 @@ impl SequenceWindow {
                     self.back_off(&error, now);
                 }
             }
-            ProduceAction::HoldForNewProducerId => {
-                batch.state = BatchState::NeedsSequence;
+            ProduceAction::HoldForFence => {
+                batch.state = if batch.in_doubt { BatchState::Waiting } else { BatchState::NeedsSequence };
                 let first_missing = batch.first;
                 self.pause_at(SequenceGap { first_missing, unusable: true });
                 self.back_off(&error, now);
@@ -73,8 +76,12 @@ impl SequenceWindow {
             idempotent: self.identity.is_some(),
             divisible: 1 < batch.count,
         };
-        let action;
-        (action, batch.in_doubt) = retry::after_produce(error, context);
+        let (action, in_doubt) = retry::after_produce(error, context);
+        batch.in_log &= in_doubt;
+        batch.in_doubt = in_doubt;
+        if batch.in_log && !matches!(action, ProduceAction::Resend(_)) {
+            return ProduceAction::GiveUp; // The broker knows the batch no more.
+        }
         action
     }
 }

@@ -7,25 +7,9 @@ use crate::producer::in_flight::{
 };
 use crate::producer::split::halves;
 use grower_protocol::ids::{Sequence, TopicId};
-use grower_protocol::message::ProducerIdentity;
+use grower_protocol::message::Outcome;
 
 impl SequenceWindow {
-    /// Whether the window needs a new producer id to continue.
-    pub(in crate::producer) fn wants_identity(&self) -> bool {
-        self.gap.is_some_and(|gap| gap.unusable)
-            && !self.is_sending()
-            && self.batches.iter().all(InFlightBatch::may_renumber)
-    }
-
-    /// Continues under a new producer id.
-    pub(in crate::producer) fn set_identity(&mut self, identity: ProducerIdentity) {
-        if self.wants_identity() {
-            self.identity = Some(identity);
-            self.known_until = None;
-            self.renumber_from(Sequence::ZERO, |_| true);
-        }
-    }
-
     /// Sets the topic's id. If it changed, the old log is deleted, so nothing is in doubt. A batch in flight is
     /// renumbered if its attempt fails.
     pub(in crate::producer) fn set_topic_id(&mut self, topic_id: TopicId) {
@@ -33,19 +17,30 @@ impl SequenceWindow {
             return;
         }
         self.topic_id = topic_id;
+        self.open_doubt = false;
         let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
         self.pause_at(SequenceGap { first_missing, unusable: true });
         for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {
             batch.state = BatchState::NeedsSequence;
-            batch.in_doubt = false;
+            (batch.in_doubt, batch.in_log) = (false, false);
         }
     }
 
     /// Removes a batch that failed and pauses the window at its sequence. `gap_unusable` forbids to use that one again.
     pub(super) fn give_up(&mut self, at: usize, gap_unusable: bool, error: ProduceError) -> SettledRecords {
+        let batch = &self.batches[at];
+        if !batch.in_log {
+            let first_missing = batch.first;
+            let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
+            self.pause_at(SequenceGap { first_missing, unusable: gap_unusable || acked_after });
+            self.open_doubt |= self.identity.is_some() && error.outcome() == Outcome::Unknown;
+        }
+        self.remove(at, error)
+    }
+
+    /// Removes a batch that failed.
+    pub(super) fn remove(&mut self, at: usize, error: ProduceError) -> SettledRecords {
         let batch = self.batches.remove(at).expect("the caller found it there");
-        let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
-        self.pause_at(SequenceGap { first_missing: batch.first, unusable: gap_unusable || acked_after });
         SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
     }
 
@@ -97,18 +92,23 @@ impl SequenceWindow {
     pub(super) fn resume_after_gap(&mut self) {
         if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
             && !self.is_sending()
-            && self.batches.iter().all(|batch| !follows(batch.first, first_missing) || batch.may_renumber())
+            && self
+                .batches
+                .iter()
+                .all(|batch| batch.in_log || !follows(batch.first, first_missing) || batch.may_renumber())
         {
             self.renumber_from(first_missing, |batch| follows(batch.first, first_missing));
         }
     }
 
-    /// Numbers the unacknowledged batches that `which` selects, from `from` on, and makes them ready to send.
-    fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
+    /// Numbers the unacknowledged batches that `which` selects, from `from` on, and makes them ready to send. Those in
+    /// the log keep their sequences.
+    pub(super) fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
         self.gap = None;
         self.next_sequence = from;
         let (identity, topic_id) = (self.identity, self.topic_id);
-        for batch in self.batches.iter_mut().filter(|batch| batch.state != BatchState::Acked && which(batch)) {
+        let is_open = |batch: &InFlightBatch| batch.is_unresolved() && !batch.in_log;
+        for batch in self.batches.iter_mut().filter(|batch| is_open(batch) && which(batch)) {
             assert!(batch.may_renumber(), "a batch that may be in the log would be written twice: {batch:?}");
             batch.first = self.next_sequence;
             batch.topic_id = topic_id;

@@ -12,11 +12,18 @@
 //!    at a time.
 //! 3. A batch that is given up leaves a sequence gap, and the broker accepts nothing behind it. So the window *pauses*:
 //!    no new batch is numbered until all others are acknowledged, given up, or definitely refused. The refused ones get
-//!    new sequences: from the gap on, if neither the batch that was given up nor a later one can be in the log;
-//!    otherwise under a new producer id.
+//!    new sequences from the gap on, if neither the batch that was given up nor a later one can be in the log.
+//!    Otherwise the window *fences* the partition: the producer's next epoch begins there, and the broker refuses all
+//!    batches of earlier epochs, on whatever connection they still wait. Nothing else is sent before its answer. The
+//!    answer names the last record of the earlier epochs and so resolves all doubt: a batch at or before it is in the
+//!    log and is sent again unchanged, for its ack, before all others; one behind it never will be, and gets a new
+//!    sequence in the new epoch.
 
 mod answers;
+mod fences;
 mod gaps;
+
+pub(super) use fences::FenceStep;
 
 use super::accumulator::UnsentBatch;
 use super::delivery::DeliveryPromise;
@@ -26,6 +33,7 @@ use super::in_flight::{
 };
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
+use fences::NextIdentity;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::ProducerIdentity;
@@ -43,6 +51,9 @@ pub(super) struct SequenceWindow {
     topic_id: TopicId,
     /// `None` if the producer is not idempotent, because its requests have no answers.
     identity: Option<ProducerIdentity>,
+    next_identity: NextIdentity,
+    /// A batch was given up in doubt since the last fence.
+    open_doubt: bool,
     next_sequence: Sequence,
     next_id: BatchId,
     batches: VecDeque<InFlightBatch>,
@@ -78,6 +89,8 @@ impl SequenceWindow {
             retry_wait,
             topic_id,
             identity,
+            next_identity: NextIdentity::NextEpoch,
+            open_doubt: false,
             next_sequence: Sequence::ZERO,
             next_id: 0,
             batches: VecDeque::new(),
@@ -100,6 +113,7 @@ impl SequenceWindow {
             && self.batches.len() < self.in_flight_limit(now)
             && !self.has_batch(BatchState::Waiting)
             && !self.has_batch(BatchState::NeedsSequence)
+            && !self.awaits_ack_of_log()
     }
 
     /// Gives a batch its sequence; [`SequenceWindow::built`] must follow.
@@ -117,11 +131,13 @@ impl SequenceWindow {
             reserved: batch.reserved,
             count,
             since: batch.since,
+            identity: self.identity,
             first,
             bytes: Bytes::new(),
             plain_bytes: batch.builder.size(),
             state: BatchState::Building,
             in_doubt: false,
+            in_log: false,
             topic_id: self.topic_id,
         });
         self.check();
@@ -139,20 +155,14 @@ impl SequenceWindow {
     /// Returns the attempts to send again now, in order.
     pub(super) fn resend(&mut self, now: Instant) -> Vec<SendAttempt> {
         self.resume_after_gap();
-        if self.is_sending() || !self.may_retry(now) {
+        if self.is_sending() || !self.may_retry(now) || self.needs_fence() {
             return Vec::new();
         }
-        let limit = self.in_flight_limit(now);
-        let numbered = self.batches.iter_mut().filter(|batch| batch.state != BatchState::NeedsSequence);
+        let (limit, in_log) = (self.in_flight_limit(now), self.awaits_ack_of_log());
+        let is_next = |batch: &&mut InFlightBatch| batch.state != BatchState::NeedsSequence && batch.in_log >= in_log;
+        let numbered = self.batches.iter_mut().filter(is_next);
         let first = numbered.take(limit);
         first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
-    }
-
-    /// Handles a failed request for a producer id.
-    pub(super) fn identity_failed(&mut self, error: RequestError, now: Instant) {
-        debug_assert!(self.identity.is_some(), "only an idempotent producer needs an id");
-        self.back_off(&error, now);
-        self.last_error = Some(error);
     }
 
     /// Returns the end of the current backoff.
@@ -214,6 +224,7 @@ impl SequenceWindow {
             let error = ProduceError::failed(self.batches[at].promise.topic_partition(), error, false);
             settled.push(self.give_up(at, true, error));
         }
+        self.open_doubt = false;
         self.pop_acked();
         settled
     }
@@ -239,6 +250,7 @@ impl SequenceWindow {
 
     /// Drops all batches and returns their promises.
     pub(super) fn abandon(&mut self) -> Vec<DeliveryPromise> {
+        self.open_doubt = false;
         self.batches.drain(..).map(|batch| batch.promise).collect()
     }
 
@@ -260,13 +272,13 @@ impl SequenceWindow {
         debug_assert!(self.gap.is_some() || self.is_dense(), "the sequences have an unknown gap: {self:?}");
     }
 
-    /// Whether each unacknowledged batch ends where the next batch begins. An acknowledged one may have its sequence
-    /// from an earlier producer id.
+    /// Whether each unacknowledged batch ends where the next batch begins. One that is in the log may have its sequence
+    /// from an earlier epoch.
     fn is_dense(&self) -> bool {
-        let unresolved = self.batches.iter().enumerate().filter(|(_, batch)| batch.state != BatchState::Acked);
-        unresolved.map(|(at, batch)| (batch, self.batches.get(at + 1))).all(|(batch, next)| {
-            next.is_some_and(|next| next.state == BatchState::Acked)
-                || batch.next_sequence() == next.map_or(self.next_sequence, |next| next.first)
+        let is_earlier = |batch: &InFlightBatch| batch.in_log || batch.state == BatchState::Acked;
+        let current = self.batches.iter().enumerate().filter(|(_, batch)| !is_earlier(batch));
+        current.map(|(at, batch)| (batch, self.batches.get(at + 1))).all(|(batch, next)| {
+            next.is_some_and(is_earlier) || batch.next_sequence() == next.map_or(self.next_sequence, |next| next.first)
         })
     }
 
@@ -278,6 +290,11 @@ impl SequenceWindow {
     fn in_flight_limit(&self, now: Instant) -> usize {
         let known = self.identity.is_none() || self.known_until.is_some_and(|until| now < until);
         if known { self.in_flight_max } else { 1 }
+    }
+
+    /// Whether a batch that a fence found in the log waits for its ack.
+    fn awaits_ack_of_log(&self) -> bool {
+        self.batches.iter().any(InFlightBatch::awaits_ack_of_log)
     }
 
     fn is_sending(&self) -> bool {

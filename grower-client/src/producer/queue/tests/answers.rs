@@ -8,7 +8,7 @@ fn an_error_after_the_ack_changes_nothing() {
         let mut world = with_in_flight(2);
         world.apply(Event::Handle);
         world.apply(Event::Handle);
-        let (id, acked) = world.answers.pop().expect("the second batch is in the log");
+        let Some(Answer::Batch(id, acked)) = world.answers.pop() else { panic!("the second batch is in the log") };
         let acks = world.queue.answered(id, acked, world.now).settled.len();
         assert_eq!(acks, 1);
         let effects = world.queue.answered(id, Err(refusal(code)), world.now);
@@ -26,7 +26,7 @@ fn a_batch_in_doubt_found_in_the_log_is_settled_once() {
     world.wait(PAUSE);
     world.apply(Event::Handle);
     world.apply(Event::Answer(0));
-    assert_eq!(world.broker.log.len() as u32, 1 + RECORDS_MAX, "the log has no duplicate");
+    assert_eq!(world.broker.log().len() as u32, 1 + RECORDS_MAX, "the log has no duplicate");
     world.heal();
     assert_eq!((offsets(&mut world), world.ids), (vec![Some(0), Some(1), Some(2), Some(3)], 1));
 }

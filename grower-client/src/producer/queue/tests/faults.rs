@@ -18,7 +18,7 @@ fn a_cut_between_append_and_answer_writes_nothing_twice() {
     world.apply(Event::Cut(2));
     world.heal();
     assert_eq!(offsets(&mut world), (0..10).map(Some).collect::<Vec<_>>());
-    assert_eq!(world.broker.log, (0..10).collect::<Vec<_>>());
+    assert_eq!(world.broker.log(), (0..10).collect::<Vec<_>>());
 }
 
 #[test]

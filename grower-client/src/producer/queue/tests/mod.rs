@@ -1,73 +1,28 @@
 //! A queue against a small broker: no fault reorders, duplicates or blocks records.
 
 mod answers;
+mod epochs;
 mod faults;
-mod producer_ids;
+mod mini_broker;
+mod model;
 mod sent_records;
 
 use super::*;
 use crate::error::ConnectionError;
 use crate::producer::deliveries::Deliveries;
-use crate::producer::delivery::BatchAck;
 use crate::record::Ack;
-use grower_protocol::batch::{Batch, BatchHeader, Record};
+use grower_protocol::batch::Record;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicName};
-use grower_protocol::message::{Durability, ErrorCode, Failure, Outcome};
-use proptest::prelude::*;
+use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, Outcome};
+use mini_broker::MiniBroker;
 use sent_records::SentRecords;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(100);
 /// More than any backoff and less than the delivery timeout.
 const PAUSE: Duration = Duration::from_secs(5);
 const RECORDS_MAX: u32 = 3;
-
-/// The broker's log, and the last five batches of each producer.
-#[derive(Default)]
-struct MiniBroker {
-    log: Vec<u32>,
-    producers: HashMap<ProducerId, VecDeque<(Sequence, u32, u64)>>,
-    /// The broker refuses batches with more records.
-    records_max: Option<u32>,
-}
-
-impl MiniBroker {
-    fn handle(&mut self, bytes: &Bytes) -> Result<BatchAck, RequestError> {
-        let batch = Batch::check(bytes.clone()).unwrap();
-        let header = *batch.header();
-        if self.records_max.is_some_and(|most| most < header.record_count) {
-            return Err(refusal(ErrorCode::TooLarge));
-        }
-        let stamp = header.producer.unwrap();
-        let first = stamp.base_sequence.unwrap();
-        let known = self.producers.entry(stamp.id).or_default();
-        let same = known.iter().find(|(sequence, count, _)| (*sequence, *count) == (first, header.record_count));
-        if let Some((.., offset)) = same {
-            return Ok(ack_at(*offset));
-        }
-        if known.back().is_some_and(|(sequence, count, _)| sequence.wrapping_add(*count) != first) {
-            return Err(refusal(ErrorCode::OutOfOrderSequence));
-        }
-        let offset = self.log.len() as u64;
-        known.push_back((first, header.record_count, offset));
-        if 5 < known.len() {
-            known.pop_front();
-        }
-        self.log.extend(values(&batch, &header));
-        Ok(ack_at(offset))
-    }
-}
-
-fn values(batch: &Batch, header: &BatchHeader) -> Vec<u32> {
-    assert!(header.record_count <= RECORDS_MAX);
-    let records = batch.records(1 << 20).unwrap();
-    records.map(|record| u32::from_be_bytes(record.unwrap().value.unwrap()[..].try_into().unwrap())).collect()
-}
-
-fn ack_at(offset: u64) -> BatchAck {
-    BatchAck { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced }
-}
 
 fn refusal(code: ErrorCode) -> RequestError {
     Failure::new(code, "as the test wants").into()
@@ -77,13 +32,28 @@ fn lost() -> RequestError {
     RequestError::Lost(ConnectionError::Closed { address: "b".into() })
 }
 
+/// A message to the broker.
+#[derive(Clone, Debug)]
+enum Message {
+    Batch(SendAttempt),
+    Fence(FenceAttempt),
+}
+
+/// An answer that the queue has not received yet.
+#[derive(Debug)]
+enum Answer {
+    Batch(BatchId, AttemptResult),
+    Fence(FenceAttempt, FenceResult),
+}
+
 /// A queue, the broker, and the messages between them.
 struct World {
     queue: PartitionQueue,
     broker: MiniBroker,
-    wire: VecDeque<SendAttempt>,
-    /// Answers that the queue has not received yet.
-    answers: Vec<(BatchId, Result<BatchAck, RequestError>)>,
+    wire: VecDeque<Message>,
+    /// Connections that the client has given up while the broker was stalled: their messages may still be handled.
+    lost_wires: Vec<VecDeque<Message>>,
+    answers: Vec<Answer>,
     now: Instant,
     ids: u64,
     pushed: u32,
@@ -102,14 +72,24 @@ enum Event {
     Push(u32),
     /// The same with one delivery for all.
     PushMany(u32),
-    /// The broker handles the next attempt.
+    /// The broker handles the next message.
     Handle,
     /// The broker refuses it.
     Refuse(ErrorCode),
     /// One of the answers arrives.
     Answer(usize),
-    /// The connection breaks after the broker has handled this many attempts.
+    /// The connection breaks after the broker has handled this many messages.
     Cut(usize),
+    /// The client gives up a stalled connection.
+    Stall,
+    /// The broker handles the next message of a connection that was given up.
+    Land(usize),
+    /// The broker restarts after a power cut. This many batches survive although they were not acknowledged.
+    Restart(usize),
+    /// The broker forgets an idle producer.
+    Forget,
+    /// The broker refuses the current id.
+    RefuseId,
     Wait,
     /// Every delivery timeout passes.
     TimeOut,
@@ -135,6 +115,7 @@ impl World {
             queue: PartitionQueue::new(topic_partition, batches, window, topic_id, Some(identity(1))),
             broker: MiniBroker::default(),
             wire: VecDeque::new(),
+            lost_wires: Vec::new(),
             answers: Vec::new(),
             now,
             ids: 1,
@@ -158,23 +139,35 @@ impl World {
                 assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
             }
             Event::Handle => {
-                if let Some(attempt) = self.wire.pop_front() {
-                    let answer = self.broker.handle(&attempt.bytes);
-                    self.answers.push((attempt.id, answer));
-                }
+                let answer = self.wire.pop_front().map(|message| message.handle(&mut self.broker));
+                self.answers.extend(answer);
+                self.broker.sync();
             }
             Event::Refuse(code) => {
-                if let Some(attempt) = self.wire.pop_front() {
-                    self.answers.push((attempt.id, Err(refusal(code))));
-                }
+                let answer = self.wire.pop_front().map(|message| message.failed(refusal(code)));
+                self.answers.extend(answer);
             }
             Event::Answer(which) => {
                 if !self.answers.is_empty() {
-                    let (id, answer) = self.answers.remove(which % self.answers.len());
-                    self.answer(id, answer);
+                    let answer = self.answers.remove(which % self.answers.len());
+                    self.answer(answer);
                 }
             }
             Event::Cut(handled) => self.cut(handled),
+            Event::Stall => self.stall(),
+            Event::Land(which) => self.land(which),
+            Event::Restart(kept) => {
+                self.lost_wires.clear();
+                self.broker.restart(kept);
+                self.cut(0);
+            }
+            Event::Forget => {
+                if self.is_definite() && self.wire.is_empty() && self.answers.is_empty() {
+                    self.lost_wires.clear();
+                    self.broker.forget_producers();
+                }
+            }
+            Event::RefuseId => drop(self.broker.refused_ids.insert(ProducerId::new(self.ids))),
             Event::Wait => return self.wait(PAUSE),
             Event::TimeOut => return self.wait(DELIVERY_TIMEOUT),
             Event::RecordsMax(most) => self.broker.records_max = most,
@@ -221,13 +214,14 @@ impl World {
             match step {
                 SendStep::Build(numbered) => {
                     let bytes = numbered.builder.build(numbered.stamp).freeze();
-                    self.wire.extend(self.queue.built(numbered.id, bytes));
+                    self.wire.extend(self.queue.built(numbered.id, bytes).map(Message::Batch));
                     self.queue.end_step();
                 }
                 SendStep::Resend(attempts) => {
-                    self.wire.extend(attempts);
+                    self.wire.extend(attempts.into_iter().map(Message::Batch));
                     self.queue.end_step();
                 }
+                SendStep::Fence(attempt) => self.wire.push_back(Message::Fence(attempt)),
                 SendStep::Identify => {
                     self.ids += u64::from(!self.no_identities);
                     let identity = if self.no_identities { Err(lost()) } else { Ok(identity(self.ids)) };
@@ -241,18 +235,49 @@ impl World {
         }
     }
 
-    fn answer(&mut self, id: BatchId, answer: Result<BatchAck, RequestError>) {
-        settle(self.queue.answered(id, answer, self.now).settled);
+    fn answer(&mut self, answer: Answer) {
+        settle(match answer {
+            Answer::Batch(id, result) => self.queue.answered(id, result, self.now).settled,
+            Answer::Fence(attempt, result) => self.queue.fenced(attempt, result, self.now),
+        });
     }
 
     fn cut(&mut self, handled: usize) {
-        for attempt in self.wire.iter().take(handled) {
-            drop(self.broker.handle(&attempt.bytes));
+        for message in self.wire.clone().into_iter().take(handled) {
+            message.handle(&mut self.broker);
         }
-        let mut ids: Vec<BatchId> = self.answers.drain(..).map(|(id, _)| id).collect();
-        ids.extend(self.wire.drain(..).map(|attempt| attempt.id));
-        ids.sort_unstable();
-        ids.into_iter().for_each(|id| self.answer(id, Err(lost())));
+        self.lose_connection();
+    }
+
+    /// Breaks the connection with all its answers.
+    fn lose_connection(&mut self) {
+        let mut failed: Vec<Answer> = self.answers.drain(..).map(Answer::lost).collect();
+        failed.extend(self.wire.drain(..).map(|message| message.failed(lost())));
+        failed.sort_unstable_by_key(|answer| if let Answer::Batch(id, _) = answer { *id } else { BatchId::MAX });
+        failed.into_iter().for_each(|answer| self.answer(answer));
+    }
+
+    fn stall(&mut self) {
+        if !self.wire.is_empty() {
+            self.lost_wires.push(self.wire.clone());
+        }
+        self.lose_connection();
+    }
+
+    fn land(&mut self, which: usize) {
+        if self.lost_wires.is_empty() {
+            return;
+        }
+        let which = which % self.lost_wires.len();
+        if let Some(message) = self.lost_wires[which].pop_front() {
+            message.handle(&mut self.broker);
+        }
+        self.lost_wires.retain(|wire| !wire.is_empty());
+    }
+
+    /// Whether a flush would end now.
+    fn is_definite(&self) -> bool {
+        !self.queue.is_busy() && !self.queue.has_open_doubt()
     }
 
     /// Ends all faults.
@@ -265,28 +290,30 @@ impl World {
             self.apply(Event::Answer(0));
         }
     }
+}
 
-    /// Checks the outcome of each record against the log.
-    fn check(mut self) {
-        let mut acked = Vec::new();
-        for (value, outcome) in self.sent.drain(..).flat_map(SentRecords::outcomes) {
-            let times = self.broker.log.iter().filter(|logged| **logged == value).count();
-            assert!(times <= 1, "record {value} is there {times} times: {:?}", self.broker.log);
-            match outcome.unwrap_or_else(|| panic!("record {value} is stuck")) {
-                Ok(ack) => {
-                    let offset = ack.offset.unwrap().value();
-                    assert_eq!(self.broker.log[offset as usize], value, "record {value} was acknowledged at {offset}");
-                    acked.push(value);
-                }
-                Err(error) if error.outcome() == Outcome::Refused => {
-                    assert_eq!(times, 0, "record {value} was refused and is there: {error}");
-                }
-                Err(_) => {}
-            }
+impl Message {
+    fn handle(self, broker: &mut MiniBroker) -> Answer {
+        match self {
+            Self::Batch(attempt) => Answer::Batch(attempt.id, broker.append(&attempt.bytes)),
+            Self::Fence(attempt) => Answer::Fence(attempt, broker.fence(attempt.producer)),
         }
-        let order: Vec<u32> = self.broker.log.iter().copied().filter(|value| acked.contains(value)).collect();
-        assert_eq!(order, acked, "acknowledged records are out of order");
-        assert!(self.in_flight_seen <= 5, "{} batches were on their way", self.in_flight_seen);
+    }
+
+    fn failed(self, error: RequestError) -> Answer {
+        match self {
+            Self::Batch(attempt) => Answer::Batch(attempt.id, Err(error)),
+            Self::Fence(attempt) => Answer::Fence(attempt, Err(error)),
+        }
+    }
+}
+
+impl Answer {
+    fn lost(self) -> Self {
+        match self {
+            Self::Batch(id, _) => Self::Batch(id, Err(lost())),
+            Self::Fence(attempt, _) => Self::Fence(attempt, Err(lost())),
+        }
     }
 }
 
@@ -296,36 +323,6 @@ fn settle(settled: Vec<SettledRecords>) {
 
 fn identity(id: u64) -> ProducerIdentity {
     ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    let code = prop::sample::select(vec![ErrorCode::DiskFull, ErrorCode::NotLeader, ErrorCode::InvalidRecord]);
-    prop_oneof![
-        4 => (1u32..8).prop_map(Event::Push),
-        4 => (1u32..12).prop_map(Event::PushMany),
-        6 => Just(Event::Handle),
-        6 => any::<usize>().prop_map(Event::Answer),
-        2 => code.prop_map(Event::Refuse),
-        1 => (0usize..6).prop_map(Event::Cut),
-        2 => Just(Event::Wait),
-        1 => Just(Event::TimeOut),
-        1 => prop::option::of(1u32..3).prop_map(Event::RecordsMax),
-        1 => any::<bool>().prop_map(Event::NoIdentities),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
-    #[test]
-    fn faults_never_reorder_duplicate_or_block_records(events in prop::collection::vec(event(), 0..60)) {
-        let mut world = World::new();
-        for event in events {
-            world.apply(event);
-        }
-        world.heal();
-        world.check();
-    }
 }
 
 fn offsets(world: &mut World) -> Vec<Option<u64>> {
