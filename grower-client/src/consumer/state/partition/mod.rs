@@ -2,8 +2,10 @@
 
 mod gaps;
 mod hand_out;
+mod held_bytes;
 
 pub(crate) use hand_out::{CallNumber, PartitionItem};
+pub(crate) use held_bytes::HeldBytes;
 
 use super::checked_batches::{CheckedBatches, FetchDamage};
 use super::offset_and_epoch::OffsetAndEpoch;
@@ -16,7 +18,7 @@ use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use hand_out::BatchCursor;
 use std::collections::VecDeque;
-use std::ops::{AddAssign, Range, SubAssign};
+use std::ops::Range;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,35 +38,6 @@ impl FetchVersion {
     /// Creates the version for a new position.
     pub(crate) fn of_move(moves: u64) -> Self {
         Self { moves, fetches: 0 }
-    }
-}
-
-/// Memory of fetched batches, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HeldBytes {
-    /// The checked batches in the buffer, as sent.
-    pub(crate) buffered: usize,
-    /// The batches that are being handed out, decompressed.
-    pub(crate) open: usize,
-}
-
-impl HeldBytes {
-    pub(crate) fn total(self) -> usize {
-        self.buffered + self.open
-    }
-}
-
-impl AddAssign for HeldBytes {
-    fn add_assign(&mut self, more: Self) {
-        self.buffered += more.buffered;
-        self.open += more.open;
-    }
-}
-
-impl SubAssign for HeldBytes {
-    fn sub_assign(&mut self, less: Self) {
-        self.buffered -= less.buffered;
-        self.open -= less.open;
     }
 }
 
