@@ -1,15 +1,13 @@
 //! Rebalances: members join, leave, get stuck and return under their instance names.
-#![expect(clippy::disallowed_methods, reason = "a test measures how long a call takes")]
+#![expect(clippy::disallowed_methods, reason = "a test ends a member after a while")]
 
 mod world;
 
 use grower_client::ids::Offset;
-use grower_client::{
-    Client, CommitError, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, GroupState, Outcome, Record, TopicSpec,
-};
+use grower_client::{Client, Consumer, ConsumerBuilder, ErrorCode, GroupState, Record, TopicSpec};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use world::{Gate, LONG, Member, World, numbered, poll, read};
 
 /// A session timeout that no test waits for.
@@ -51,70 +49,6 @@ async fn a_member_keeps_reading_its_partitions_during_a_rebalance() {
     gate.reopen();
     second.owns(&[1]).await;
     third.owns(&[2]).await;
-}
-
-#[tokio::test]
-async fn a_revoked_partition_is_read_by_its_new_owner_at_once() {
-    let world = world(2).await;
-    let first = Member::join(member(&world.client)).await;
-    first.owns(&[0, 1]).await;
-    let producer = world.client.producer().build().await.unwrap();
-    producer.send(Record::new("events").value("x").partition(1)).await.unwrap();
-    let mut second = Member::join(member(&world.client)).await;
-    first.owns(&[0]).await; // It confirms the revocation now.
-    let start = Instant::now();
-    assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
-    // Takes milliseconds, or a second if the waiting heartbeat were not answered; the limit allows for a busy machine.
-    let elapsed = start.elapsed();
-    assert!(elapsed < Duration::from_secs(5), "the partition was not read for {elapsed:?}");
-}
-
-#[tokio::test]
-async fn a_partition_moves_after_its_records_are_consumed_and_nothing_is_read_twice() {
-    let world = world(2).await;
-    let producer = world.client.producer().build().await.unwrap();
-    for number in 0..10 {
-        producer.send(Record::new("events").value(format!("{number}")).partition(1)).await.unwrap();
-    }
-    let auto = || member(&world.client).auto_commit(Some(AGES)).max_poll_records(1);
-    let mut first = Member::join(auto()).await;
-    assert_eq!(poll(&mut first.consumer, 4).await.last(), Some(&(1, 3)));
-    let mut second = Member::join(auto()).await;
-    while first.consumer.assignment().len() == 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Until the member learns of the revocation.
-    }
-    assert_eq!(second.consumer.assignment(), [], "the fourth record is still in the first reader's hands");
-    assert_eq!(first.consumer.poll(Duration::ZERO).await.unwrap(), []);
-    second.owns(&[1]).await;
-    // Prefetched records were dropped, consumed ones committed.
-    assert_eq!(poll(&mut second.consumer, 6).await, (4..10).map(|offset| (1, offset)).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn a_commit_names_the_partition_that_moved_with_unconsumed_records() {
-    let world = world(2).await;
-    let producer = world.client.producer().build().await.unwrap();
-    for partition in 0..2u32 {
-        producer.send(Record::new("events").value("work").partition(partition)).await.unwrap();
-    }
-    let mut first = Member::join(member(&world.client)).await;
-    poll(&mut first.consumer, 2).await;
-    let mut second = Member::join(member(&world.client)).await;
-    assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
-    let error = first.consumer.commit().await.unwrap_err();
-    assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::NotAssigned), Outcome::Refused));
-    let ConsumeError::Commit(CommitError { partitions, .. }) = error else { panic!("{error}") };
-    let failed: Vec<_> =
-        partitions.iter().map(|failed| (failed.topic_partition.to_string(), failed.offset.value())).collect();
-    assert_eq!(failed, [("events/1".to_owned(), 1)]);
-    let committed = async || {
-        let offsets = world.client.admin().describe_group("g").await.unwrap().offsets;
-        offsets.iter().map(|committed| (committed.partition.value(), committed.offset.value())).collect::<Vec<_>>()
-    };
-    assert_eq!(committed().await, [(0, 1), (1, 0)], "the rest of the commit was done");
-    second.consumer.commit().await.unwrap();
-    first.consumer.commit().await.unwrap(); // The failure is reported once.
-    assert_eq!(committed().await, [(0, 1), (1, 1)]);
 }
 
 #[tokio::test]
@@ -196,7 +130,7 @@ async fn the_newer_of_two_instances_reads_and_the_older_is_fenced() {
     assert_eq!(first.consumer.assignment(), []);
     let error =
         first.consumer.commit_offsets([(world::topic_partition("events", 0), Offset::new(1))]).await.unwrap_err();
-    assert!(matches!(error, ConsumeError::NotAssigned { .. }), "{error}");
+    assert_eq!(error.code(), Some(ErrorCode::NotAssigned), "{error}");
     assert_eq!(read(&mut second.consumer, 5).await.len(), 5);
     first.consumer.close().await.unwrap();
     second.owns(&[0]).await;

@@ -113,6 +113,15 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets how long a partition that moves to another member waits for this reader; the session timeout by default, at
+    /// most 15 min. From the revocation on the partition hands out nothing more. It moves once the reader is done with
+    /// the records that it has: it came back for more and has committed them, if it ever commits. When the time is up
+    /// the partition moves anyway: its next owner reads uncommitted records again, and [`Consumer::commit`] names it.
+    pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.rebalance_timeout = Some(timeout);
+        self
+    }
+
     /// Sets the time without a poll, while records are available, after which the member leaves its group so that
     /// others can read its partitions. It rejoins at the next poll. 5 min by default.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
@@ -145,9 +154,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Commits automatically at this interval, before a partition is revoked, and on close; off by default. Only
-    /// consumed records are committed: those returned before the latest call. A revoked partition moves once the reader
-    /// has consumed its records, or after a third of the session timeout.
+    /// Commits automatically at this interval, before a partition moves to another member, and on close; off by
+    /// default. Only consumed records are committed: those returned before the latest call.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
         self.settings.auto_commit = interval;
         self

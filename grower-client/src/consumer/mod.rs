@@ -91,8 +91,9 @@ impl Consumer {
         }
     }
 
-    /// Commits all records handed out so far. [`ConsumeError::Commit`] names the partitions that are not committed,
-    /// including those that moved to another member, which may read the same records again; all others are committed.
+    /// Commits all records handed out so far; a partition without any commits its start. [`ConsumeError::Commit`] names
+    /// the partitions that are not committed, including those that were taken away and whose next owner reads the same
+    /// records again; all others are committed.
     pub async fn commit(&self) -> Result<(), ConsumeError> {
         if self.closed {
             return Err(ConsumeError::Closed);
@@ -100,19 +101,13 @@ impl Consumer {
         self.committer()?.commit_handed_out(&self.shared).await
     }
 
-    /// Commits the given offsets; each is the next one to read. Commits none if a partition is not assigned.
-    /// [`ConsumeError::Commit`] names refused offsets; the others are committed.
+    /// Commits the given offsets; each is the next one to read. [`ConsumeError::Commit`] names refused offsets and
+    /// those of partitions that are not assigned; the others are committed.
     pub async fn commit_offsets(
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
     ) -> Result<(), ConsumeError> {
-        let mut progress = Vec::new();
-        for (topic_partition, offset) in offsets {
-            let topic = self.shared.lock().partition(&topic_partition)?.topic;
-            // The broker knows the leader epoch of an explicit offset.
-            progress.push(UncommittedOffset { topic_partition, topic, offset, leader_epoch: None });
-        }
-        self.committer()?.commit(&self.shared, || progress).await
+        self.committer()?.commit_offsets(&self.shared, offsets).await
     }
 
     /// Pauses a partition: hands out none of its records until [`Consumer::resume`]. A partition that is revoked and
@@ -134,7 +129,7 @@ impl Consumer {
         subscription
             .partitions
             .iter()
-            .filter(|partition| !partition.is_revoking)
+            .filter(|partition| !partition.is_revoking())
             .map(|partition| partition.topic_partition.clone())
             .collect()
     }
@@ -162,7 +157,7 @@ impl Consumer {
                 .await
                 .map_err(|source| ConsumeError::Group { group, source })?;
         }
-        self.shared.lock().retain(|_, _| false);
+        drop(self.shared.lock().lose_all());
         committed
     }
 

@@ -42,6 +42,8 @@ pub(super) struct ConsumerSettings {
     pub(super) fetch_max_wait: Duration,
     pub(super) fetch_min_bytes: u32,
     pub(super) session_timeout: Duration,
+    /// The session timeout if it is not set.
+    pub(super) rebalance_timeout: Option<Duration>,
     pub(super) max_poll_interval: Duration,
     pub(super) assignor: Option<String>,
     pub(super) instance: Option<String>,
@@ -62,6 +64,7 @@ impl Default for ConsumerSettings {
             fetch_max_wait: Duration::from_millis(500),
             fetch_min_bytes: 1,
             session_timeout: Duration::from_secs(10),
+            rebalance_timeout: None,
             max_poll_interval: Duration::from_secs(5 * 60),
             assignor: None,
             instance: None,

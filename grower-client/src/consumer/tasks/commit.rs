@@ -3,6 +3,7 @@
 use super::membership::MemberIdentity;
 use crate::cluster::Cluster;
 use crate::consumer::state::{OffsetAndEpoch, PartitionFetchState, SharedSubscription};
+use crate::deadline::Deadline;
 use crate::error::{CommitError, ConnectError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
@@ -38,21 +39,21 @@ pub(crate) struct UncommittedOffset {
 }
 
 impl UncommittedOffset {
-    /// The position of a partition, if it is not committed.
+    /// The position of a partition, if it is known and not committed: the start, if no record was handed out.
     pub(crate) fn handed_out(partition: &PartitionFetchState) -> Option<Self> {
-        Self::up_to(partition, partition.position())
+        (!partition.is_starting).then(|| Self::up_to(partition, partition.position()))?
     }
 
     /// The consumed offset of a partition, if it is not committed.
     pub(crate) fn consumed(partition: &PartitionFetchState) -> Option<Self> {
-        Self::up_to(partition, partition.consumed())
+        partition.has_progress().then(|| Self::up_to(partition, partition.consumed()))?
     }
 
     /// `None` for a deleted topic: the group drops its offsets.
     fn up_to(partition: &PartitionFetchState, end: OffsetAndEpoch) -> Option<Self> {
         let OffsetAndEpoch { offset, epoch: leader_epoch } = end;
         let topic = partition.topic_of_position()?;
-        let is_new = partition.has_progress && partition.committed != Some(offset);
+        let is_new = partition.committed != Some(offset);
         is_new.then(|| Self { topic_partition: partition.topic_partition.clone(), topic, offset, leader_epoch })
     }
 
@@ -80,17 +81,38 @@ impl Committer {
         &self.group
     }
 
-    /// Commits all records handed out. Reports, once, those of partitions that moved to another member.
+    /// Commits the positions of all partitions, as soon as their starts are known. Reports, once, the records of
+    /// partitions that were taken away.
     pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
-        let mut failed = self
-            .send(shared, || shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect())
-            .await;
-        let lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
-        failed.extend(lost.into_iter().map(|(topic_partition, offset)| NotCommitted {
-            source: moved(&topic_partition),
-            topic_partition,
-            offset,
-        }));
+        let deadline = self.cluster.deadline();
+        deadline.wait(shared.until_starts_are_known()).await;
+        let progress = || shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect();
+        let mut failed = self.send(shared, progress, deadline).await;
+        let mut lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
+        lost.retain(|name, _| failed.iter().all(|failed| failed.topic_partition != *name));
+        failed.extend(lost.into_iter().map(|(topic_partition, offset)| not_assigned(topic_partition, offset)));
+        result(failed)
+    }
+
+    /// Commits explicit offsets, except those of partitions that are not assigned, which the error names.
+    pub(crate) async fn commit_offsets(
+        &self,
+        shared: &SharedSubscription,
+        offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
+    ) -> Result<(), ConsumeError> {
+        let (mut progress, mut failed) = (Vec::new(), Vec::new());
+        for (topic_partition, offset) in offsets {
+            let mut subscription = shared.lock();
+            match subscription.partitions.get(&topic_partition).map(|partition| partition.topic) {
+                // The broker knows the leader epoch of an explicit offset.
+                Some(topic) => progress.push(UncommittedOffset { topic_partition, topic, offset, leader_epoch: None }),
+                None => {
+                    subscription.revoked_uncommitted.remove(&topic_partition); // It is reported now.
+                    failed.push(not_assigned(topic_partition, offset));
+                }
+            }
+        }
+        failed.extend(self.send(shared, || progress, self.cluster.deadline()).await);
         result(failed)
     }
 
@@ -101,7 +123,7 @@ impl Committer {
         shared: &SharedSubscription,
         progress: impl FnOnce() -> Vec<UncommittedOffset>,
     ) -> Result<(), ConsumeError> {
-        result(self.send(shared, progress).await)
+        result(self.send(shared, progress, self.cluster.deadline()).await)
     }
 
     /// Returns the offsets that were not committed. Retries lost answers: a repeated commit is harmless, and the broker
@@ -110,8 +132,9 @@ impl Committer {
         &self,
         shared: &SharedSubscription,
         progress: impl FnOnce() -> Vec<UncommittedOffset>,
+        deadline: Deadline,
     ) -> Vec<NotCommitted> {
-        let deadline = self.cluster.deadline();
+        shared.lock().commits = true;
         let newest = deadline.wait(self.newest.lock()).await;
         let progress = progress();
         if progress.is_empty() {
@@ -169,9 +192,9 @@ pub(crate) fn no_randomness(group: &GroupId, error: io::Error) -> ConsumeError {
     ConsumeError::Group { group: group.clone(), source: ConnectError::no_randomness(error).into() }
 }
 
-fn moved(topic_partition: &TopicPartition) -> RequestError {
-    let detail = format_args!("{topic_partition} went to another member after its records were handed out here");
-    Failure::new(ErrorCode::NotAssigned, detail).into()
+fn not_assigned(topic_partition: TopicPartition, offset: Offset) -> NotCommitted {
+    let detail = "not assigned to this consumer: its owner reads uncommitted records again";
+    NotCommitted { topic_partition, offset, source: Failure::new(ErrorCode::NotAssigned, detail).into() }
 }
 
 fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {

@@ -1,6 +1,6 @@
 //! Gaps of one partition: how they arise, and how the reader passes them after the buffered records.
 
-use super::{BufferedItem, OffsetAndEpoch, PartitionFetchState};
+use super::{BufferedItem, OffsetAndEpoch, PartitionFetchState, Progress};
 use crate::gap::{Gap, GapCause};
 use grower_protocol::ids::{Offset, TopicId};
 use grower_protocol::message::Divergence;
@@ -94,7 +94,9 @@ impl PartitionFetchState {
         }
         let Some(BufferedItem::Gap(gap, epoch)) = self.buffer.pop_front() else { unreachable!("a gap is next") };
         self.position = OffsetAndEpoch::new(gap.resumes_at, epoch);
-        self.has_progress = true;
+        if self.progress == Progress::None {
+            self.progress = Progress::Moved;
+        }
         if gap.resumes_at < self.consumed.offset {
             self.mark_consumed(); // The consumed records no longer exist.
         }

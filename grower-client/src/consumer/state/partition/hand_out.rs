@@ -1,6 +1,6 @@
 //! Hands out the records of a partition, one by one, and decompresses each batch when its first record is next.
 
-use super::{BufferedItem, ERROR_PAUSE, OffsetAndEpoch, PartitionFetchState};
+use super::{BufferedItem, ERROR_PAUSE, OffsetAndEpoch, PartitionFetchState, Progress};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::record::ConsumerRecord;
@@ -78,7 +78,7 @@ impl PartitionFetchState {
             Some(Ok(view)) if view.offset < self.position.offset => None, // The record is before the wanted offset.
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
-                self.has_progress = true;
+                self.progress = Progress::HandedOut;
                 let next = OffsetAndEpoch::new(view.offset.saturating_add(1), open.end.epoch);
                 let is_last = open.end.offset <= next.offset;
                 self.advance_to(next);

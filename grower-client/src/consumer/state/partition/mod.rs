@@ -3,6 +3,7 @@
 mod gaps;
 mod hand_out;
 mod held_bytes;
+mod revocation;
 
 pub(crate) use hand_out::{CallNumber, PartitionItem};
 pub(crate) use held_bytes::HeldBytes;
@@ -17,6 +18,7 @@ use crate::retry::{self, FetchAction};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use hand_out::BatchCursor;
+use revocation::{Progress, Revocation};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -53,16 +55,17 @@ pub(crate) struct PartitionFetchState {
     pub(crate) version: FetchVersion,
     /// The start position is not known yet.
     pub(crate) is_starting: bool,
+    /// A lookup of the start has failed; others follow.
+    pub(crate) start_failed: bool,
     pub(crate) paused: bool,
     /// The partition moves to another member: it is neither handed out nor fetched any more.
-    pub(crate) is_revoking: bool,
+    revocation: Option<Revocation>,
     /// The next offset to hand out.
     position: OffsetAndEpoch,
     /// The position at the reader's last call: all earlier records are processed.
     consumed: OffsetAndEpoch,
     pub(crate) committed: Option<Offset>,
-    /// A record was handed out or the position was set, so there may be an offset to commit.
-    pub(crate) has_progress: bool,
+    progress: Progress,
     /// The end of the fetched records: the next offset to fetch.
     fetched: OffsetAndEpoch,
     /// A task investigates a failed fetch. Until it ends, the partition is not fetched.
@@ -109,12 +112,13 @@ impl PartitionFetchState {
             read_topic: topic,
             version,
             is_starting: true,
+            start_failed: false,
             paused: false,
-            is_revoking: false,
+            revocation: None,
             position: OffsetAndEpoch::ZERO,
             consumed: OffsetAndEpoch::ZERO,
             committed: None,
-            has_progress: false,
+            progress: Progress::None,
             fetched: OffsetAndEpoch::ZERO,
             is_recovering: false,
             not_before: None,
@@ -129,6 +133,17 @@ impl PartitionFetchState {
             error: None,
             offline_reported: false,
         }
+    }
+
+    /// Moves the reader to a position that it chose.
+    pub(crate) fn seek_to(&mut self, position: OffsetAndEpoch, version: FetchVersion) {
+        self.move_to(position, version);
+        self.progress = Progress::Moved;
+    }
+
+    /// Whether the reader has moved from the start, so that there may be an offset to commit.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.progress != Progress::None
     }
 
     /// Moves the reader to `position`; drops all buffered records and fetches in flight.
@@ -330,7 +345,7 @@ impl PartitionFetchState {
 
     /// Whether the reader may get records of the partition.
     pub(crate) fn may_hand_out(&self) -> bool {
-        !self.paused && !self.is_revoking
+        !self.paused && !self.is_revoking()
     }
 
     /// Whether the reader holds records that it has not consumed.

@@ -1,6 +1,7 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
 mod consumer_partitions;
+mod revocation;
 mod shared;
 mod turn;
 
@@ -59,8 +60,12 @@ pub(crate) struct SubscriptionState {
     /// There is news for the reader other than records.
     has_news: bool,
     reader: Option<Waker>,
-    /// A task waits for a call of the reader.
-    reader_is_awaited: bool,
+    /// The reader commits: a revoked partition waits for the commit of its records.
+    pub(crate) commits: bool,
+    /// The reader called, a commit succeeded, or a start lookup was answered.
+    has_progressed: bool,
+    /// A task or a commit waits for that.
+    progress_is_awaited: bool,
 }
 
 impl SubscriptionState {
@@ -83,7 +88,9 @@ impl SubscriptionState {
             room_awaited: None,
             has_news: false,
             reader: None,
-            reader_is_awaited: false,
+            commits: false,
+            has_progressed: false,
+            progress_is_awaited: false,
         }
     }
 
@@ -98,14 +105,18 @@ impl SubscriptionState {
     pub(crate) fn seek(&mut self, topic_partition: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
         let mut partition = self.partition(topic_partition)?;
-        partition.move_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
-        partition.has_progress = true;
+        partition.seek_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
         Ok(())
     }
 
-    /// Removes the partitions for which `stays` returns false.
-    pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut PartitionFetchState) -> bool) {
-        self.partitions.retain(stays);
+    /// Wakes those that wait for progress.
+    pub(crate) fn note_progress(&mut self) {
+        self.has_progressed = true;
+    }
+
+    /// Whether progress of the reader wakes others now.
+    fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_progressed) && std::mem::take(&mut self.progress_is_awaited)
     }
 
     /// Records that the group has committed this offset.
@@ -115,6 +126,7 @@ impl SubscriptionState {
         {
             partition.committed = Some(offset);
         }
+        self.has_progressed = true;
         if self.revoked_uncommitted.get(topic_partition).is_some_and(|lost| *lost <= offset) {
             // The partition came back and its records were read again.
             self.revoked_uncommitted.remove(topic_partition);
@@ -221,6 +233,7 @@ impl SubscriptionState {
         let open = self.partitions.held().open;
         let mut partition = self.partitions.update_at(index).expect("the turn is a known partition's");
         let open_elsewhere = open - partition.open_bytes();
+        let all_consumed = !partition.has_unconsumed();
         let turn = PartitionTurn {
             partition: &mut partition,
             call: self.calls,
@@ -233,6 +246,8 @@ impl SubscriptionState {
         let end = turn.run(into);
         if taken < into.len() || matches!(end, Ok(TurnEnd::Gap(_))) {
             self.handed_out.push(index);
+        } else if all_consumed {
+            partition.mark_consumed(); // The position passed offsets without records.
         }
         end
     }

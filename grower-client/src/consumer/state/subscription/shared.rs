@@ -18,20 +18,24 @@ pub(crate) struct SharedSubscription {
     subscription: Mutex<SubscriptionState>,
     /// Notified when there may be something to fetch.
     pub(crate) fetchable: Notify,
-    /// Notified when the reader polls, if a task waits for that.
-    reader_called: Notify,
+    /// Notified of each progress of the reader while it is awaited.
+    progressed: Notify,
     on_gap: GapRule,
 }
 
 impl SharedSubscription {
     pub(crate) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize, now: Instant) -> Self {
         let subscription = SubscriptionState::new(on_damage, open_bytes_max, now);
-        Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), reader_called: Notify::new(), on_gap }
+        Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), progressed: Notify::new(), on_gap }
     }
 
     /// Locks the state. Holders keep the lock briefly, and never during I/O.
     pub(crate) fn lock(&self) -> SubscriptionGuard<'_> {
-        SubscriptionGuard { state: Some(self.subscription.lock()), fetchable: &self.fetchable }
+        SubscriptionGuard {
+            state: Some(self.subscription.lock()),
+            fetchable: &self.fetchable,
+            progressed: &self.progressed,
+        }
     }
 
     /// Takes records up to the limits; registers `waker` if there are none. Reports a gap before the records behind it.
@@ -64,11 +68,7 @@ impl SharedSubscription {
         subscription.was_called = true;
         let waits = matches!(result, Ok(None)) && into.is_empty();
         subscription.wait_for_news(waits.then_some(waker));
-        let is_awaited = std::mem::take(&mut subscription.reader_is_awaited);
-        drop(subscription);
-        if is_awaited {
-            self.reader_called.notify_waiters();
-        }
+        subscription.has_progressed = true;
         result
     }
 
@@ -119,29 +119,34 @@ impl SharedSubscription {
 
     /// Waits until the reader waits for records.
     pub(crate) async fn until_reader_waits(&self) {
-        self.wait_for_reader(|subscription| subscription.reader.is_some()).await;
+        self.wait_for_progress(|subscription| subscription.reader.is_some()).await;
     }
 
-    /// Waits until the reader has consumed its records of partitions that are being revoked.
-    pub(crate) async fn until_revoked_are_consumed(&self) {
-        self.wait_for_reader(|subscription| {
-            subscription.partitions.iter().all(|partition| !partition.is_revoking || !partition.has_unconsumed())
+    /// Waits until a revoked partition can leave, or could after an automatic commit.
+    pub(crate) async fn until_can_release(&self, auto_commit: bool) {
+        self.wait_for_progress(|subscription| subscription.can_release(auto_commit)).await;
+    }
+
+    /// Waits until each partition has started, or its first start lookup has failed.
+    pub(crate) async fn until_starts_are_known(&self) {
+        self.wait_for_progress(|subscription| {
+            subscription.partitions.iter().all(|partition| !partition.is_starting || partition.start_failed)
         })
         .await;
     }
 
-    /// Waits for a condition that only the reader's calls can fulfil.
-    async fn wait_for_reader(&self, condition: impl Fn(&SubscriptionState) -> bool) {
+    /// Waits for a condition that only progress of the reader can fulfil.
+    async fn wait_for_progress(&self, condition: impl Fn(&SubscriptionState) -> bool) {
         loop {
-            let called = self.reader_called.notified();
+            let progressed = self.progressed.notified();
             {
                 let mut subscription = self.lock();
                 if condition(&subscription) {
                     return;
                 }
-                subscription.reader_is_awaited = true;
+                subscription.progress_is_awaited = true;
             }
-            called.await;
+            progressed.await;
         }
     }
 }
@@ -151,6 +156,7 @@ pub(crate) struct SubscriptionGuard<'a> {
     /// Present until the guard is dropped.
     state: Option<MutexGuard<'a, SubscriptionState>>,
     fetchable: &'a Notify,
+    progressed: &'a Notify,
 }
 
 impl Deref for SubscriptionGuard<'_> {
@@ -171,10 +177,14 @@ impl Drop for SubscriptionGuard<'_> {
     fn drop(&mut self) {
         let reader = self.take_reader_with_news();
         let has_work = self.take_fetcher_work();
+        let progressed = self.take_progress();
         self.state = None; // The woken ones find the lock free.
         reader.into_iter().for_each(Waker::wake);
         if has_work {
             self.fetchable.notify_one();
+        }
+        if progressed {
+            self.progressed.notify_waiters();
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Follows an assignment: first revokes and commits the partitions that leave, then starts the new ones.
+//! Follows an assignment: first revokes the partitions that leave, then starts the new ones.
 
 use super::{MembershipTask, in_time};
 use crate::consumer::settings::RebalanceEvent;
-use crate::consumer::state::{FetchVersion, PartitionFetchState};
-use crate::consumer::tasks::commit::UncommittedOffset;
+use crate::consumer::state::FetchVersion;
 use crate::consumer::tasks::start::StartLookup;
 use crate::deadline::Deadline;
 use crate::error::RequestError;
@@ -11,7 +10,7 @@ use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};
 use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 impl MembershipTask {
@@ -19,58 +18,13 @@ impl MembershipTask {
     pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let deadline = self.session.revocation_deadline(Instant::now());
         let target = in_time(deadline, self.topic_partitions(&answer.assignment, self.cluster.deadline())).await?;
-        let revoked = self.revoke_all_but(&target, deadline).await;
+        self.shared.lock().revoke_all_but(&target, Instant::now() + self.session.rebalance_timeout());
+        let revoked = self.release_revoked().await;
         let added = self.add_new(target);
         let assigned = added.iter().map(|(topic_partition, ..)| topic_partition.clone()).collect();
         self.notify_rebalance(RebalanceEvent { assigned, revoked });
         self.look_up_starts(added);
         Ok(())
-    }
-
-    /// Revokes all partitions except `target`. With automatic commits, the reader first gets time to consume its
-    /// records, and the consumed offsets are committed before the next heartbeat or the leave request releases the
-    /// partitions.
-    pub(super) async fn revoke_all_but(
-        &self,
-        target: &BTreeMap<TopicPartition, TopicId>,
-        until: Instant,
-    ) -> Vec<TopicPartition> {
-        if self.auto_commit && self.stop_all_but(target) {
-            let reader_deadline = self.session.reader_deadline(Instant::now());
-            if timeout_at(reader_deadline.min(until), self.shared.until_revoked_are_consumed()).await.is_err() {
-                tracing::warn!(group = %self.member.group, "the reader has not polled again: the next member reads its unconsumed records too");
-            }
-        }
-        self.revoke_all_but_at_once(target, until).await
-    }
-
-    /// Revokes all partitions except `target` without waiting for the reader.
-    pub(super) async fn revoke_all_but_at_once(
-        &self,
-        target: &BTreeMap<TopicPartition, TopicId>,
-        until: Instant,
-    ) -> Vec<TopicPartition> {
-        let (revoked, progress) = self.remove_all_but(target);
-        if self.auto_commit {
-            self.commit_revoked(progress, until).await;
-        }
-        revoked
-    }
-
-    /// Stops handing out partitions that are not in `target`; returns false if there are none.
-    fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
-        let leaves = |partition: &PartitionFetchState| !target.contains_key(&partition.topic_partition);
-        0 < self.shared.lock().partitions.update_all(leaves, |partition| partition.is_revoking = true)
-    }
-
-    async fn commit_revoked(&self, progress: Vec<UncommittedOffset>, until: Instant) {
-        let committed = timeout_at(until, self.committer.commit(&self.shared, || progress)).await;
-        let error = match committed {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        tracing::warn!(group = %self.member.group, %error, "offsets of revoked partitions were not committed");
     }
 
     /// Returns the partitions of an assignment by name.
@@ -91,37 +45,6 @@ impl MembershipTask {
             topic_partitions.extend(partitions.iter().map(topic_partition));
         }
         Ok(topic_partitions)
-    }
-
-    /// Removes the partitions that are not in `target`; returns them and the consumed offsets to commit.
-    pub(super) fn remove_all_but(
-        &self,
-        target: &BTreeMap<TopicPartition, TopicId>,
-    ) -> (Vec<TopicPartition>, Vec<UncommittedOffset>) {
-        let mut subscription = self.shared.lock();
-        let (mut revoked, mut progress, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        subscription.retain(|topic_partition, partition| {
-            if partition.update_topic(target.get(topic_partition).copied()) {
-                return true;
-            }
-            revoked.push(topic_partition.clone());
-            if self.auto_commit {
-                progress.extend(UncommittedOffset::consumed(partition));
-            }
-            let is_committed = self.auto_commit && !partition.has_unconsumed();
-            lost.extend(
-                UncommittedOffset::handed_out(partition)
-                    .filter(|_| !is_committed)
-                    .map(|lost| (lost.topic_partition, lost.offset)),
-            );
-            false
-        });
-        debug_assert!(
-            subscription.partitions.iter().all(|kept| target.contains_key(&kept.topic_partition)),
-            "a partition of another member is kept"
-        );
-        subscription.revoked_uncommitted.extend(lost);
-        (revoked, progress)
     }
 
     fn add_new(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, FetchVersion)> {

@@ -1,12 +1,13 @@
 //! Keeps up the membership in a group: heartbeats, new partitions, revoked partitions.
 //!
-//! The broker holds a heartbeat until the assignment changes. Partitions that the answer omits are revoked first: they
-//! are no longer handed out, consumed offsets are committed if commits are automatic, and the next heartbeat, sent at
-//! once, releases them. A member that is fenced, or had no answer for a session timeout, drops all partitions: another
+//! The broker holds a heartbeat until the assignment changes. Partitions that the answer omits are revoked: they are no
+//! longer handed out, and heartbeats list them until the reader is done with the records that it has. The heartbeat
+//! after that is sent at once and releases them. A member that is fenced, or had no answer for a session timeout, drops all partitions: another
 //! member may be reading them. A member with a stuck reader leaves the group until the reader polls again.
 
 mod assignment;
 mod member;
+mod revocation;
 mod session;
 
 pub(crate) use member::MemberIdentity;
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A membership in a group.
 pub(crate) struct MembershipTask {
@@ -62,7 +63,7 @@ impl MembershipTask {
             member: member.clone(),
             committer: committer.clone(),
             policy: policy.clone(),
-            session: MemberSession::new(settings.session_timeout, settings.max_poll_interval, Instant::now()),
+            session: MemberSession::new(settings, Instant::now()),
             assignor: settings.assignor.clone(),
             instance: settings.instance.clone(),
             auto_commit: settings.auto_commit.is_some(),
@@ -102,10 +103,12 @@ impl MembershipTask {
     /// Runs until it is aborted, or another process takes the instance name.
     pub(crate) async fn run(mut self) {
         loop {
-            sleep_until(self.session.next_heartbeat(Instant::now())).await;
+            self.until_heartbeat_is_due().await;
             if self.session.is_stuck(self.shared.idle_for(Instant::now())) {
                 self.leave_until_reader_polls().await;
             }
+            let revoked = self.release_revoked().await;
+            self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
             match self.send_heartbeat().await {
                 Ok(()) => self.session.record_success(),
                 Err(error) => match retry::after_heartbeat(&error, self.has_joined()) {
@@ -146,7 +149,7 @@ impl MembershipTask {
             topics: self.member.topics.clone(),
             owned: self.owned(),
             session_timeout_ms: millis(self.session.timeout()),
-            rebalance_timeout_ms: millis(self.session.timeout()),
+            rebalance_timeout_ms: millis(self.session.broker_rebalance_timeout()),
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
             max_wait_ms: millis(heartbeat_interval(self.session.timeout())),
@@ -179,31 +182,9 @@ impl MembershipTask {
         }
     }
 
-    /// Drops all partitions and restarts with epoch 0. Their offsets cannot be committed any more.
-    fn lose_partitions(&mut self, error: &RequestError) {
-        tracing::warn!(group = %self.member.group, %error, "lost all partitions; rejoining the group");
-        let (revoked, _) = self.remove_all_but(&BTreeMap::new());
-        *self.member.epoch.lock() = MemberEpoch::default();
-        self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
-    }
-
-    /// Leaves the group while the reader is stuck, so that others read its partitions.
-    async fn leave_until_reader_polls(&mut self) {
-        let (group, limit) = (&self.member.group, self.session.max_poll_interval);
-        tracing::warn!(%group, ?limit, "the reader has not polled within max_poll_interval; leaving the group");
-        let deadline = self.session.revocation_deadline(Instant::now());
-        let revoked = self.revoke_all_but_at_once(&BTreeMap::new(), deadline).await;
-        self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
-        if let Err(error) = self.member.leave(&self.cluster, self.cluster.deadline()).await {
-            tracing::debug!(%error, "cannot leave the group; its session will expire");
-        }
-        *self.member.epoch.lock() = MemberEpoch::default();
-        self.shared.until_reader_waits().await;
-    }
-
     /// Ends the membership: another process has the instance name and waits until this one has stopped.
     async fn end_membership(self, error: RequestError) {
-        let (revoked, _) = self.remove_all_but(&BTreeMap::new());
+        let revoked = self.shared.lock().lose_all();
         let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
         self.shared.set_fatal_error(error);
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });

@@ -1,16 +1,22 @@
 //! The times of a membership: when the next heartbeat is due, and how long answers, leases and revocations may take.
 //! Pure.
 
+use crate::consumer::settings::ConsumerSettings;
 use crate::error::RequestError;
 use crate::retry;
 use grower_protocol::message::instance_lease;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The longest time for which a revoked partition waits for the reader: half of what the broker allows.
+const REBALANCE_TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// The clock of a member: each decision takes the time as an argument.
 #[derive(Debug)]
 pub(super) struct MemberSession {
     timeout: Duration,
+    /// The time for which a revoked partition waits for the reader.
+    rebalance_timeout: Duration,
     pub(super) max_poll_interval: Duration,
     /// The time at which the last answered heartbeat was sent: the session counts from it.
     answered: Instant,
@@ -22,8 +28,17 @@ pub(super) struct MemberSession {
 }
 
 impl MemberSession {
-    pub(super) fn new(timeout: Duration, max_poll_interval: Duration, now: Instant) -> Self {
-        Self { timeout, max_poll_interval, answered: now, next_heartbeat: now, failures: 0, retry_wait: None }
+    pub(super) fn new(settings: &ConsumerSettings, now: Instant) -> Self {
+        let timeout = settings.session_timeout;
+        Self {
+            timeout,
+            rebalance_timeout: settings.rebalance_timeout.unwrap_or(timeout).min(REBALANCE_TIMEOUT_MAX),
+            max_poll_interval: settings.max_poll_interval,
+            answered: now,
+            next_heartbeat: now,
+            failures: 0,
+            retry_wait: None,
+        }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -73,9 +88,15 @@ impl MemberSession {
         now + self.timeout / 2
     }
 
-    /// Returns the time until which the reader may consume records of partitions that are being revoked.
-    pub(super) fn reader_deadline(&self, now: Instant) -> Instant {
-        now + self.timeout / 3
+    /// Returns the time for which a revoked partition waits for the reader.
+    pub(super) fn rebalance_timeout(&self) -> Duration {
+        self.rebalance_timeout
+    }
+
+    /// Returns the time after which the broker expels a member that still reads a revoked partition. It is longer than
+    /// the member's own limit, so that the member always releases the partition itself.
+    pub(super) fn broker_rebalance_timeout(&self) -> Duration {
+        self.rebalance_timeout + self.timeout.min(REBALANCE_TIMEOUT_MAX)
     }
 
     /// Whether a reader that was `idle` this long keeps others from reading its partitions.
@@ -92,7 +113,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn session(now: Instant) -> MemberSession {
-        MemberSession::new(SECOND * 10, SECOND * 60, now)
+        MemberSession::new(&ConsumerSettings::default(), now)
     }
 
     #[test]

@@ -44,23 +44,30 @@ impl StartLookup {
         Self { warn_each, ..self }
     }
 
-    /// Starts the partitions with a known start and reports offline ones to the reader. Returns another error, if any.
+    /// Starts the partitions with a known start, all at once, and reports offline ones to the reader. Returns another
+    /// error, if any.
     pub(crate) fn take(&mut self, starts: Vec<Result<PartitionStart, RequestError>>) -> Option<RequestError> {
         debug_assert_eq!(self.topic_partitions.len(), starts.len(), "each partition has a start or an error");
         let topic_partitions =
             std::mem::take(&mut self.topic_partitions).into_iter().zip(std::mem::take(&mut self.versions));
         let mut last_error = None;
+        let mut subscription = self.shared.lock();
+        subscription.note_progress();
         for (((topic_partition, topic), version), start) in topic_partitions.zip(starts) {
             match start {
                 Ok(start) => {
-                    super::start_partition(&self.shared, &start, version);
+                    super::start_partition(&mut subscription, &start, version);
                     continue;
                 }
                 Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => {
-                    let now = Instant::now();
-                    self.shared.change_partition(&topic_partition, version, |partition, _| partition.fail(error, now));
+                    if let Some(mut partition) = subscription.current(&topic_partition, version) {
+                        partition.fail(error, Instant::now());
+                    }
                 }
                 Err(error) => last_error = Some(error),
+            }
+            if let Some(mut partition) = subscription.current(&topic_partition, version) {
+                partition.start_failed = true;
             }
             self.topic_partitions.push((topic_partition, topic));
             self.versions.push(version);
@@ -79,10 +86,7 @@ impl StartLookup {
         for failures in 1.. {
             let (cluster, deadline) = (&self.cluster, self.cluster.deadline());
             let starts = super::resolve(cluster, &self.shared, &self.topic_partitions, &self.policy, deadline).await;
-            let last_error = match starts {
-                Ok(starts) => self.take(starts),
-                Err(error) => Some(error),
-            };
+            let last_error = self.take(starts.unwrap_or_else(|error| vec![Err(error); self.topic_partitions.len()]));
             if self.is_done() || !self.are_wanted() {
                 return;
             }

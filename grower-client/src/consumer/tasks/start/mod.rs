@@ -12,7 +12,7 @@ use super::commit::Committer;
 use crate::admin::{committed_offsets, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
-use crate::consumer::state::{FetchVersion, OffsetAndEpoch, SharedSubscription};
+use crate::consumer::state::{FetchVersion, OffsetAndEpoch, SharedSubscription, SubscriptionState};
 use crate::deadline::Deadline;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
@@ -89,15 +89,14 @@ pub(crate) async fn assign(
 }
 
 /// Starts a partition, unless its position was set or it was revoked meanwhile.
-pub(crate) fn start_partition(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
-    shared.change_partition(&start.topic_partition, version, |partition, _| {
-        partition.move_to(start.position, version);
-        partition.committed = start.is_committed.then_some(start.position.offset);
-        // With an epoch, the first fetch finds the exact loss.
-        if let (None, Some(lost_from)) = (start.position.epoch, start.lost_from) {
-            partition.lost_from(OffsetAndEpoch::of_unknown_epoch(lost_from));
-        }
-    });
+fn start_partition(subscription: &mut SubscriptionState, start: &PartitionStart, version: FetchVersion) {
+    let Some(mut partition) = subscription.current(&start.topic_partition, version) else { return };
+    partition.move_to(start.position, version);
+    partition.committed = start.is_committed.then_some(start.position.offset);
+    // With an epoch, the first fetch finds the exact loss.
+    if let (None, Some(lost_from)) = (start.position.epoch, start.lost_from) {
+        partition.lost_from(OffsetAndEpoch::of_unknown_epoch(lost_from));
+    }
 }
 
 /// Determines the start of each partition, in order.

@@ -1,5 +1,8 @@
 //! Turns of partitions, and what a reader gets.
 
+mod model;
+mod revocation;
+
 use super::*;
 use crate::consumer::settings::OnGap;
 use crate::consumer::state::check_batches;
@@ -374,7 +377,7 @@ fn a_reader_that_waits_is_woken_by_the_next_delivery() {
     // A turn ends within a large open batch, and its partition is revoked. The next one has only fillers.
     deliver(&mut shared.lock(), 0, inflating_batch(0, TURN as u32 + 5, 1));
     assert_eq!(take(&shared, TURN).len(), TURN);
-    shared.lock().retain(|revoked, _| revoked.partition != PartitionId::new(0));
+    shared.lock().partitions.retain(|revoked, _| revoked.partition != PartitionId::new(0));
     let fillers =
         grower_protocol::batch::fillers(Offset::ZERO..Offset::new(5), LeaderEpoch::new(1), Default::default());
     deliver(&mut shared.lock(), 1, fillers.flat_map(|batch| batch.bytes().to_vec()).collect());
