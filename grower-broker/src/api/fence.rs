@@ -2,7 +2,8 @@
 //!
 //! After the answer each batch of an earlier epoch is in the log or never will be, wherever it waits. The partition's
 //! log decides that under the writer's lock; a partition whose lock is held by slow work queues the fence behind its
-//! queued appends.
+//! queued appends. The answer waits until the record that it names is committed: a reader of the log sees all that the
+//! fence has decided.
 
 use super::{Answered, Api};
 use crate::partition::{PartitionFence, QueuedFence};
@@ -37,11 +38,25 @@ impl Api {
             tokio::task::yield_now().await;
         }
         let mut parts = Vec::with_capacity(fences.len());
-        for fence in fences {
-            let part = fence.outcome().await;
+        for (fence, (topic, partition)) in fences.into_iter().zip(partitions) {
+            let part = match fence.outcome().await {
+                Ok(fence) => self.committed(topic, partition, fence).await,
+                refused => refused,
+            };
             parts.push(part.map_err(|failure| self.state.health.explain(failure)));
         }
         Ok(Response::FenceProducer(parts))
+    }
+
+    /// Returns the answer once the record that it names is committed.
+    async fn committed(&self, topic: TopicId, partition: PartitionId, fence: ProducerFence) -> Part<ProducerFence> {
+        let Some(last) = fence.last else { return Ok(fence) };
+        let partition = self.writable_partition(topic, partition)?;
+        let end = last.offset.saturating_add(1);
+        if !partition.is_committed(end) {
+            self.state.sync_pool.durable_up_to(&partition, end).await?;
+        }
+        Ok(fence)
     }
 
     /// Fences one partition, or queues the fence.

@@ -22,7 +22,7 @@ impl Partition {
     /// Begins an epoch of a producer. It refuses batches of earlier epochs wherever they wait: in the append queue, in a
     /// connection, or in a request that has not reached the writer's lock.
     ///
-    /// The record in the answer may not be committed yet. A retry of its batch is acknowledged once it is.
+    /// The record in the answer may not be committed yet.
     pub(crate) fn fence_producer(&self, fence: &PartitionFence) -> Part<ProducerFence> {
         Self::fence_under_lock(self.writer.lock(), fence)
     }

@@ -214,6 +214,31 @@ fn a_fence_covers_the_batches_that_wait_for_the_disk() {
     });
 }
 
+/// A reader of the log sees all that a fence has decided.
+#[test]
+fn a_fence_waits_until_the_record_that_it_names_is_durable() {
+    with_broker(async |address, faults| {
+        let (mut producer, mut fencer) = (connect(address).await, connect(address).await);
+        let topic = producer.create_topic("events", 1, &[]).await;
+        let id = producer.producer_id().await;
+        quiet(&mut producer, faults).await;
+
+        let stall = Stall::begin_with(Call::Sync, faults);
+        let syncing = faults.calls(Call::Sync);
+        send_batch(&mut producer, topic, &numbered(id, 0, 0)).await;
+        until(|| syncing < faults.calls(Call::Sync), "the batch is written").await;
+        let begun = ProducerIdentity { id, epoch: ProducerEpoch::new(1) };
+        let fence = FenceProducer { producer: begun, partitions: vec![(topic, PARTITION)] };
+        fencer.send(&Request::FenceProducer(fence), &[]).await;
+        let early = tokio::time::timeout(Duration::from_millis(200), fencer.receive()).await;
+        assert!(early.is_err(), "a power cut could still take the record back: {early:?}");
+        drop(stall);
+        let (_, answer, _) = fencer.receive().await.unwrap();
+        let Response::FenceProducer(parts) = answer else { panic!("{answer:?}") };
+        assert_eq!(parts[0].clone().unwrap().last.unwrap().offset.value(), 0);
+    });
+}
+
 /// A batch of one record.
 fn numbered(id: ProducerId, epoch: u16, sequence: i32) -> BytesMut {
     let stamp = ProducerStamp { id, epoch: ProducerEpoch::new(epoch), base_sequence: Sequence::from_wire(sequence) };

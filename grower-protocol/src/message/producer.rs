@@ -35,8 +35,8 @@ pub struct InitProducer {
 }
 
 /// Begins an epoch of a producer in some partitions. From the answer on, they refuse all batches of the producer's
-/// earlier epochs. An epoch that has begun already has the same answer; an older one fails with
-/// [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer).
+/// earlier epochs, and the last record in the answer is committed. An epoch that has begun already has the same answer;
+/// an older one fails with [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer).
 ///
 /// The first batch of the epoch continues after the last sequence of the answer, or begins at 0 if there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
