@@ -68,7 +68,7 @@ pub mod transport;
 pub use acks::{AckRange, RecordAcks};
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, RebalanceEvent, StartFrom};
+pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, ReadToEnd, RebalanceEvent, StartFrom};
 pub use error::{
     AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, NotCommitted, ProduceError,
     RequestError, SendAllError,

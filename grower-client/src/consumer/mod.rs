@@ -6,11 +6,13 @@
 
 mod builder;
 mod positions;
+mod read_to_end;
 mod settings;
 mod state;
 mod tasks;
 
 pub use builder::ConsumerBuilder;
+pub use read_to_end::ReadToEnd;
 pub use settings::{OnDamage, OnGap, RebalanceEvent, StartFrom};
 
 use crate::cluster::Cluster;

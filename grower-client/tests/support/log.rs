@@ -154,8 +154,12 @@ impl Log {
 
     pub(super) fn list(&self, asked: &ListOffsets) -> Vec<Part<ListedOffset>> {
         let one = |lookup: &ListOffset| {
-            let offset = if lookup.spec == OffsetSpec::End { self.end() } else { Offset::ZERO };
-            Ok(ListedOffset { offset: Some(offset), timestamp: None })
+            let offset = match lookup.spec {
+                OffsetSpec::End => Some(self.end()),
+                OffsetSpec::FirstFrom(offset) => Some(offset).filter(|offset| *offset < self.end()),
+                _ => Some(Offset::ZERO),
+            };
+            Ok(ListedOffset { offset, timestamp: None })
         };
         asked.partitions.iter().map(one).collect()
     }

@@ -97,6 +97,11 @@ impl FakeBroker {
         self.log.lock().unwrap().damaged.push(which);
     }
 
+    /// Loses all batches except the first ones.
+    pub(crate) fn lose_all_but(&self, batches: usize) {
+        self.log.lock().unwrap().batches.truncate(batches);
+    }
+
     /// Deletes the topic with all its records.
     pub(crate) fn delete_topic(&self) {
         let mut log = self.log.lock().unwrap();

@@ -110,6 +110,7 @@ impl PartitionFetchState {
             }
             self.mark_consumed();
             self.committed = None;
+            self.read_end = self.read_end.map(|_| self.position.offset); // It was an end in the old topic.
         }
         self.check();
         Some(gap)

@@ -45,11 +45,8 @@ impl PartitionFetchState {
         on_damage: OnDamage,
         clock: &dyn Fn() -> Instant,
     ) -> Option<PartitionItem> {
-        if !self.may_hand_out() {
-            return None;
-        }
         loop {
-            if self.is_at_gap() {
+            if !self.may_hand_out() || self.is_at_gap() {
                 return None;
             }
             if self.open.is_none() && !self.open_batch(on_damage) {
@@ -76,6 +73,11 @@ impl PartitionFetchState {
         let open = self.open.as_mut()?;
         match open.records.next() {
             Some(Ok(view)) if view.offset < self.position.offset => None, // The record is before the wanted offset.
+            Some(Ok(view)) if self.read_end.is_some_and(|end| end <= view.offset) => {
+                // Compaction removed the records before the end. This one is fetched again when it is wanted.
+                self.skip_to_read_end();
+                None
+            }
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.progress = Progress::HandedOut;
@@ -96,6 +98,12 @@ impl PartitionFetchState {
                 None
             }
         }
+    }
+
+    fn skip_to_read_end(&mut self) {
+        let end = self.read_end.expect("the reader stops at an end");
+        self.advance_to(OffsetAndEpoch::of_unknown_epoch(end));
+        self.discard_fetched();
     }
 
     /// Closes the open batch after its last offset. More records than its header says are damage.

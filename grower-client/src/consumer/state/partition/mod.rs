@@ -3,6 +3,7 @@
 mod gaps;
 mod hand_out;
 mod held_bytes;
+mod read_end;
 mod revocation;
 
 pub(crate) use hand_out::{CallNumber, PartitionItem};
@@ -60,6 +61,8 @@ pub(crate) struct PartitionFetchState {
     pub(crate) paused: bool,
     /// The partition moves to another member: it is neither handed out nor fetched any more.
     revocation: Option<Revocation>,
+    /// The reader reads up to here for now: nothing at or behind it is handed out.
+    pub(crate) read_end: Option<Offset>,
     /// The next offset to hand out.
     position: OffsetAndEpoch,
     /// The position at the reader's last call: all earlier records are processed.
@@ -115,6 +118,7 @@ impl PartitionFetchState {
             start_failed: false,
             paused: false,
             revocation: None,
+            read_end: None,
             position: OffsetAndEpoch::ZERO,
             consumed: OffsetAndEpoch::ZERO,
             committed: None,
@@ -345,7 +349,7 @@ impl PartitionFetchState {
 
     /// Whether the reader may get records of the partition.
     pub(crate) fn may_hand_out(&self) -> bool {
-        !self.paused && !self.is_revoking()
+        !self.paused && !self.is_revoking() && !self.is_at_read_end()
     }
 
     /// Whether the reader holds records that it has not consumed.

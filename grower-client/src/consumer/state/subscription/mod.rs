@@ -1,6 +1,7 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
 mod consumer_partitions;
+mod read_ends;
 mod revocation;
 mod shared;
 mod turn;
@@ -43,6 +44,8 @@ pub(crate) struct SubscriptionState {
     open_bytes_max: usize,
     calls: CallNumber,
     moves: u64,
+    /// The reader reads up to an end of each partition: partitions that are added meanwhile wait.
+    reads_to_end: bool,
     turn_left: usize,
     /// The partitions of the last call's records.
     handed_out: Vec<PartitionIndex>,
@@ -78,6 +81,7 @@ impl SubscriptionState {
             open_bytes_max,
             calls: CallNumber::default(),
             moves: 0,
+            reads_to_end: false,
             turn_left: TURN,
             handed_out: Vec::new(),
             error: None,
@@ -97,7 +101,9 @@ impl SubscriptionState {
     /// Adds a partition with an unknown start; returns its version.
     pub(crate) fn add(&mut self, topic_partition: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
-        self.partitions.insert(PartitionFetchState::new(topic_partition, topic, version));
+        let mut partition = PartitionFetchState::new(topic_partition, topic, version);
+        partition.read_end = self.reads_to_end.then_some(Offset::ZERO);
+        self.partitions.insert(partition);
         version
     }
 

@@ -13,12 +13,12 @@ use grower_protocol::ids::{LeaderEpoch, PartitionId};
 use grower_protocol::message::{Divergence, ErrorCode, FetchSlot};
 use parking_lot::Mutex;
 
-fn topic_partition(partition: u32) -> TopicPartition {
+pub(super) fn topic_partition(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
 }
 
 /// Creates partitions 0, 1, .. with the given numbers of records, three per batch.
-fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
+pub(super) fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
     let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20, Instant::now());
     for (partition, count) in (0..).zip(records) {
         let mut subscription = shared.lock();
@@ -29,7 +29,7 @@ fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
     shared
 }
 
-fn batches(base: u32, count: u32) -> Vec<u8> {
+pub(super) fn batches(base: u32, count: u32) -> Vec<u8> {
     let batch = |base: u32| {
         let mut builder = BatchBuilder::new(Codec::None);
         (0..3).for_each(|_| builder.push(&Record::default()));
@@ -39,11 +39,11 @@ fn batches(base: u32, count: u32) -> Vec<u8> {
     (base..base + count).step_by(3).flat_map(batch).collect()
 }
 
-fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
+pub(super) fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
     let on_damage = subscription.on_damage;
     let mut partition = subscription.partition(&topic_partition(partition)).unwrap();
-    let wanted = partition.next_fetch().offset;
-    let _ = partition.accept(wanted, check_batches(Bytes::from(bytes), wanted, false), on_damage);
+    let (wanted, gaps_allowed) = (partition.next_fetch().offset, partition.gaps_allowed);
+    let _ = partition.accept(wanted, check_batches(Bytes::from(bytes), wanted, gaps_allowed), on_damage);
 }
 
 /// Changes partition 0 as the tasks do.
@@ -56,7 +56,7 @@ fn limits(records: usize) -> TakeLimits {
     TakeLimits { records, bytes: usize::MAX }
 }
 
-fn take(shared: &SharedSubscription, max: usize) -> Vec<(u32, u64)> {
+pub(super) fn take(shared: &SharedSubscription, max: usize) -> Vec<(u32, u64)> {
     let mut records = Vec::new();
     shared.take(limits(max), Instant::now, Waker::noop(), &mut records).unwrap();
     records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
