@@ -16,6 +16,7 @@ mod partition_read;
 mod peer;
 mod permit;
 mod produce;
+mod producers;
 mod segments;
 mod settings;
 mod topics;
@@ -38,8 +39,8 @@ use futures_util::future::BoxFuture;
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{ErrorCode, Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
+use producers::ProducerIds;
 use std::sync::Arc;
-use topics::ProducerIds;
 
 /// The handlers of all requests.
 pub(crate) struct Api {
@@ -97,9 +98,9 @@ impl Api {
             Request::Metadata(ask) => (Class::Metadata, api().metadata(ask).boxed()),
             Request::InitProducer(ask) => (Class::InitProducer, api().init_producer(ask).boxed()),
             Request::FenceProducer(ask) => (Class::FenceProducer, api().fence_producer(ask).boxed()),
-            Request::ListProducers { .. } | Request::DescribeProducer(_) | Request::DeleteProducer(_) => {
-                (Class::Admin, std::future::ready(Err(unsupported())).boxed())
-            }
+            Request::ListProducers { after, most } => (Class::Admin, api().list_producers(after, most).boxed()),
+            Request::DeleteProducer(name) => (Class::Admin, api().delete_producer(name).boxed()),
+            Request::DescribeProducer(_) => (Class::Admin, std::future::ready(Err(unsupported())).boxed()),
             Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
             Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit_offsets(turn(&ask.group), ask).boxed()),

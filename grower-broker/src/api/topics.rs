@@ -1,16 +1,14 @@
 //! Creates, changes and describes topics.
 
 use super::{Answered, Api};
-use crate::metadata::{Applied, Command, Image, Topic, minimum_producer_id};
+use crate::metadata::{Command, Image, Topic};
 use crate::partition::Partition;
 use crate::random::random_bytes;
 use crate::topic::Decide;
-use grower_protocol::ids::{
-    LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
-};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    BrokerAddress, ErrorCode, Failure, InitProducer, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
-    ProducerIdentity, Response, SegmentDescription, TopicDescription,
+    BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription, Response,
+    SegmentDescription, TopicDescription,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,14 +46,6 @@ impl Api {
             }
         }
         Ok(())
-    }
-
-    pub(super) async fn init_producer(self: Arc<Self>, request: InitProducer) -> Answered {
-        if request.name.is_some() {
-            return Err(super::unsupported());
-        }
-        let id = self.producer_ids.next(&self.state.topics, self.state.clock.wall()).await?;
-        Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
     pub(super) async fn create_topics(self: Arc<Self>, new_topics: Vec<NewTopic>) -> Answered {
@@ -219,26 +209,4 @@ pub(super) fn unknown(name: &TopicName) -> Failure {
 
 fn named_twice(name: &TopicName) -> Failure {
     Failure::new(ErrorCode::InvalidRequest, format_args!("the request names topic {name} more than once"))
-}
-
-/// Producer ids, handed out one by one from blocks that the metadata has written down before. Each block begins at the
-/// clock's floor or above it, so a data directory that was rolled back unnoticed gives no id to a second producer.
-#[derive(Default)]
-pub(crate) struct ProducerIds {
-    block: tokio::sync::Mutex<std::ops::Range<u64>>,
-}
-
-const BLOCK: u32 = 1_000;
-
-impl ProducerIds {
-    async fn next(&self, topics: &crate::topic::Topics, now: Timestamp) -> Result<u64, Failure> {
-        let mut block = self.block.lock().await;
-        if block.is_empty() {
-            let allocate = Command::AllocateProducerIdsFrom { first: minimum_producer_id(now), count: BLOCK };
-            if let Applied::ProducerIds(fresh) = topics.propose(allocate).await? {
-                *block = fresh;
-            }
-        }
-        block.next().ok_or_else(|| Failure::new(ErrorCode::LimitReached, "all producer ids are allocated"))
-    }
 }

@@ -12,6 +12,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Shows a moment as `2026-11-21T08:30:00Z`, the last second of the calendar for a later one.
+pub(crate) fn rfc3339(at: Timestamp) -> impl std::fmt::Display {
+    const SECONDS_MAX: u64 = 253_402_300_799;
+    let seconds = u64::try_from(at.as_millis() / 1_000).unwrap_or(0).min(SECONDS_MAX);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// Tells the time by two clocks. Safety depends on neither.
 pub trait Clock: Send + Sync {
     /// The time of day. It may be set, in either direction.
@@ -153,6 +160,13 @@ mod tests {
     /// The result of each use of the clocks, in days since the start.
     fn days(clock: &BrokerClock) -> [i64; 4] {
         [clock.wall(), clock.steady(), clock.cautious(), clock.latest()].map(|at| at.as_millis() / DAY)
+    }
+
+    #[test]
+    fn every_moment_can_be_shown() {
+        assert_eq!(rfc3339(Timestamp::from_millis(1_795_000_000_999)).to_string(), "2026-11-18T11:06:40Z");
+        assert_eq!(rfc3339(Timestamp::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(rfc3339(Timestamp::MIN).to_string(), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A program that embeds the broker fills in a [`BrokerConfig`] itself; the daemon builds one from a file, the
 //! environment and its flags.
 
-use super::MetadataLimits;
+use super::{MetadataLimits, ProducerLimits};
 use std::net::SocketAddr;
 use std::path::{PathBuf, absolute};
 use std::time::Duration;
@@ -70,6 +70,8 @@ pub struct BrokerConfig {
     pub fetch_zero_copy: ZeroCopy,
     /// Limits on topics and partitions.
     pub limits: MetadataLimits,
+    /// Limits on named producers.
+    pub producers: ProducerLimits,
 }
 
 /// Whether bytes go from a log file to a socket inside the kernel.
@@ -113,6 +115,7 @@ impl BrokerConfig {
             fetch_bytes_max: 55 * MIB,
             fetch_zero_copy: ZeroCopy::default(),
             limits: MetadataLimits::default(),
+            producers: ProducerLimits::default(),
         }
     }
 

@@ -1,4 +1,6 @@
-//! How many topics and partitions a cluster may hold.
+//! How many topics, partitions and named producers a cluster may hold.
+
+use std::time::Duration;
 
 /// The largest size of the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,5 +16,20 @@ pub struct MetadataLimits {
 impl Default for MetadataLimits {
     fn default() -> Self {
         Self { topics: 20_000, partitions: 100_000, partitions_per_topic: 10_000 }
+    }
+}
+
+/// Limits of named producers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerLimits {
+    /// The most named producers.
+    pub named: u64,
+    /// The time that an unused one is kept.
+    pub named_retention: Duration,
+}
+
+impl Default for ProducerLimits {
+    fn default() -> Self {
+        Self { named: 10_000, named_retention: Duration::from_secs(7 * 24 * 60 * 60) }
     }
 }

@@ -9,4 +9,4 @@ mod suggest;
 mod text;
 
 pub use broker::{BrokerConfig, BrokerConfigError, ZeroCopy};
-pub use limits::MetadataLimits;
+pub use limits::{MetadataLimits, ProducerLimits};

@@ -20,6 +20,7 @@ mod inline_sync;
 mod job_queue;
 mod producers;
 mod published;
+mod registry;
 mod sync_load;
 mod sync_pool;
 mod sync_pool_owner;
@@ -34,6 +35,7 @@ pub(crate) use fetches::{FetchWaker, WaitingFetches};
 pub(crate) use grower_storage::log::TryAppend;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use producers::PartitionFence;
+pub(crate) use registry::ProducerRegistry;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use sync_pool_owner::SyncPoolOwner;
 pub(crate) use traffic::TrafficTotals;
@@ -71,6 +73,7 @@ pub(crate) struct Partition {
     commit: StateMutex<CommitQueue<CommitWaiter>>,
     published: PublishedMarks,
     health: Health,
+    registry: Arc<dyn ProducerRegistry>,
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
     fetches: Arc<WaitingFetches>,
@@ -99,6 +102,7 @@ impl Partition {
         epoch: LeaderEpoch,
         config: TopicConfig,
         producers: StateReservation,
+        registry: Arc<dyn ProducerRegistry>,
     ) -> Self {
         debug_assert_eq!(log.durable_end(), log.span().end, "recovery left bytes that are not durable");
         let mut replica = Replica::recovered(log.span(), config.flush);
@@ -119,6 +123,7 @@ impl Partition {
             commit: StateMutex::new(health, "the commit queue of a partition", CommitQueue::default()),
             published,
             health: health.clone(),
+            registry,
             config: ArcSwap::from_pointee(config),
             fetches,
             traffic: TrafficCounters::default(),
@@ -134,7 +139,7 @@ impl Partition {
             TryAppend::WouldWait(batch) => batch,
         };
         let mut tail = self.writer.lock_slowly();
-        let epoch = tail.writable_epoch()?;
+        let epoch = self.admit(&tail, &batch)?;
         let appended = tail.log.append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
         let effects = self.record_append(&mut tail, &appended, now);
         drop(tail);
@@ -157,7 +162,7 @@ impl Partition {
         batch: UnplacedBatch,
         now: Timestamp,
     ) -> Result<TryAppend, Failure> {
-        let epoch = tail.writable_epoch()?;
+        let epoch = self.admit(&tail, &batch)?;
         let keep_reserve = KeepReserve::begin();
         let tried = tail.log.try_append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
         drop(keep_reserve);
@@ -167,6 +172,13 @@ impl Partition {
             self.carry_out(effects);
         }
         Ok(tried)
+    }
+
+    /// The epoch to append a batch under, if the partition is open and the batch's producer may write.
+    fn admit(&self, tail: &PartitionTail, batch: &UnplacedBatch) -> Result<LeaderEpoch, Failure> {
+        let epoch = tail.writable_epoch()?;
+        registry::check(&*self.registry, batch.header())?;
+        Ok(epoch)
     }
 
     fn record_append(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {

@@ -183,7 +183,15 @@ mod tests {
         let identity = (TopicId::from_random([1; 16]), TopicName::new("events").unwrap(), PartitionId::new(0));
         let log = Box::new(MemLog::new(LogOptions::default()));
         let producers = Memory::new(1 << 30).state_reservation(StateKind::Producers);
-        Arc::new(Partition::lead(identity, health, log, LeaderEpoch::new(1), TopicConfig::default(), producers))
+        Arc::new(Partition::lead(
+            identity,
+            health,
+            log,
+            LeaderEpoch::new(1),
+            TopicConfig::default(),
+            producers,
+            Arc::new(crate::partition::registry::AnyProducer),
+        ))
     }
 
     fn append(partition: &Partition) -> Offset {

@@ -38,7 +38,7 @@ impl Topics {
 
     /// Applies configs again that could not be applied before.
     pub(super) async fn finish_configs(&self) {
-        let _in_order = self.changing.lock().await;
+        let _in_order = self.changes.order.lock().await;
         for topic in self.image().topics() {
             if self.of(topic.id).iter().any(|partition| *partition.config() != topic.config)
                 && let Err(failure) = self.configure(topic).await

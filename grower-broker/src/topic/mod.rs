@@ -5,6 +5,7 @@
 
 mod changes;
 mod configure;
+mod named_producers;
 mod offline;
 mod open;
 mod producers;
@@ -21,7 +22,7 @@ use crate::critical::CriticalSection;
 use crate::disk_failure::code_of_delay;
 use crate::health::Health;
 use crate::logs::{DeletedLogs, Logs, PartitionIdentity};
-use crate::memory::Memory;
+use crate::memory::{Memory, StateKind, StateReservation};
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
 use arc_swap::ArcSwap;
@@ -30,6 +31,7 @@ use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
 use grower_storage::repair::{AcceptLossError, AcceptedLoss};
+use named_producers::RegisteredProducers;
 use served::{ServedPartition, ServedTopic};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -43,13 +45,17 @@ pub(crate) struct Topics {
     index: IndexKind,
     memory: Memory,
     health: Health,
+    /// The named producers, for the partitions.
+    registered_producers: Arc<RegisteredProducers>,
+    named_producers_memory: parking_lot::Mutex<StateReservation>,
     served: ArcSwap<HashMap<TopicId, Arc<ServedTopic>>>,
     /// The time of the last attempt to open offline partitions.
     offline_retried: parking_lot::Mutex<Option<Timestamp>>,
-    /// Waiting changes.
+    /// Changes of topics. The lock is held from a command to the end of its effect, so that effects happen in the order
+    /// of their commands.
     changes: ChangeQueue,
-    /// Held from a command to the end of its effect, so that effects happen in the order of their commands.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    /// Claims and deletions of producers' names.
+    producer_changes: ChangeQueue,
     /// Wakes the retention check: a segment rolled, or a limit changed.
     retention: Notify,
     /// Wakes compaction at the same times.
@@ -67,7 +73,11 @@ impl Topics {
         memory: Memory,
         health: Health,
     ) -> Self {
+        let mut named_producers_memory = memory.state_reservation(StateKind::Producers);
+        named_producers_memory.set(metadata.image().named_producer_bytes());
         Self {
+            registered_producers: Arc::new(RegisteredProducers(metadata.clone())),
+            named_producers_memory: parking_lot::Mutex::new(named_producers_memory),
             metadata,
             logs,
             clock,
@@ -77,7 +87,7 @@ impl Topics {
             served: ArcSwap::default(),
             offline_retried: parking_lot::Mutex::default(),
             changes: ChangeQueue::default(),
-            changing: Arc::default(),
+            producer_changes: ChangeQueue::default(),
             retention: Notify::new(),
             compaction: Notify::new(),
             changed: Notify::new(),
@@ -122,7 +132,7 @@ impl Topics {
 
     /// Runs `work` while topics are neither created, deleted nor changed. Blocks.
     pub(crate) fn while_unchanged<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
-        let _in_order = self.changing.blocking_lock();
+        let _in_order = self.changes.order.blocking_lock();
         let _whole = CriticalSection::enter(&self.health, "a consistent view of the topics");
         work(&self.image(), &*self.metadata)
     }

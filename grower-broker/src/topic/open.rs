@@ -159,6 +159,7 @@ impl Topics {
             epoch,
             topic.config.clone(),
             producers,
+            self.registered_producers.clone(),
         )))
     }
 }

@@ -27,7 +27,7 @@ impl Topics {
     /// next check.
     pub(crate) async fn reconcile(self: &Arc<Self>) {
         let topics = self.clone();
-        let in_order = self.changing.lock().await;
+        let in_order = self.changes.order.lock().await;
         let moved = background::blocking(move || topics.reconcile_served()).await.unwrap_or_default();
         self.reconcile_configs().await;
         drop(in_order);

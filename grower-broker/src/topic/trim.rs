@@ -22,7 +22,7 @@ impl Topics {
         if self.image().trims().len() == 0 {
             return Ok(());
         }
-        let _in_order = self.changing.lock().await; // A backup has each trim either done or pending.
+        let _in_order = self.changes.order.lock().await; // A backup has each trim either done or pending.
         let topics = self.clone();
         let trimmed = background::blocking(move || topics.trim_pending()).await;
         let (done, failed) = trimmed.map_err(|error| Failure::new(ErrorCode::Internal, error))?;

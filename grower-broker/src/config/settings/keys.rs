@@ -23,7 +23,7 @@ const MANY: u64 = 1 << 24;
 const OFF: &str = "off";
 const AUTO: &str = "auto";
 
-pub(super) const KEYS: [SettingKey; 26] = [
+pub(super) const KEYS: [SettingKey; 28] = [
     SettingKey {
         name: "broker.data_dir",
         about: "The directory of all data",
@@ -234,6 +234,24 @@ pub(super) const KEYS: [SettingKey; 26] = [
         live: true,
         set: |to, text| put(&mut to.broker.offsets_retention, duration(text, SECOND..=3650 * DAY)),
         show: |of| Some(show_duration(of.broker.offsets_retention)),
+    },
+    SettingKey {
+        name: "producers.named_max",
+        about: "The most named producers; a claim of another name is refused",
+        accepts: "a number from 0 to 16777216",
+        kind: ValueKind::Count,
+        live: true,
+        set: |to, text| put(&mut to.broker.producers.named, count(text, 0..=MANY)),
+        show: |of| Some(of.broker.producers.named.to_string()),
+    },
+    SettingKey {
+        name: "producers.named_retention",
+        about: "The time that a named producer is kept after its last claim or batch",
+        accepts: "a duration from 1s to 3650d, such as 7d",
+        kind: ValueKind::Measure,
+        live: true,
+        set: |to, text| put(&mut to.broker.producers.named_retention, duration(text, SECOND..=3650 * DAY)),
+        show: |of| Some(show_duration(of.broker.producers.named_retention)),
     },
     SettingKey {
         name: "metadata.topics_max",

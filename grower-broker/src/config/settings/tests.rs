@@ -95,6 +95,12 @@ fn the_defaults_are_those_of_the_design() {
     # The time that a consumer group without members keeps its offsets (a duration from 1s to 3650d, such as 7d).
     offsets_retention = "7d"
 
+    [producers]
+    # The most named producers; a claim of another name is refused (a number from 0 to 16777216).
+    named_max = 10000
+    # The time that a named producer is kept after its last claim or batch (a duration from 1s to 3650d, such as 7d).
+    named_retention = "7d"
+
     [metadata]
     # The most topics (a number from 1 to 16777216).
     topics_max = 20000
@@ -161,10 +167,10 @@ fn measures_are_text_with_a_unit_or_plain_numbers() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_known_keys() {
     insta::assert_snapshot!(from_toml("[disk]\n\nflush_dely = '5ms'").unwrap_err(), @r#"grower.toml:3: there is no setting "disk.flush_dely" (did you mean disk.flush_delay?); known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
-    insta::assert_snapshot!(from_toml("listen = '127.0.0.1:0'").unwrap_err(), @r#"grower.toml:1: there is no setting "listen" (did you mean network.listen?); known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, backup.dir, fetch.bytes_max, fetch.zero_copy, groups.offsets_retention, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
+    insta::assert_snapshot!(from_toml("listen = '127.0.0.1:0'").unwrap_err(), @r#"grower.toml:1: there is no setting "listen" (did you mean network.listen?); known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, backup.dir, fetch.bytes_max, fetch.zero_copy, groups.offsets_retention, producers.named_max, producers.named_retention, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
     insta::assert_snapshot!(from_toml("[disk.reserve]\nbytes = 1").unwrap_err(), @r#"grower.toml:1: there is no setting "disk.reserve"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
     insta::assert_snapshot!(from_env(&[("GROWER__FETCH__ZEROCOPY", "auto")]).unwrap_err(), @r#"GROWER__FETCH__ZEROCOPY: there is no setting "fetch.zerocopy" (did you mean fetch.zero_copy?); known are fetch.bytes_max, fetch.zero_copy"#);
-    insta::assert_snapshot!(from_env(&[("GROWER__", "")]).unwrap_err(), @r#"GROWER__: there is no setting ""; known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, backup.dir, fetch.bytes_max, fetch.zero_copy, groups.offsets_retention, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
+    insta::assert_snapshot!(from_env(&[("GROWER__", "")]).unwrap_err(), @r#"GROWER__: there is no setting ""; known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, backup.dir, fetch.bytes_max, fetch.zero_copy, groups.offsets_retention, producers.named_max, producers.named_retention, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The effect of each command on the image. Any command in any state either takes effect or changes nothing.
 
-use super::{BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, Topic};
+use super::{
+    BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, ProducerClaim, Topic,
+};
 use crate::config::topic::TopicConfig;
 use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::ProducerIdentity;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub enum Applied {
     TopicTrimmed,
     /// These producer ids belong to the proposer.
     ProducerIds(Range<u64>),
+    /// The proposer holds a producer's name, with this identity.
+    ProducerClaimed(ProducerIdentity),
 }
 
 impl Image {
@@ -64,6 +69,14 @@ impl Image {
                     // A later trim of the same partition may be pending.
                     self.trims.retain(|trim, before| *trim != (id, partition) || reached < *before);
                 }
+                Ok(Applied::Done)
+            }
+            Command::ClaimProducer { name, holder, current, first, at } => {
+                let claim = ProducerClaim { name, holder, current };
+                self.producers.claim(&claim, first, at).map(Applied::ProducerClaimed)
+            }
+            Command::ForgetProducers { producers } => {
+                producers.iter().for_each(|(name, identity)| self.producers.forget(name, *identity));
                 Ok(Applied::Done)
             }
         };
@@ -134,6 +147,7 @@ impl Image {
         leader_epoch: LeaderEpoch,
     ) -> Result<Applied, MetadataRefusal> {
         self.next_producer = self.next_producer.max(producer);
+        self.producers.raise_minimum_id();
         let raise =
             |partition: &mut PartitionRegistration| partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
         self.topics.change_all(|_| true, raise);
@@ -222,9 +236,8 @@ impl Image {
 
     fn allocate_producer_ids(&mut self, first: ProducerId, count: u32) -> Result<Applied, MetadataRefusal> {
         let first = self.next_producer.max(first).value();
-        // The wire carries ids as i64.
         let end = first.saturating_add(count.into());
-        if i64::MAX as u64 <= end {
+        if ProducerId::NAMED.start.value() <= end {
             return Err(MetadataRefusal::ProducerIdsExhausted);
         }
         self.next_producer = ProducerId::new(end);

@@ -1,7 +1,10 @@
 //! Commands: the only way to change metadata. They are stored for ever.
 
 use crate::metadata::Uuid;
-use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionId, ProducerHolder, ProducerId, ProducerName, Timestamp, TopicId, TopicName,
+};
+use grower_protocol::message::ProducerIdentity;
 use serde::{Deserialize, Serialize};
 
 /// One change. Random and clock values are part of it, so that it has the same effect everywhere.
@@ -110,5 +113,23 @@ pub enum Command {
         producer: ProducerId,
         /// The smallest leader epoch of every partition.
         leader_epoch: LeaderEpoch,
+    },
+    /// Gives a producer's name its next identity. All earlier ones are refused from then on.
+    ClaimProducer {
+        /// The name.
+        name: ProducerName,
+        /// The process that claims it.
+        holder: ProducerHolder,
+        /// The identity that the process has and renews; none claims the name.
+        current: Option<ProducerIdentity>,
+        /// The smallest id to allocate if the name needs a fresh one.
+        first: ProducerId,
+        /// The time of the claim.
+        at: Timestamp,
+    },
+    /// Removes names of producers. A name with another identity than this one was claimed again, and stays.
+    ForgetProducers {
+        /// The names, each with its identity at the decision.
+        producers: Vec<(ProducerName, ProducerIdentity)>,
     },
 }

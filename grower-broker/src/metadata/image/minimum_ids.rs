@@ -18,6 +18,8 @@ const CLOCK_MS_MAX: u64 = 1 << 40;
 /// Producer ids for each millisecond of the clock. With [`CLOCK_MS_MAX`] they stay below 2^53, which JSON readers can
 /// read.
 const PRODUCER_IDS_EACH_MS: u64 = 1 << 12;
+/// Ids of named producers for each millisecond: with [`CLOCK_MS_MAX`] they are half of [`ProducerId::NAMED`].
+const NAMED_IDS_EACH_MS: u64 = 1 << 10;
 /// More producer ids than a lost time can have allocated.
 const PRODUCER_ID_MARGIN: u64 = 1 << 40;
 /// More starts than a lost time can have had: each raises the leader epochs by one.
@@ -28,6 +30,11 @@ const LEADER_EPOCH_MAX: u32 = i32::MAX as u32;
 /// The smallest producer id for a block that is allocated now.
 pub(crate) fn minimum_producer_id(now: Timestamp) -> ProducerId {
     ProducerId::new(clock_ms(now) * PRODUCER_IDS_EACH_MS)
+}
+
+/// The smallest id for a producer's name that needs a fresh one now.
+pub(crate) fn minimum_named_id(now: Timestamp) -> ProducerId {
+    ProducerId::new(ProducerId::NAMED.start.value() + clock_ms(now) * NAMED_IDS_EACH_MS)
 }
 
 /// The command that raises all numbers above those that may be in use without this image's knowledge. `seen` is the
@@ -84,6 +91,7 @@ mod tests {
         let (_, epoch) = numbers(&raise_minimum_ids(&image, Some(LeaderEpoch::new(u32::MAX)), Timestamp::MAX));
         assert_eq!(epoch, LEADER_EPOCH_MAX);
         assert!(minimum_producer_id(Timestamp::MAX).value() <= 1 << 53);
+        assert!(minimum_named_id(Timestamp::MAX).is_named());
         let mut image = image;
         image.apply(raise_minimum_ids(&image, None, RESTORED)).unwrap();
         assert_eq!(

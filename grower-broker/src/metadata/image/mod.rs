@@ -4,13 +4,15 @@ mod admission;
 mod apply;
 mod command;
 mod minimum_ids;
+mod producers;
 mod refusal;
 pub(super) mod snapshot;
 mod topic_table;
 
 pub use apply::Applied;
 pub use command::Command;
-pub(crate) use minimum_ids::{minimum_producer_id, raise_minimum_ids};
+pub(crate) use minimum_ids::{minimum_named_id, minimum_producer_id, raise_minimum_ids};
+pub use producers::{FORMER_IDS_MAX, NamedProducer, ProducerClaim, ProducerRefusal};
 pub use refusal::MetadataRefusal;
 pub use snapshot::SnapshotError;
 
@@ -18,13 +20,14 @@ use super::Uuid;
 use crate::config::topic::TopicConfig;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ConfigEntry, PartitionMetadata, TopicMetadata};
+use producers::ProducerTable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topic_table::TopicTable;
 
 /// All metadata after some number of commands. An image that a reader holds never changes.
 ///
-/// Invariants: the version counts commands (asserted at each publish), producer ids only rise (in `apply`), leader
+/// Invariants: the version counts commands (asserted at each publish), producer ids only rise (in `apply` and `ProducerTable`), leader
 /// epochs only rise, and a leader is one of the in-sync replicas, which are replicas (in `TopicTable`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -36,6 +39,7 @@ pub struct Image {
     pub(super) settings: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) trims: BTreeMap<(TopicId, PartitionId), Offset>,
     pub(super) next_producer: ProducerId,
+    producers: ProducerTable,
 }
 
 /// A registered broker.
@@ -89,9 +93,9 @@ pub struct DeletedTopic {
 }
 
 impl Image {
-    /// Whether this producer id was ever allocated.
+    /// Whether this producer id was ever allocated. A named producer's id is known while its name is.
     pub fn has_allocated(&self, id: ProducerId) -> bool {
-        id < self.next_producer
+        if id.is_named() { self.producer_with_id(id).is_some() } else { id < self.next_producer }
     }
 
     /// The number of commands so far.

@@ -1,5 +1,6 @@
 //! Refusals of requests and commands that change metadata.
 
+use super::ProducerRefusal;
 use crate::config::topic::ConfigError;
 use crate::metadata::Uuid;
 use grower_protocol::ids::{NodeId, PartitionCount, PartitionId, TopicId, TopicName};
@@ -133,6 +134,9 @@ pub enum MetadataRefusal {
     /// A config is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A claim or the deletion of a producer's name is refused.
+    #[error(transparent)]
+    Producer(#[from] ProducerRefusal),
     /// No producer ids are left.
     #[error("all producer ids are allocated")]
     ProducerIdsExhausted,
@@ -156,6 +160,7 @@ impl MetadataRefusal {
             Self::Partitions { .. } | Self::NotGrowing { .. } => ErrorCode::InvalidPartitions,
             Self::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             Self::LimitReached { .. } | Self::ProducerIdsExhausted => ErrorCode::LimitReached,
+            Self::Producer(refusal) => refusal.code(),
             Self::Config(_) => ErrorCode::InvalidConfig,
         }
     }

@@ -8,10 +8,13 @@
 //! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new variant at the
 //! end.
 
-use super::{BrokerRegistration, DeletedTopic, Image, PartitionRegistration, Topic};
+use super::{BrokerRegistration, DeletedTopic, Image, NamedProducer, PartitionRegistration, Topic};
 use crate::config::topic::TopicConfig;
 use crate::metadata::Uuid;
-use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionId, ProducerHolder, ProducerId, ProducerName, Timestamp, TopicId, TopicName,
+};
+use grower_protocol::message::ProducerIdentity;
 use grower_protocol::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -70,6 +73,17 @@ enum SnapshotItem {
         key: String,
         value: String,
     },
+    NamedIds {
+        next: ProducerId,
+        minimum: ProducerId,
+    },
+    NamedProducer {
+        name: ProducerName,
+        identity: ProducerIdentity,
+        holder: ProducerHolder,
+        claimed: Timestamp,
+        former: Vec<ProducerId>,
+    },
 }
 
 /// A partition, as stored.
@@ -119,7 +133,14 @@ fn items_of(image: &Image) -> impl Iterator<Item = SnapshotItem> {
     let settings =
         settings.map(|(node, (key, value))| SnapshotItem::Setting { node, key: key.clone(), value: value.clone() });
     let cluster = std::iter::once(SnapshotItem::Cluster { version, cluster, next_producer });
-    cluster.chain(brokers).chain(topics).chain(deleted).chain(trims).chain(settings)
+    let ids = image.producers.id_limits().into_iter();
+    let ids = ids.map(|(next, minimum)| SnapshotItem::NamedIds { next, minimum });
+    let producers = image.named_producers_after(None).map(|producer| {
+        let NamedProducer { name, identity, holder, claimed, former } = NamedProducer::clone(producer);
+        SnapshotItem::NamedProducer { name, identity, holder, claimed, former }
+    });
+    let rest = deleted.chain(trims).chain(settings).chain(ids).chain(producers);
+    cluster.chain(brokers).chain(topics).chain(rest)
 }
 
 pub(in crate::metadata) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
@@ -183,6 +204,12 @@ impl Image {
             }
             SnapshotItem::Setting { node, key, value } => {
                 drop(self.settings.entry(node).or_default().insert(key, value))
+            }
+            SnapshotItem::NamedIds { next, minimum } => self.producers.raise_id_limits(next, minimum),
+            SnapshotItem::NamedProducer { name, identity, holder, claimed, former } => {
+                if !self.producers.restore(NamedProducer { name, identity, holder, claimed, former }) {
+                    return Err(SnapshotError::Damaged("two producers have one name or one id"));
+                }
             }
             SnapshotItem::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
         }

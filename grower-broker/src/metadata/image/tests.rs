@@ -1,7 +1,10 @@
 use super::*;
 use crate::config::MetadataLimits;
-use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{ErrorCode, NewTopic};
+use grower_protocol::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Timestamp,
+    TopicId, TopicName,
+};
+use grower_protocol::message::{ErrorCode, NewTopic, ProducerIdentity};
 use grower_protocol::wire;
 use insta::assert_snapshot;
 
@@ -63,6 +66,20 @@ fn commands_keep_their_bytes() {
     let (producer, leader_epoch) = (ProducerId::new(1 << 40), LeaderEpoch::new(1 << 20));
     assert_snapshot!(hex(Command::AllocateProducerIdsFrom { first: producer, count: 1000 }), @"0cfd0000000000010000fbe803");
     assert_snapshot!(hex(Command::RaiseMinimumIds { producer, leader_epoch }), @"0dfd0000000000010000fc00001000");
+    let (producer, identity) = (
+        ProducerName::new("p").unwrap(),
+        ProducerIdentity { id: ProducerId::NAMED.start, epoch: ProducerEpoch::new(3) },
+    );
+    let claim = |current| Command::ClaimProducer {
+        name: producer.clone(),
+        holder: ProducerHolder::new(300),
+        current,
+        first: ProducerId::new(9),
+        at: AT,
+    };
+    assert_snapshot!(hex(claim(None)), @"0e0170fb2c010009fd00d0ca9f17030000");
+    assert_snapshot!(hex(claim(Some(identity))), @"0e0170fb2c0101fd00000000000018000309fd00d0ca9f17030000");
+    assert_snapshot!(hex(Command::ForgetProducers { producers: vec![(producer, identity)] }), @"0f010170fd000000000000180003");
     assert_snapshot!(hex(Command::ForgetTrims { done: vec![(id(3), partition, offset)] }), @"09010303030303034303830303030303030301fb2c01");
 }
 

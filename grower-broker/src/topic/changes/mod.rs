@@ -20,18 +20,21 @@ pub(crate) type Decide = Box<dyn Fn(&Image) -> Result<Command, Failure> + Send>;
 /// The result of a change.
 type ChangeResult = Result<Applied, Failure>;
 
-/// Waiting changes, in the order of their arrival.
+/// Waiting changes, in the order of their arrival, and the lock of whoever carries them out.
 #[derive(Default)]
-pub(super) struct ChangeQueue(Mutex<Vec<WaitingChange>>);
+pub(super) struct ChangeQueue {
+    waiting: Mutex<Vec<WaitingChange>>,
+    pub(super) order: Arc<tokio::sync::Mutex<()>>,
+}
 
-struct WaitingChange {
+pub(super) struct WaitingChange {
     decide: Decide,
     answer: oneshot::Sender<ChangeResult>,
 }
 
 impl ChangeQueue {
     fn push(&self, decisions: Vec<Decide>) -> Vec<oneshot::Receiver<ChangeResult>> {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         let mut push = |decide| {
             let (answer, answered) = oneshot::channel();
             waiting.push(WaitingChange { decide, answer });
@@ -42,7 +45,7 @@ impl ChangeQueue {
 
     /// Takes all waiting changes, except those with a caller that is gone: nothing of them happened yet.
     fn take(&self) -> Vec<WaitingChange> {
-        let mut waiting = std::mem::take(&mut *self.0.lock());
+        let mut waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.retain(|change| !change.answer.is_closed());
         waiting
     }
@@ -60,14 +63,24 @@ impl Topics {
 
     /// Makes several changes, each decided on the image after those before it, with an answer for each.
     pub(crate) async fn change_all(self: &Arc<Self>, decisions: Vec<Decide>) -> Vec<ChangeResult> {
-        let mut answers = self.changes.push(decisions);
-        let lock = self.changing.clone().lock_owned().await;
+        self.change_in(|topics| &topics.changes, decisions, Self::carry_out).await
+    }
+
+    /// Puts changes into a queue, where the next holder of its lock carries them out.
+    pub(super) async fn change_in(
+        self: &Arc<Self>,
+        queue: fn(&Self) -> &ChangeQueue,
+        decisions: Vec<Decide>,
+        carry_out: fn(&Arc<Self>, Vec<WaitingChange>),
+    ) -> Vec<ChangeResult> {
+        let mut answers = queue(self).push(decisions);
+        let lock = queue(self).order.clone().lock_owned().await;
         // An earlier holder of the lock may have carried out all of them. Otherwise they are carried out, even if this
         // future is dropped.
         if answers.iter_mut().any(|answer| answer.is_empty()) {
             let topics = self.clone();
             let carried_out = background::blocking(move || {
-                topics.carry_out(topics.changes.take());
+                carry_out(&topics, queue(&topics).take());
                 drop(lock);
             });
             if let Err(error) = carried_out.await {
@@ -84,20 +97,31 @@ impl Topics {
     /// Carries out changes. Runs under the lock, on a thread that may block.
     fn carry_out(self: &Arc<Self>, changes: Vec<WaitingChange>) {
         let _whole = CriticalSection::enter(&self.health, "a change of the topics");
-        let decided = decide_all(&self.image(), &changes);
-        let commands = decided.iter().flatten().cloned().collect();
-        let proposed = Handle::current().block_on(self.metadata.propose_all(commands));
-        let proposed = proposed.into_iter().map(|proposed| proposed.map_err(Failure::from)).collect();
-        let mut changed = self.answers(&changes, decided, proposed);
+        let mut changed = self.make_durable(&changes);
         let durable = changed.iter().flatten().count();
         self.perform_all(&mut changed);
         self.changed.notify_waiters();
         if changed.iter().flatten().count() < durable {
             self.request_retention(); // It repeats failed effects.
         }
-        for (change, changed) in changes.into_iter().zip(changed) {
-            let _ = change.answer.send(changed); // The caller may be gone.
-        }
+        answer(changes, changed);
+    }
+
+    /// Carries out changes of the named producers, which have no further effect.
+    pub(super) fn carry_out_claims(self: &Arc<Self>, changes: Vec<WaitingChange>) {
+        let _whole = CriticalSection::enter(&self.health, "a change of the named producers");
+        let changed = self.make_durable(&changes);
+        self.count_named_producers();
+        answer(changes, changed);
+    }
+
+    /// Decides on commands and makes them durable.
+    fn make_durable(&self, changes: &[WaitingChange]) -> Vec<ChangeResult> {
+        let decided = decide_all(&self.image(), changes);
+        let commands = decided.iter().flatten().cloned().collect();
+        let proposed = Handle::current().block_on(self.metadata.propose_all(commands));
+        let proposed = proposed.into_iter().map(|proposed| proposed.map_err(Failure::from)).collect();
+        self.answers(changes, decided, proposed)
     }
 
     /// Pairs changes with answers. A change that was refused because of a command that then could not be written gets
@@ -151,8 +175,14 @@ impl Topics {
             }
             Applied::TopicDeleted(topic) => self.stop_serving(topic),
             Applied::TopicAltered(topic) => Handle::current().block_on(self.configure(topic)),
-            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
+            Applied::Done | Applied::ProducerIds(_) | Applied::ProducerClaimed(_) | Applied::TopicTrimmed => Ok(()),
         }
+    }
+}
+
+fn answer(changes: Vec<WaitingChange>, changed: Vec<ChangeResult>) {
+    for (change, changed) in changes.into_iter().zip(changed) {
+        let _ = change.answer.send(changed); // The caller may be gone.
     }
 }
 
@@ -167,8 +197,8 @@ fn decide_all(image: &Image, changes: &[WaitingChange]) -> Vec<Result<Command, F
     changes.iter().map(decide).collect()
 }
 
-fn unanswered() -> Failure {
-    Failure::new(ErrorCode::Internal, "the result of the change is unknown: check the topic")
+pub(super) fn unanswered() -> Failure {
+    Failure::new(ErrorCode::Internal, "the result of the change is unknown: check what has changed")
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl World {
 
     /// Has these changes wait while another has the turn, in their order; then lets it go.
     async fn all_at_once(&self, decisions: Vec<Decide>) -> Vec<ChangeResult> {
-        let turn = self.topics.changing.clone().lock_owned().await;
+        let turn = self.topics.changes.order.clone().lock_owned().await;
         let mut asked = Vec::new();
         for decide in decisions {
             asked.push(self.ask(decide).await);
@@ -86,7 +86,7 @@ impl World {
     }
 
     fn waiting(&self) -> usize {
-        self.topics.changes.0.lock().len()
+        self.topics.changes.waiting.lock().len()
     }
 
     fn serves(&self, topic: u8) -> bool {
@@ -157,7 +157,7 @@ async fn a_change_refused_because_of_an_unwritten_one_gets_the_error_of_that_one
 async fn a_change_with_a_dropped_caller_does_not_happen_later() {
     let world = World::new().await;
     world.topics.change(create("a", 1)).await.unwrap();
-    let turn = world.topics.changing.clone().lock_owned().await;
+    let turn = world.topics.changes.order.clone().lock_owned().await;
     let asked = world.ask(delete("a")).await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());

@@ -4,7 +4,11 @@ use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use grower_broker::SystemClock;
 use grower_broker::metadata::{Command, Image, LogMetadataStore, MetadataStore, NodeIdentity, Uuid};
-use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Timestamp,
+    TopicId, TopicName,
+};
+use grower_protocol::message::ProducerIdentity;
 use grower_protocol::wire::{decode, encode};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -80,6 +84,7 @@ fn identity(input: &[u8]) {
 fn history() -> Vec<Command> {
     let (node, id) = (NodeId::new(1), TopicId::from_bytes([3; 16]));
     let configs = vec![("flush".to_owned(), "os".to_owned())];
+    let (producer, identity) = named_producer();
     vec![
         Command::FormatCluster { cluster: UUID },
         Command::RegisterBroker { node, uuid: UUID, address: "a:1".to_owned() },
@@ -98,6 +103,14 @@ fn history() -> Vec<Command> {
         Command::AlterBroker { node, settings: vec![("logging.level".to_owned(), Some("warn".to_owned()))] },
         Command::ReplaceNode { node, uuid: OTHER_UUID },
         Command::AllocateProducerIdsFrom { first: ProducerId::new(5_000), count: 1_000 },
+        Command::ClaimProducer {
+            name: producer.clone(),
+            holder: ProducerHolder::new(7),
+            current: None,
+            first: identity.id,
+            at: Timestamp::from_millis(1),
+        },
+        Command::ForgetProducers { producers: vec![(producer, identity)] },
         Command::RaiseMinimumIds { producer: ProducerId::new(9_000), leader_epoch: LeaderEpoch::new(9) },
         Command::RegisterBroker { node, uuid: OTHER_UUID, address: "a:2".to_owned() },
         Command::DeleteTopic { id },
@@ -105,9 +118,16 @@ fn history() -> Vec<Command> {
     ]
 }
 
+/// A producer's name and the identity that its first claim gets.
+fn named_producer() -> (ProducerName, ProducerIdentity) {
+    let identity = ProducerIdentity { id: ProducerId::NAMED.start, epoch: ProducerEpoch::new(0) };
+    (ProducerName::new("shipper").expect("a sound name"), identity)
+}
+
 /// One item of each kind, encoded like the snapshot's enum.
 fn written_snapshot() -> Vec<u8> {
     let (node, id, name) = (NodeId::new(1), TopicId::from_bytes([3; 16]), "events");
+    let (producer, identity) = named_producer();
     let partition = (Some(node), LeaderEpoch::new(4), vec![node], vec![node]);
     let items = [
         encode(&(0u32, 0u64, Some(UUID), ProducerId::new(1))),
@@ -116,6 +136,15 @@ fn written_snapshot() -> Vec<u8> {
         encode(&(3u32, TopicId::from_bytes([4; 16]), name, 2u32)),
         encode(&(4u32, id, PartitionId::new(0), Offset::new(7))),
         encode(&(5u32, node, "logging.level", "warn")),
+        encode(&(6u32, identity.id.next(), identity.id)),
+        encode(&(
+            7u32,
+            producer,
+            identity,
+            ProducerHolder::new(7),
+            Timestamp::from_millis(1),
+            Vec::<ProducerId>::new(),
+        )),
     ];
     items.iter().flat_map(|item| [&(item.len() as u32).to_be_bytes()[..], item].concat()).collect()
 }
@@ -158,13 +187,15 @@ mod tests {
             Command::ReplaceNode { .. } => 11,
             Command::AllocateProducerIdsFrom { .. } => 12,
             Command::RaiseMinimumIds { .. } => 13,
+            Command::ClaimProducer { .. } => 14,
+            Command::ForgetProducers { .. } => 15,
         }
     }
 
     #[test]
     fn the_history_has_every_kind_of_command_and_each_is_applied() {
         let kinds: BTreeSet<usize> = history().iter().map(kind).collect();
-        assert_eq!(kinds, (0..14).collect());
+        assert_eq!(kinds, (0..16).collect());
         let mut image = Image::default();
         for command in history() {
             image.apply(command).unwrap();
@@ -176,6 +207,6 @@ mod tests {
         let image = opened(&written_snapshot()).expect("the seed opens");
         assert!(image.cluster().is_some() && image.topics().len() == 1);
         assert!(image.deleted().len() == 1 && image.trims().len() == 1);
-        assert_eq!(image.settings(NodeId::new(1)).len(), 1);
+        assert_eq!((image.settings(NodeId::new(1)).len(), image.named_producer_count()), (1, 1));
     }
 }
