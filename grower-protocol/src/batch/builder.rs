@@ -1,10 +1,11 @@
 //! Builds a batch from records.
 
 use super::header::{Attributes, CRC_COVERS_FROM, HEADER_LENGTH, LENGTH_COUNTS_FROM, MAGIC, ProducerStamp};
-use super::{BatchHeader, Record, RecordRef, crc32c, varint};
+use super::{Batch, BatchHeader, Record, RecordRef, RecordView, RecordsError, crc32c, varint};
 use crate::compression::{self, Codec};
 use crate::ids::Timestamp;
 use bytes::BytesMut;
+use std::ops::Range;
 
 /// A batch under construction. [`BatchBuilder::push`] encodes a record; [`BatchBuilder::build`] compresses them all and
 /// writes the header and the CRC.
@@ -34,6 +35,32 @@ impl BatchBuilder {
         let mut builder = Self::new(codec);
         builder.bytes.reserve_exact(bytes.saturating_sub(HEADER_LENGTH));
         builder
+    }
+
+    /// Starts a batch with those records of `batch` that stand at these positions, counted from 0. The positions rise.
+    pub fn copying(batch: &Batch, positions: &[Range<u32>], codec: Codec) -> Result<Self, RecordsError> {
+        let mut copy = Self::with_capacity(codec, batch.bytes().len());
+        let mut positions = positions.iter().peekable();
+        for (position, view) in (0..).zip(batch.records(usize::MAX)?) {
+            while positions.next_if(|range| range.end <= position).is_some() {}
+            if positions.peek().is_some_and(|range| range.contains(&position)) {
+                let RecordView { timestamp, key, value, headers, .. } = view?;
+                copy.push(&Record { timestamp, key, value, headers });
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Removes all records except those at these positions, counted from 0. The positions rise.
+    ///
+    /// # Panics
+    /// If the batch has no records or passes 2 GiB.
+    pub fn retain(&mut self, positions: &[Range<u32>]) {
+        const OURS: &str = "this builder encoded the records";
+        let codec = self.codec;
+        let all = Self { codec: Codec::None, ..std::mem::replace(self, Self::new(codec)) };
+        let all = Batch::check(all.build(None).freeze()).expect(OURS);
+        *self = Self::copying(&all, positions, codec).expect(OURS);
     }
 
     /// The number of records pushed so far.

@@ -57,6 +57,25 @@ fn any_record() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
+    fn a_builder_that_retains_records_equals_one_that_never_had_the_others(
+        records in prop::collection::vec((any_record(), any::<bool>()), 1..12),
+        codec in prop::sample::select(vec![Codec::None, Codec::Lz4]),
+    ) {
+        let is_kept = |&(_, kept): &(u32, bool)| kept;
+        let kept: Vec<_> = (0..).zip(records.iter().map(|(_, kept)| *kept)).filter(is_kept).map(|(at, _)| at..at + 1).collect();
+        prop_assume!(!kept.is_empty());
+        let (mut all, mut only) = (BatchBuilder::new(codec), BatchBuilder::new(codec));
+        records.iter().for_each(|(record, _)| all.push(record));
+        records.iter().filter(|(_, kept)| *kept).for_each(|(record, _)| only.push(record));
+        all.retain(&kept);
+        for builder in [&mut all, &mut only] {
+            builder.push(&record("later"));
+        }
+        prop_assert_eq!((all.count(), all.size()), (only.count(), only.size()));
+        prop_assert_eq!(all.build(None), only.build(None));
+    }
+
+    #[test]
     fn a_record_joins_a_batch_exactly_if_the_batch_keeps_its_limit(records in prop::collection::vec(any_record(), 2..8)) {
         let (mut unlimited, mut limited) = (BatchBuilder::new(Codec::None), BatchBuilder::new(Codec::None));
         for (at, record) in records.iter().enumerate() {
