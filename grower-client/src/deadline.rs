@@ -30,6 +30,11 @@ impl Deadline {
         Self { end: start.checked_add(limit).unwrap_or_else(|| start + FAR), limit }
     }
 
+    /// The deadline at `end` of a call that may take `limit`.
+    pub(crate) fn ending(end: Instant, limit: Duration) -> Self {
+        Self { end, limit }
+    }
+
     pub(crate) fn end(self) -> Instant {
         self.end
     }

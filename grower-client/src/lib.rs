@@ -70,8 +70,8 @@ pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, ReadToEnd, RebalanceEvent, StartFrom};
 pub use error::{
-    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, NotCommitted, ProduceError,
-    RequestError, SendAllError,
+    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,
+    ProduceError, RequestError, SendAllError,
 };
 pub use gap::{Gap, GapCause};
 pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder};

@@ -120,7 +120,7 @@ async fn a_flush_reports_every_record_of_a_split_batch() {
     let producer = world.client.producer().linger(LONG).build().await.unwrap();
     drop(producer.enqueue(large()).await.unwrap());
     drop(producer.enqueue(Record::new(TOPIC).value("small")).await.unwrap());
-    assert_eq!(producer.flush().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(producer.flush().await.unwrap_err().first.code(), Some(ErrorCode::TooLarge));
 }
 
 #[tokio::test]
@@ -132,11 +132,11 @@ async fn a_flush_reports_earlier_unobserved_failures() {
     producer.send(large()).await.unwrap_err();
     producer.flush().await.unwrap();
     drop(unseen);
-    assert_eq!(producer.flush().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(producer.flush().await.unwrap_err().first.code(), Some(ErrorCode::TooLarge));
     producer.flush().await.unwrap();
     drop(producer.enqueue(large()).await.unwrap());
     producer.send(Record::new(TOPIC).value("small")).await.unwrap();
-    assert_eq!(producer.close().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(producer.close().await.unwrap_err().first.code(), Some(ErrorCode::TooLarge));
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ async fn a_single_too_large_record_does_not_shrink_later_batches() {
         }
         producer.flush().await
     };
-    assert_eq!(enqueue(&[9, 9, 9, 20_500, 9]).await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(enqueue(&[9, 9, 9, 20_500, 9]).await.unwrap_err().first.code(), Some(ErrorCode::TooLarge));
     assert_eq!(fake.values().len(), 4);
     enqueue(&[500; 30]).await.unwrap();
     assert_eq!(fake.batch_sizes().last(), Some(&30));

@@ -65,7 +65,7 @@ async fn after_a_flush_a_record_in_doubt_is_in_the_log_or_never_will_be() {
     stall.hold_requests();
     assert_eq!(producer.send(record("A")).await.unwrap_err().outcome(), Outcome::Unknown);
     let error = timeout(LONG, producer.flush()).await.expect("its patience ends").unwrap_err();
-    assert_eq!(error.outcome(), Outcome::Unknown, "the stall lasts: {error}");
+    assert_eq!(error.first.outcome(), Outcome::Unknown, "the stall lasts: {error}");
     stall.pass_new();
     timeout(LONG, producer.flush()).await.expect("it ends").unwrap();
     assert_eq!(fake.values(), ["0"]);

@@ -348,11 +348,11 @@ async fn a_flush_reports_failures_of_dropped_deliveries() {
     world.topic(TOPIC, TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
     let producer = world.client.producer().build().await.unwrap();
     drop(producer.enqueue_all([Record::new(TOPIC).value(vec![b'x'; 4_000]), Record::new(TOPIC)]).await);
-    assert_eq!(producer.flush().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(producer.flush().await.unwrap_err().first.code(), Some(ErrorCode::TooLarge));
     producer.flush().await.unwrap();
     drop(producer.enqueue_all([Record::new(TOPIC).partition(7)]).await);
     let error = producer.flush().await.unwrap_err();
-    assert!(matches!(error, ProduceError::UnknownPartition { .. }), "{error}");
+    assert!(matches!(error.first, ProduceError::UnknownPartition { .. }), "{error}");
     producer.flush().await.unwrap();
 }
 

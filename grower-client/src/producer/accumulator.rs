@@ -1,7 +1,9 @@
 //! Collects the records of one partition in batches to send. Pure: time comes in as an argument.
 
-use super::delivery::{DeliveryPromise, UnobservedError};
 use super::in_flight::SettledRecords;
+use super::promise::{DeliveryPromise, ExpiredRecords};
+use super::unobserved::UnobservedFailures;
+use crate::deadline::Deadline;
 use crate::error::ProduceError;
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, RecordRef};
@@ -20,6 +22,9 @@ pub(super) struct BatchSettings {
     pub(super) linger: Duration,
 }
 
+/// The least time between two checks for expired records, which look at all batches.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(25);
+
 /// A batch without a sequence: the open one, or one that is sealed and waits for the window.
 #[derive(Debug)]
 pub(super) struct UnsentBatch {
@@ -28,13 +33,35 @@ pub(super) struct UnsentBatch {
     /// The producer's memory that its records hold, in bytes.
     pub(super) reserved: usize,
     /// The time of its first record.
-    pub(super) since: Instant,
+    since: Instant,
 }
 
 impl UnsentBatch {
     /// Fails its records.
     pub(super) fn fail(self, error: ProduceError) -> SettledRecords {
         SettledRecords { promise: self.promise, reserved: self.reserved, outcome: Err(error) }
+    }
+
+    /// Removes the bytes of settled records.
+    fn withdraw_settled(&mut self) {
+        debug_assert!(!self.promise.is_settled(), "an unsettled record stays");
+        self.builder.retain(&self.promise.withdraw_settled());
+        debug_assert_eq!(self.promise.count(), self.builder.count(), "each record has a delivery");
+    }
+
+    /// Expires records, and removes their bytes once they are half of the batch: an expiry of few records costs little.
+    /// Returns the memory that it releases, in proportion to the bytes.
+    fn expire(&mut self, now: Instant, expired: &mut Vec<ExpiredRecords>) -> usize {
+        expired.extend(self.promise.expire(now));
+        if self.promise.is_settled() {
+            return std::mem::take(&mut self.reserved);
+        }
+        let before = self.builder.size();
+        if self.promise.count() <= 2 * self.promise.settled_count() {
+            self.withdraw_settled();
+        }
+        let kept = (self.reserved as u128 * self.builder.size() as u128 / before as u128) as usize;
+        std::mem::replace(&mut self.reserved, kept) - kept
     }
 }
 
@@ -46,12 +73,14 @@ pub(super) struct PushedRecord<D> {
     pub(super) started: bool,
     /// A batch is sealed, either with this record or because it had no room for it.
     pub(super) filled: bool,
+    /// The record may expire before all others.
+    pub(super) expires_first: bool,
 }
 
 impl<D> PushedRecord<D> {
-    /// Whether [`Accumulator::take`] may have a new batch.
-    pub(super) fn may_send(&self) -> bool {
-        self.started || self.filled
+    /// Whether [`Accumulator::take`] may have a new batch, or [`Accumulator::next_expiry`] may be earlier.
+    pub(super) fn needs_attention(&self) -> bool {
+        self.started || self.filled || self.expires_first
     }
 }
 
@@ -60,10 +89,12 @@ impl<D> PushedRecord<D> {
 pub(super) struct Accumulator {
     settings: BatchSettings,
     topic_partition: TopicPartition,
-    /// Keeps the first failure that no caller observes.
-    unobserved: Arc<UnobservedError>,
+    /// Counts the failures that no caller observes.
+    unobserved: Arc<UnobservedFailures>,
     sealed: VecDeque<UnsentBatch>,
     open: Option<UnsentBatch>,
+    /// No record expires before this time; `None` without records.
+    next_expiry: Option<Instant>,
     /// The current limit of a batch: that of the settings, or less if the topic accepts less.
     bytes_max: usize,
     /// The size of the last batch, which is the initial capacity of the next.
@@ -78,24 +109,26 @@ impl Accumulator {
             unobserved: Arc::default(),
             sealed: VecDeque::new(),
             open: None,
+            next_expiry: None,
             bytes_max: settings.bytes,
             likely_bytes: 0,
         }
     }
 
     /// Reports failures that no caller observes to `unobserved`.
-    pub(super) fn report_to(&mut self, unobserved: Arc<UnobservedError>) {
+    pub(super) fn report_to(&mut self, unobserved: Arc<UnobservedFailures>) {
         self.unobserved = unobserved;
     }
 
     /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room.
-    /// `deliver` makes the delivery of the record, the last of the promise.
+    /// `deliver` makes the delivery of the record from its index in the promise.
     pub(super) fn push<D>(
         &mut self,
         record: RecordRef<'_>,
         reserved: usize,
+        deadline: Deadline,
         clock: impl Fn() -> Instant,
-        deliver: impl FnOnce(&mut DeliveryPromise) -> D,
+        deliver: impl FnOnce(&DeliveryPromise, u32) -> D,
     ) -> PushedRecord<D> {
         let bytes_max = self.bytes_max;
         let is_joined = self.open.as_mut().is_some_and(|batch| batch.builder.push_within(record, bytes_max));
@@ -106,14 +139,18 @@ impl Accumulator {
         }
         let batch = self.open.as_mut().expect("it is open since this or an earlier push");
         batch.reserved += reserved;
-        debug_assert_eq!(batch.promise.count(), batch.builder.count() - 1, "each record has a delivery");
-        let delivery = deliver(&mut batch.promise);
+        let index = batch.promise.extend(deadline);
         debug_assert_eq!(batch.promise.count(), batch.builder.count(), "each record has a delivery");
+        let delivery = deliver(&batch.promise, index);
         if bytes_max <= batch.builder.size() || self.settings.records <= batch.builder.count() {
             self.seal();
             filled = true;
         }
-        PushedRecord { delivery, started: !is_joined, filled }
+        let expires_first = self.next_expiry.is_none_or(|next| deadline.end() < next);
+        if expires_first {
+            self.next_expiry = Some(deadline.end());
+        }
+        PushedRecord { delivery, started: !is_joined, filled, expires_first }
     }
 
     /// Starts a batch with this record; seals the open batch first.
@@ -142,7 +179,14 @@ impl Accumulator {
         if self.sealed.is_empty() && idle && self.due().is_some_and(|due| due <= now) {
             self.seal();
         }
-        self.sealed.pop_front()
+        let mut batch = self.sealed.pop_front()?;
+        if self.is_empty() {
+            self.next_expiry = None;
+        }
+        if 0 < batch.promise.settled_count() {
+            batch.withdraw_settled();
+        }
+        Some(batch)
     }
 
     /// Returns the time at which the linger of the open batch ends.
@@ -150,18 +194,31 @@ impl Accumulator {
         self.open.as_ref().map(|batch| batch.since + self.settings.linger)
     }
 
-    /// Returns the time of the oldest record.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.sealed.front().or(self.open.as_ref()).map(|batch| batch.since)
+    /// Whether it holds no record.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.open.is_none()
     }
 
-    /// Takes all batches that were started at or before `since`.
-    pub(super) fn expire(&mut self, since: Instant) -> Vec<UnsentBatch> {
-        let mut expired = Vec::new();
-        while self.oldest().is_some_and(|oldest| oldest <= since) {
-            expired.extend(self.sealed.pop_front().or_else(|| self.open.take()));
+    /// Returns the time at which [`Accumulator::expire`] is due.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// Takes the records with a deadline at or before `now`; returns the memory that it releases too. The bytes of
+    /// records that expire before others of their batch are removed later, many at once.
+    pub(super) fn expire(&mut self, now: Instant) -> (Vec<ExpiredRecords>, usize) {
+        if self.next_expiry.is_none_or(|next| now < next) {
+            return (Vec::new(), 0);
         }
-        expired
+        let (mut expired, mut released) = (Vec::new(), 0);
+        for batch in self.sealed.iter_mut().chain(&mut self.open) {
+            released += batch.expire(now, &mut expired);
+        }
+        self.sealed.retain(|batch| !batch.promise.is_settled());
+        self.open = self.open.take().filter(|batch| !batch.promise.is_settled());
+        let earliest = self.sealed.iter().chain(&self.open).filter_map(|batch| batch.promise.earliest_deadline()).min();
+        self.next_expiry = earliest.map(|earliest| earliest.max(now + EXPIRY_PAUSE));
+        (expired, released)
     }
 
     /// The producer's memory that its records hold, in bytes.
@@ -172,6 +229,7 @@ impl Accumulator {
 
     /// Takes all batches.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = UnsentBatch> {
+        self.next_expiry = None;
         self.sealed.drain(..).chain(self.open.take())
     }
 
@@ -201,6 +259,7 @@ mod tests {
     use grower_protocol::ids::{PartitionId, TopicName};
 
     const LINGER: Duration = Duration::from_millis(5);
+    const LIMIT: Duration = Duration::from_secs(1);
 
     fn accumulator(bytes: usize, records: u32) -> Accumulator {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
@@ -208,8 +267,14 @@ mod tests {
     }
 
     fn push(accumulator: &mut Accumulator, length: usize, now: Instant) {
+        push_until(accumulator, length, now, now + LIMIT);
+    }
+
+    fn push_until(accumulator: &mut Accumulator, length: usize, now: Instant, at: Instant) -> bool {
         let record = Record { value: Some(Bytes::from(vec![b'x'; length])), ..Record::default() };
-        accumulator.push((&record).into(), length, || now, DeliveryPromise::extend);
+        let deadline = Deadline::ending(at, at - now);
+        let pushed = accumulator.push((&record).into(), length, deadline, || now, |_, _| ());
+        pushed.needs_attention()
     }
 
     fn counts(accumulator: &mut Accumulator, idle: bool, now: Instant) -> Vec<u32> {
@@ -227,12 +292,12 @@ mod tests {
     }
 
     #[test]
-    fn only_starting_or_filling_a_batch_needs_a_sender() {
+    fn only_starting_or_filling_a_batch_needs_attention() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 3);
-        let record = Record::default();
-        let mut needs_sender = || accumulator.push((&record).into(), 1, || now, DeliveryPromise::extend).may_send();
-        assert_eq!([needs_sender(), needs_sender(), needs_sender(), needs_sender()], [true, false, true, true]);
+        let mut needs_attention = || push_until(&mut accumulator, 1, now, now + LIMIT);
+        let pushed = [needs_attention(), needs_attention(), needs_attention(), needs_attention()];
+        assert_eq!(pushed, [true, false, true, true]);
     }
 
     #[test]
@@ -276,12 +341,42 @@ mod tests {
     }
 
     #[test]
-    fn only_old_batches_expire() {
+    fn a_shorter_deadline_than_all_others_needs_attention() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 100);
+        let limits = [5, 9, 3, 4].map(Duration::from_secs);
+        assert_eq!(limits.map(|limit| push_until(&mut accumulator, 1, now, now + limit)), [true, false, true, false]);
+        assert_eq!(accumulator.next_expiry(), Some(now + limits[2]));
+    }
+
+    #[test]
+    fn only_expired_records_leave_a_batch() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 4);
+        for limit in [1, 3, 3, 3, 1, 1, 1, 3, 1, 1] {
+            push_until(&mut accumulator, 100, now, now + LIMIT * limit);
+        }
+        let (expired, released) = accumulator.expire(now + LIMIT);
+        assert_eq!(expired.iter().map(|expired| expired.promise.count()).collect::<Vec<_>>(), [1, 3, 2]);
+        assert!((450..550).contains(&released), "{released}: most of the second batch, and the third");
+        drop(expired);
+        assert_eq!(accumulator.next_expiry(), Some(now + LIMIT * 3));
+        assert_eq!(counts(&mut accumulator, true, now), [3, 1], "the first batch leaves without the expired record");
+        assert_eq!(accumulator.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_check_for_expired_records_comes_after_a_pause() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 1);
-        push(&mut accumulator, 1, now);
-        push(&mut accumulator, 1, now + LINGER);
-        assert_eq!(accumulator.expire(now).len(), 1);
-        assert_eq!(accumulator.oldest(), Some(now + LINGER));
+        for millis in 0..100 {
+            push_until(&mut accumulator, 1, now, now + Duration::from_millis(millis));
+        }
+        let (mut checks, mut expired) = (0, 0);
+        while let Some(next) = accumulator.next_expiry() {
+            expired += accumulator.expire(next).0.len();
+            checks += 1;
+        }
+        assert_eq!((checks, expired), (5, 100));
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct ProducerSettings {
     pub(super) acks: Acks,
     pub(super) batches: BatchSettings,
     pub(super) window: WindowSettings,
+    pub(super) delivery_timeout: Duration,
     pub(super) partitioner: Partitioner,
     pub(super) memory_bytes: usize,
     pub(super) create_topics: bool,
@@ -55,13 +56,13 @@ impl ProducerBuilder {
         let window = WindowSettings {
             codec: Codec::None,
             in_flight_max: IN_FLIGHT_MAX as usize,
-            delivery_timeout: Duration::from_secs(120),
             retry_wait: |error, failures| retry::wait(Some(error), failures, backoff::random()),
         };
         let settings = ProducerSettings {
             acks: Acks::All,
             batches,
             window,
+            delivery_timeout: Duration::from_secs(120),
             partitioner: Partitioner::Default,
             memory_bytes: 64 << 20,
             create_topics: false,
@@ -122,9 +123,10 @@ impl ProducerBuilder {
         self
     }
 
-    /// Limits the time from queueing a record to its acknowledgement; 120 s by default.
+    /// Limits the time from the call that hands a record in to its acknowledgement, whatever the record waits for;
+    /// 120 s by default. A record that was not sent by then is withdrawn.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.window.delivery_timeout = timeout;
+        self.settings.delivery_timeout = timeout;
         self
     }
 

@@ -1,6 +1,8 @@
 //! Delivers the outcomes of many records to one caller: an entry per batch and per run of consecutive records.
 
-use super::delivery::{BatchDelivery, DeliveryPromise, UnobservedError, WakerSlot};
+use super::delivery::{BatchDelivery, WakerSlot};
+use super::promise::DeliveryPromise;
+use super::unobserved::UnobservedFailures;
 use crate::acks::{AckRange, RecordAcks};
 use crate::error::{FailedRange, ProduceError, SendAllError};
 use grower_protocol::ids::Timestamp;
@@ -25,7 +27,7 @@ pub struct Deliveries {
     settled: usize,
     acks: RecordAcks,
     failed: Vec<FailedRange>,
-    unobserved: Arc<UnobservedError>,
+    unobserved: Arc<UnobservedFailures>,
 }
 
 /// A batch that holds some of the records.
@@ -54,7 +56,7 @@ enum RunState {
 const OPEN_BATCHES: usize = 16;
 
 impl Deliveries {
-    pub(super) fn new(unobserved: Arc<UnobservedError>) -> Self {
+    pub(super) fn new(unobserved: Arc<UnobservedFailures>) -> Self {
         Self {
             batches: Vec::new(),
             runs: Vec::new(),
@@ -66,9 +68,8 @@ impl Deliveries {
         }
     }
 
-    /// Adds a record, which becomes the last one of `promise`.
-    pub(super) fn add(&mut self, promise: &mut DeliveryPromise, added_at: Timestamp) {
-        let index = promise.extend();
+    /// Adds the record of `promise` with this index.
+    pub(super) fn add(&mut self, promise: &DeliveryPromise, index: u32, added_at: Timestamp) {
         if let Some(DeliveryRun { count, state: RunState::Queued { batch, first, timestamp } }) = self.runs.last_mut()
             && *first + *count == index
             && *timestamp == added_at
@@ -127,7 +128,7 @@ impl Deliveries {
                 records,
                 topic: topic_partition.topic,
                 partition: topic_partition.partition,
-                base_offset: ack.base_offset.map(|base| base.saturating_add((first - together.start).into())),
+                base_offset: ack.of_record(first - together.start).base_offset,
                 timestamp,
                 durability: ack.durability,
             }),
@@ -176,15 +177,15 @@ impl Future for Deliveries {
 
 impl Drop for Deliveries {
     fn drop(&mut self) {
-        if let Some(FailedRange { error, .. }) = self.failed.first() {
-            self.unobserved.record(error); // It was settled before the future was dropped.
+        for FailedRange { records, error } in &self.failed {
+            self.unobserved.add(records.len() as u64, error); // Settled before the future was dropped.
         }
         for DeliveryRun { count, state } in self.runs.drain(..).skip(self.next) {
             match state {
                 RunState::Queued { batch, first, .. } => {
                     self.batches[batch].delivery.drop_deliveries(first..first + count);
                 }
-                RunState::Failed(error) => self.unobserved.record(&error),
+                RunState::Failed(error) => self.unobserved.add(count.into(), &error),
             }
         }
     }

@@ -5,18 +5,20 @@
 
 use super::builder::ProducerSettings;
 use super::connection_selector::ConnectionKind;
-use super::delivery::{BatchAck, UnobservedError};
+use super::deadline_grid::DeadlineGrid;
+use super::delivery::BatchAck;
 use super::in_flight::{AttemptResult, NumberedBatch, ReleasedRecords, SendAttempt};
 use super::lookup::TopicLookups;
 use super::memory::ProducerMemory;
 use super::queue::{PartitionQueue, SendStep};
 use super::timer::ProducerTimer;
 use super::topic::{NextAction, ProducerPartition, ProducerTopic, PushResult};
+use super::unobserved::UnobservedFailures;
 use super::yield_pace::YieldPace;
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::deadline::Deadline;
-use crate::error::{RequestError, single_part};
+use crate::error::{FlushError, RequestError, single_part};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
     Acks, Durability, InitProducer, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 /// A producer with more unacknowledged bytes leaves the connection that the producers of a client share. So a record of
@@ -45,14 +47,17 @@ pub(super) struct ProducerEngine {
     identity: Option<ProducerIdentity>,
     topics: RwLock<BTreeMap<Arc<str>, Arc<ProducerTopic>>>,
     pub(super) lookups: TopicLookups,
-    pub(super) unobserved: Arc<UnobservedError>,
+    pub(super) unobserved: Arc<UnobservedFailures>,
     /// Told when a partition was fenced, or no longer needs that.
     pub(super) epoch_changed: Notify,
     timer: ProducerTimer,
+    deadlines: DeadlineGrid,
     /// Runs the background tasks, also if a thread outside it calls the producer.
     pub(super) runtime: Handle,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
+    /// The result of the first close.
+    pub(super) close_result: OnceCell<Result<(), FlushError>>,
     /// The producer sends too much to share a connection. Never reset, since each change of connection costs a wait.
     is_bulk: AtomicBool,
 }
@@ -77,13 +82,20 @@ impl ProducerEngine {
             unobserved: Arc::default(),
             epoch_changed: Notify::default(),
             timer: ProducerTimer::default(),
+            deadlines: DeadlineGrid::starting_at(Instant::now()),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
+            close_result: OnceCell::new(),
             // Without answers the producer cannot know when it may change its connection, so it starts with its own.
             is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
         engine.runtime.spawn(engine.clone().run_timer());
         engine
+    }
+
+    /// Returns the deadline of records that a call hands in now.
+    pub(super) fn deadline(&self, limit: Duration) -> Deadline {
+        self.deadlines.deadline(Instant::now(), limit)
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -67,7 +67,7 @@ impl ProducerEngine {
 
     /// The error for a partition with a batch that was given up in doubt and may still reach the log.
     fn open_doubt(&self) -> Option<ProduceError> {
-        let after = self.settings.window.delivery_timeout;
+        let after = self.settings.delivery_timeout;
         self.topics().into_iter().find_map(|topic| {
             topic.partitions().into_iter().find_map(|partition| {
                 let queue = &partition.lock().queue;

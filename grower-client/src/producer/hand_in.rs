@@ -2,46 +2,52 @@
 //!
 //! A record that needs no wait is queued by a synchronous call; only the others need a future of their own.
 
-use super::delivery::{Delivery, DeliveryPromise};
+use super::delivery::Delivery;
 use super::engine::{ProducerEngine, now};
 use super::memory::{self, MemoryReservation};
+use super::promise::DeliveryPromise;
 use super::topic::{ProducerPartition, ProducerTopic};
 use crate::deadline::Deadline;
 use crate::error::ProduceError;
 use crate::record::Record;
 use grower_protocol::ids::{Timestamp, TopicName};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 type Route = (Arc<ProducerTopic>, Arc<ProducerPartition>);
 
 impl ProducerEngine {
     /// Queues a record, unless it must wait or fails.
-    pub(super) fn try_enqueue(self: &Arc<Self>, record: &Record) -> Option<Delivery> {
+    pub(super) fn try_enqueue(self: &Arc<Self>, record: &Record, deadline: Deadline) -> Option<Delivery> {
         let topic = self.known_topic(&record.topic)?;
         let reservation = self.memory.try_reserve(memory::size(record))?; // Before the partitioner counts the record.
         let partition = topic.route(record, self.settings.partitioner)?;
         self.check_bulk();
-        self.push_one(&topic, &partition, record, reservation, DeliveryPromise::deliver).ok()
+        self.push_one(&topic, &partition, record, deadline, reservation, DeliveryPromise::delivery).ok()
     }
 
-    /// Queues a record, and waits for its topic, at most the delivery timeout, and for its memory, at most `max_wait`.
-    /// `deliver` makes its delivery.
+    /// Queues a record, and waits until its deadline for its topic and, if it `may_wait`, for its memory. `deliver`
+    /// makes its delivery.
     pub(super) async fn enqueue<D>(
         self: &Arc<Self>,
         record: &Record,
-        max_wait: Duration,
-        mut deliver: impl FnMut(&mut DeliveryPromise, Timestamp) -> D,
+        deadline: Deadline,
+        may_wait: bool,
+        mut deliver: impl FnMut(&DeliveryPromise, u32, Timestamp) -> D,
     ) -> Result<D, ProduceError> {
         if self.is_closed() {
             return Err(ProduceError::Closed);
         }
-        let deadline = Deadline::after(self.settings.window.delivery_timeout);
         let (mut topic, mut partition) = self.route(record, deadline).await?;
-        let mut reservation = self.reserve(record, max_wait, &topic, &partition).await?;
+        let until = may_wait.then_some(deadline.end());
+        let reservation = self.memory.reserve(record, until, || self.end_lingers()).await?;
+        let mut reservation = reservation.ok_or_else(|| {
+            let topic_partition = topic.topic_partition(partition.number);
+            ProduceError::timed_out(&topic_partition, deadline.limit(), false, partition.lock().queue.last_error())
+        })?;
         self.check_bulk();
         loop {
-            reservation = match self.push_one(&topic, &partition, record, reservation, &mut deliver) {
+            reservation = match self.push_one(&topic, &partition, record, deadline, reservation, &mut deliver) {
                 Ok(delivery) => return Ok(delivery),
                 Err(reservation) => reservation,
             };
@@ -59,15 +65,17 @@ impl ProducerEngine {
         topic: &Arc<ProducerTopic>,
         partition: &Arc<ProducerPartition>,
         record: &Record,
+        deadline: Deadline,
         mut reservation: MemoryReservation<'a>,
-        deliver: impl FnOnce(&mut DeliveryPromise, Timestamp) -> D,
+        deliver: impl FnOnce(&DeliveryPromise, u32, Timestamp) -> D,
     ) -> Result<D, MemoryReservation<'a>> {
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let bytes = reservation.bytes();
         let delivery = self.push(topic, partition, |queue| {
-            let pushed = queue.push(record.at(timestamp), bytes, now, |promise| deliver(promise, timestamp));
-            let may_send = pushed.may_send();
-            (pushed.delivery, may_send)
+            let deliver = |promise: &_, index| deliver(promise, index, timestamp);
+            let pushed = queue.push(record.at(timestamp), bytes, deadline, now, deliver);
+            let needs_attention = pushed.needs_attention();
+            (pushed.delivery, needs_attention)
         });
         match delivery {
             Some(delivery) => {
@@ -105,21 +113,6 @@ impl ProducerEngine {
                 partitions: topic.count(),
             }),
         }
-    }
-
-    async fn reserve(
-        self: &Arc<Self>,
-        record: &Record,
-        max_wait: Duration,
-        topic: &ProducerTopic,
-        partition: &ProducerPartition,
-    ) -> Result<MemoryReservation<'_>, ProduceError> {
-        let reservation = self.memory.reserve(record, max_wait, || self.end_lingers()).await?;
-        reservation.ok_or_else(|| {
-            let topic_partition = topic.topic_partition(partition.number);
-            let after = self.settings.window.delivery_timeout;
-            ProduceError::timed_out(&topic_partition, after, false, partition.lock().queue.last_error())
-        })
     }
 }
 

@@ -6,6 +6,7 @@ use super::engine::{ProducerEngine, now};
 use super::hand_in::wall_clock;
 use super::memory::{self, MemoryReservation};
 use super::topic::{ProducerPartition, ProducerTopic};
+use crate::deadline::Deadline;
 use crate::error::ProduceError;
 use crate::record::Record;
 use futures_core::future::BoxFuture;
@@ -24,6 +25,8 @@ const RESERVED_PART: usize = 4;
 pub(super) struct RecordIntake<'a> {
     engine: &'a Arc<ProducerEngine>,
     chunk: Vec<Record>,
+    /// The deadline of the records of the chunk.
+    deadline: Option<Deadline>,
     deliveries: Deliveries,
     /// The last failure that other records share.
     shared_failure: Option<SharedFailure>,
@@ -80,6 +83,7 @@ impl<'a> RecordIntake<'a> {
         Self {
             engine,
             chunk: Vec::with_capacity(CHUNK_RECORDS),
+            deadline: None,
             deliveries: Deliveries::new(engine.unobserved.clone()),
             shared_failure: None,
             may_wait_at: None,
@@ -99,9 +103,17 @@ impl<'a> RecordIntake<'a> {
 
     /// Hands in the records of the chunk, unless some must wait: [`RecordIntake::hand_in_rest`] must follow then.
     pub(super) fn hand_in(&mut self) -> bool {
-        let handed_in = ChunkCursor::hand_in(self.engine, &self.chunk, &mut self.deliveries);
+        let deadline = self.deadline();
+        let handed_in = ChunkCursor::hand_in(self.engine, &self.chunk, deadline, &mut self.deliveries);
         drop(self.chunk.drain(..handed_in));
+        self.deadline = self.deadline.filter(|_| !self.chunk.is_empty());
         self.chunk.is_empty()
+    }
+
+    /// Returns the deadline of the chunk, which counts from its first hand-in.
+    fn deadline(&mut self) -> Deadline {
+        let engine = self.engine;
+        *self.deadline.get_or_insert_with(|| engine.deadline(engine.settings.delivery_timeout))
     }
 
     /// Hands in the records of the chunk and waits where needed. If the future is dropped, the records that are not
@@ -117,14 +129,14 @@ impl<'a> RecordIntake<'a> {
 
     /// Hands in the first record of the chunk.
     async fn hand_in_one(&mut self) {
+        let deadline = self.deadline();
         let record = &self.chunk[0];
         let result = match self.shared_failure.as_ref().filter(|failure| failure.is_of(record)) {
             Some(failure) => Err(failure.error.clone()),
             None => {
                 let may_wait = self.may_wait_at.is_none_or(|at| at <= now());
-                let max_wait = if may_wait { self.engine.settings.window.delivery_timeout } else { Duration::ZERO };
-                let deliver = |promise: &mut _, at| self.deliveries.add(promise, at);
-                self.engine.enqueue(record, max_wait, deliver).await.map_err(Arc::new)
+                let deliver = |promise: &_, index, at| self.deliveries.add(promise, index, at);
+                self.engine.enqueue(record, deadline, may_wait, deliver).await.map_err(Arc::new)
             }
         };
         let Err(error) = result else { return };
@@ -143,6 +155,7 @@ struct ChunkCursor<'a> {
     records: &'a [Record],
     /// The partition of the first record, if it is chosen. A partitioner may count the records that it chooses for.
     chosen: Option<PartitionId>,
+    deadline: Deadline,
     /// Some memory for the records.
     reservation: Option<MemoryReservation<'a>>,
     /// For records without a timestamp.
@@ -151,8 +164,14 @@ struct ChunkCursor<'a> {
 
 impl<'a> ChunkCursor<'a> {
     /// Hands in records until one must wait or fails; returns their number.
-    fn hand_in(engine: &'a Arc<ProducerEngine>, all: &'a [Record], deliveries: &mut Deliveries) -> usize {
-        let mut run = Self { engine, records: all, chosen: None, reservation: None, timestamp: wall_clock() };
+    fn hand_in(
+        engine: &'a Arc<ProducerEngine>,
+        all: &'a [Record],
+        deadline: Deadline,
+        deliveries: &mut Deliveries,
+    ) -> usize {
+        let timestamp = wall_clock();
+        let mut run = Self { engine, records: all, chosen: None, deadline, reservation: None, timestamp };
         let mut topic: Option<Arc<ProducerTopic>> = None;
         while let Some(record) = run.records.first() {
             if topic.as_ref().is_none_or(|topic| *topic.name.as_str() != *record.topic) {
@@ -203,7 +222,7 @@ impl<'a> ChunkCursor<'a> {
         let engine = self.engine;
         engine.check_bulk();
         let free = self.reservation.as_ref().map_or(0, MemoryReservation::bytes);
-        let (first, timestamp) = (&self.records[0], self.timestamp);
+        let (first, deadline, timestamp) = (&self.records[0], self.deadline, self.timestamp);
         let pushed = engine.push(topic, partition, |queue| {
             let (mut count, mut bytes, mut may_send) = (0, 0, false);
             for record in self.records {
@@ -212,8 +231,9 @@ impl<'a> ChunkCursor<'a> {
                     break;
                 }
                 let timestamp = record.timestamp.unwrap_or(timestamp);
-                let pushed = queue.push(record.at(timestamp), size, now, |promise| deliveries.add(promise, timestamp));
-                (count, bytes, may_send) = (count + 1, bytes + size, may_send || pushed.may_send());
+                let deliver = |promise: &_, index| deliveries.add(promise, index, timestamp);
+                let pushed = queue.push(record.at(timestamp), size, deadline, now, deliver);
+                (count, bytes, may_send) = (count + 1, bytes + size, may_send || pushed.needs_attention());
                 if pushed.filled {
                     break; // It leaves now, and the sticky partition may change.
                 }

@@ -1,9 +1,12 @@
 //! A batch in the window, and the values that enter and leave with it.
 
-use super::delivery::{BatchAck, DeliveryOutcome, DeliveryPromise};
+use super::delivery::{BatchAck, DeliveryOutcome};
+use super::promise::DeliveryPromise;
+use super::split::part;
 use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
+use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::{LastWritten, ProducerIdentity};
 use std::task::Waker;
@@ -38,7 +41,7 @@ pub(super) struct ReleasedRecords {
 /// outcome.
 pub(super) fn settle(settled: Vec<SettledRecords>) -> Vec<ReleasedRecords> {
     let released =
-        |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(outcome) };
+        |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(&outcome) };
     settled.into_iter().map(released).collect()
 }
 
@@ -76,8 +79,6 @@ pub(super) struct InFlightBatch {
     pub(super) promise: DeliveryPromise,
     pub(super) reserved: usize,
     pub(super) count: u32,
-    /// The time of its first record; the delivery timeout counts from it.
-    pub(super) since: Instant,
     /// The identity in its stamp.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) first: Sequence,
@@ -172,6 +173,27 @@ impl InFlightBatch {
                 BatchState::NeedsSequence => is_built && !self.in_doubt,
                 BatchState::Acked => is_built && self.reserved == 0,
             }
+    }
+
+    /// Whether its records may be in the log, now or later.
+    pub(super) fn may_be_written(&self) -> bool {
+        self.in_doubt || self.state == BatchState::InFlight
+    }
+
+    /// The earliest deadline of its unsettled records; `None` while it is built, which takes a moment.
+    pub(super) fn earliest_deadline(&self) -> Option<Instant> {
+        self.promise.earliest_deadline().filter(|_| self.state != BatchState::Building)
+    }
+
+    /// Removes settled records from its bytes; returns whether there were any. The batch needs a new sequence then.
+    pub(super) fn withdraw_settled(&mut self, codec: Codec) -> bool {
+        let is_due = 0 < self.promise.settled_count();
+        if is_due {
+            debug_assert!(self.may_renumber() && !self.promise.is_settled(), "{self:?}");
+            (self.bytes, self.plain_bytes) = part(&self.bytes, codec, &self.promise.withdraw_settled());
+            self.count = self.promise.count();
+        }
+        is_due
     }
 
     /// The sequence after its last record.

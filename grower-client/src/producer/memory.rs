@@ -3,9 +3,8 @@
 use crate::error::ProduceError;
 use crate::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// The approximate memory of a record without its bytes: its share of queues and promises.
 const RECORD_OVERHEAD: usize = 64;
@@ -65,11 +64,11 @@ impl ProducerMemory {
     }
 
     /// Reserves memory for `record`, first come first served. Calls `full` before a wait; returns `None` if no memory
-    /// was free within `max_wait`.
+    /// was free before `until`, or at once without `until`.
     pub(super) async fn reserve(
         &self,
         record: &Record,
-        max_wait: Duration,
+        until: Option<Instant>,
         full: impl FnOnce(),
     ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
         let bytes = size(record);
@@ -82,10 +81,10 @@ impl ProducerMemory {
         }
         let _waiting = MemoryWaiter::new(&self.waiting);
         full(); // After the count: a caller that fills a batch from here on sees that it must not linger.
-        if max_wait.is_zero() {
+        let Some(until) = until else {
             return if self.free.is_closed() { Err(ProduceError::Closed) } else { Ok(None) };
-        }
-        match timeout(max_wait, self.free.acquire_many(permits)).await {
+        };
+        match timeout_at(until, self.free.acquire_many(permits)).await {
             Ok(Ok(permit)) => Ok(Some(MemoryReservation(permit))),
             Ok(Err(_)) => Err(ProduceError::Closed),
             Err(_) => Ok(None),

@@ -7,6 +7,7 @@
 mod accumulator;
 mod builder;
 mod connection_selector;
+mod deadline_grid;
 mod deliveries;
 mod delivery;
 mod engine;
@@ -17,12 +18,15 @@ mod in_flight;
 mod lookup;
 mod memory;
 mod partitioner;
+mod promise;
 mod queue;
 mod reconnect;
+mod record_runs;
 mod sequence_window;
 mod split;
 mod timer;
 mod topic;
+mod unobserved;
 mod yield_pace;
 
 pub use builder::ProducerBuilder;
@@ -31,13 +35,17 @@ pub use delivery::Delivery;
 pub use partitioner::Partitioner;
 
 use crate::acks::RecordAcks;
-use crate::error::{ProduceError, SendAllError};
+use crate::deadline::Deadline;
+use crate::error::{FlushError, ProduceError, SendAllError};
 use crate::record::{Ack, Record};
-use delivery::DeliveryPromise;
+use delivery::BatchCompletion;
 use engine::ProducerEngine;
 use futures_core::future::BoxFuture;
 use hand_in_many::RecordIntake;
+use promise::DeliveryPromise;
 use std::sync::Arc;
+use std::time::Duration;
+use unobserved::FailedRecords;
 
 /// Sends records; see [`crate::Client::producer`]. Clones are cheap and share all state.
 ///
@@ -64,9 +72,19 @@ impl Producer {
         Self { handle: Arc::new(ProducerHandle { engine }) }
     }
 
-    /// Sends a record and waits for its ack.
+    /// Sends a record and waits for its ack, at most the [delivery timeout](ProducerBuilder::delivery_timeout).
+    ///
+    /// If the future is dropped before it completes, the record is either not queued, or it is sent nevertheless, until
+    /// its deadline. A failure then counts for [`Producer::flush`].
     pub async fn send(&self, record: Record) -> Result<Ack, ProduceError> {
         self.enqueue(record).await?.await
+    }
+
+    /// Sends a record and waits for its ack, at most `limit` in place of the delivery timeout. The limit covers all that
+    /// the record waits for: the lookup of its topic, memory, and delivery. A record that was not sent by then is
+    /// withdrawn. [`ProduceError::outcome`] tells whether it may have been written.
+    pub async fn send_within(&self, record: Record, limit: Duration) -> Result<Ack, ProduceError> {
+        self.enqueue_within(record, limit).await?.await
     }
 
     /// Sends records, of any topics and partitions, and waits for their acks. Costs far less for each record than many
@@ -78,23 +96,33 @@ impl Producer {
         self.enqueue_all(records).await.await
     }
 
-    /// Queues a record, and waits only for free memory of the producer, at most the delivery timeout. The returned
-    /// [`Delivery`] resolves to the ack.
+    /// Queues a record, and waits only for its topic and for free memory of the producer, at most the delivery timeout.
+    /// The returned [`Delivery`] resolves to the ack, or fails at the delivery timeout after this call.
     ///
     /// If the future is dropped before it completes, the record is not queued.
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, ProduceError> {
+        self.enqueue_within(record, self.handle.engine.settings.delivery_timeout).await
+    }
+
+    /// Queues a record like [`Producer::enqueue`], with `limit` in place of the delivery timeout; see
+    /// [`Producer::send_within`].
+    pub async fn enqueue_within(&self, record: Record, limit: Duration) -> Result<Delivery, ProduceError> {
         let engine = &self.handle.engine;
+        let deadline = engine.deadline(limit);
         engine.yield_pace.keep().await;
-        match engine.try_enqueue(&record) {
+        match engine.try_enqueue(&record, deadline) {
             Some(delivery) => Ok(delivery),
-            None => self.enqueue_later(&record).await,
+            None => self.enqueue_later(&record, deadline).await,
         }
     }
 
     /// A future of its own, since few records need it.
-    fn enqueue_later<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Delivery, ProduceError>> {
-        let engine = &self.handle.engine;
-        Box::pin(engine.enqueue(record, engine.settings.window.delivery_timeout, DeliveryPromise::deliver))
+    fn enqueue_later<'a>(
+        &'a self,
+        record: &'a Record,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<Delivery, ProduceError>> {
+        Box::pin(self.handle.engine.enqueue(record, deadline, true, DeliveryPromise::delivery))
     }
 
     /// Queues records in their order, and waits only for free memory of the producer. The returned [`Deliveries`]
@@ -129,20 +157,22 @@ impl Producer {
         self.handle.engine.end_lingers();
     }
 
-    /// Waits until all queued records are settled; fails with the error of the first record that failed. Earlier
-    /// failures count too if their [`Delivery`] was dropped without being awaited. Each failure is reported once.
+    /// Waits until all queued records are settled, at most until the latest of their deadlines.
+    ///
+    /// Fails if any of them failed. Records that failed since the last flush count too if no caller saw that, because
+    /// their [`Delivery`] was dropped. Each failure is reported once.
     ///
     /// Then it waits, at most the delivery timeout, until the outcome of records that failed with
     /// [`Outcome::Unknown`](crate::Outcome::Unknown) is definite: they are in the log by then, or never will be.
-    pub async fn flush(&self) -> Result<(), ProduceError> {
+    pub async fn flush(&self) -> Result<(), FlushError> {
         let result = self.settle_all().await;
         let engine = &self.handle.engine;
-        let end_of_doubt = engine.end_doubt(engine::now() + engine.settings.window.delivery_timeout).await;
-        result.and(end_of_doubt)
+        let end_of_doubt = engine.end_doubt(engine::now() + engine.settings.delivery_timeout).await;
+        result.and(end_of_doubt.map_err(|first| FlushError { failed: 0, first }))
     }
 
     /// Waits until all queued records are settled.
-    async fn settle_all(&self) -> Result<(), ProduceError> {
+    async fn settle_all(&self) -> Result<(), FlushError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
         for topic in engine.topics() {
@@ -151,20 +181,33 @@ impl Producer {
                 engine.drain(&topic, &partition);
             }
         }
-        let mut first = engine.unobserved.take();
-        for batch in unsettled {
-            first = first.or(batch.await.err());
+        for batch in &mut unsettled {
+            batch.await;
         }
-        first.or(engine.unobserved.take()).map_or(Ok(()), Err)
+        let (mut dropped, mut held) = (FailedRecords::default(), FailedRecords::default());
+        for failed in unsettled.iter().map(BatchCompletion::report) {
+            dropped.append(failed.dropped);
+            held.append(failed.held);
+        }
+        let mut failed = engine.unobserved.take();
+        if failed.count < dropped.count {
+            failed = dropped; // A concurrent flush reports them too.
+        }
+        failed.append(held);
+        failed.into_result()
     }
 
     /// Rejects further records of all clones and waits until the queued ones are settled, like [`Producer::flush`], but
-    /// does not wait until unknown outcomes are definite.
-    pub async fn close(&self) -> Result<(), ProduceError> {
-        self.handle.engine.close();
-        let result = self.settle_all().await;
-        self.handle.engine.abandon();
-        result
+    /// does not wait until unknown outcomes are definite. Further calls, of any clone, return the same result.
+    pub async fn close(&self) -> Result<(), FlushError> {
+        let engine = &self.handle.engine;
+        let closing = async {
+            engine.close();
+            let result = self.settle_all().await;
+            engine.abandon();
+            result
+        };
+        engine.close_result.get_or_init(|| closing).await.clone()
     }
 }
 

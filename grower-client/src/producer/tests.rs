@@ -3,10 +3,10 @@
 
 use super::*;
 use crate::admin::TopicSpec;
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::{Client, transport};
 use accumulator::BatchSettings;
-use delivery::UnobservedError;
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::batch;
 use grower_protocol::compression::Codec;
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use topic::{ProducerPartition, ProducerTopic};
+use unobserved::UnobservedFailures;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -77,12 +78,11 @@ async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
 }
 
 /// Creates a topic with one partition.
-fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
+fn topic(unobserved: &Arc<UnobservedFailures>) -> ProducerTopic {
     let topic = ProducerTopic::new(TopicName::new("t").unwrap(), 0);
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
     let retry_wait = |_: &RequestError, _| Duration::ZERO;
-    let window =
-        WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, retry_wait };
+    let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait };
     let queue = |number| {
         let topic_partition = topic.topic_partition(number);
         PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), None)
@@ -113,14 +113,15 @@ fn a_settled_failure_is_recorded_before_a_flush_can_miss_it() {
         ("partition gone", &|topic, _| topic.update(TopicId::from_random([7; 16]), 0, |_| unreachable!("none is new"))),
     ];
     for (name, fail) in ways {
-        let unobserved = Arc::new(UnobservedError::default());
+        let unobserved = Arc::new(UnobservedFailures::default());
         let topic = topic(&unobserved);
         let partition = topic.partitions().remove(0);
-        let deliver = |promise: &mut DeliveryPromise| drop(promise.deliver(Timestamp::default()));
-        partition.lock().queue.push((&batch::Record::default()).into(), 1, Instant::now, deliver);
+        let deliver = |promise: &DeliveryPromise, index| drop(promise.delivery(index, Timestamp::default()));
+        let deadline = Deadline::ending(Instant::now() + DELIVERY_TIMEOUT, DELIVERY_TIMEOUT);
+        partition.lock().queue.push((&batch::Record::default()).into(), 1, deadline, Instant::now, deliver);
         let released = fail(&topic, &partition);
         assert!(partition.lock().queue.flush().is_empty(), "{name}");
-        assert!(unobserved.take().is_some(), "{name}");
+        assert_eq!(unobserved.take().count, 1, "{name}");
         assert_eq!(released.iter().map(|released| released.reserved).sum::<usize>(), 1, "{name}");
     }
 }

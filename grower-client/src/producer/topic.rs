@@ -202,7 +202,7 @@ impl ProducerPartition {
     }
 
     /// Queues records with `fill`, unless the partition or its producer is closed. `fill` returns their deliveries and
-    /// whether [`PartitionQueue::next`] may have a new step. `ends_linger` ends the linger of their batch.
+    /// whether the queue needs attention; see [`PartitionQueue::push`]. `ends_linger` ends the linger of their batch.
     pub(super) fn push<D>(
         &self,
         kind: ConnectionKind,
@@ -215,18 +215,15 @@ impl ProducerPartition {
         if state.closed || is_producer_closed() {
             return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
-        let was_busy = state.queue.is_busy();
-        let (delivery, may_send) = fill(&mut state.queue);
+        let (delivery, needs_attention) = fill(&mut state.queue);
         if ends_linger {
             state.queue.seal();
         }
-        if !may_send && !ends_linger {
+        if !needs_attention && !ends_linger {
             return PushResult::Joined(delivery);
         }
         let next_action = state.next_action(kind, clock());
-        // Computed after the action: a batch that just left has no deadline before its delivery timeout.
-        let deadline = if was_busy { None } else { state.queue.deadline() };
-        PushResult::Sends(delivery, next_action, deadline)
+        PushResult::Sends(delivery, next_action, state.queue.deadline())
     }
 
     /// Handles the answer to an attempt. The second result tells whether the cached metadata may be outdated.
@@ -252,7 +249,7 @@ impl ProducerPartition {
         settle(state.queue.fenced(attempt, result, clock()))
     }
 
-    /// Fails records older than the delivery timeout.
+    /// Fails the records whose deadline passed.
     pub(super) fn expire(&self, now: Instant) -> Vec<ReleasedRecords> {
         let mut state = self.lock();
         settle(state.queue.expire(now))

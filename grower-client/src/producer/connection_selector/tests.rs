@@ -1,10 +1,12 @@
 //! A partition with connections that break, move and become too small: it never uses two at once and is never stuck.
 
 use super::*;
+use crate::deadline::Deadline;
 use crate::error::{ConnectionError, RequestError};
 use crate::producer::accumulator::BatchSettings;
-use crate::producer::delivery::{BatchAck, DeliveryPromise};
+use crate::producer::delivery::BatchAck;
 use crate::producer::in_flight::{BatchId, FenceAttempt, NumberedBatch, SendAttempt, SettledRecords};
+use crate::producer::promise::DeliveryPromise;
 use crate::producer::queue::{PartitionQueue, SendStep};
 use crate::producer::sequence_window::WindowSettings;
 use crate::producer::topic::{NextAction, PartitionSendState};
@@ -95,12 +97,7 @@ impl World {
     fn new() -> Self {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
-        let window = WindowSettings {
-            codec: Codec::None,
-            in_flight_max: 5,
-            delivery_timeout: DELIVERY_TIMEOUT,
-            retry_wait: |_, _| Duration::from_secs(1),
-        };
+        let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait: |_, _| Duration::from_secs(1) };
         let queue =
             PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
         Self {
@@ -121,8 +118,9 @@ impl World {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Push => {
-                let deliver = |promise: &mut DeliveryPromise| drop(promise.deliver(Timestamp::default()));
-                self.state.queue.push((&Record::default()).into(), 1, || self.now, deliver);
+                let deliver = |promise: &DeliveryPromise, index| drop(promise.delivery(index, Timestamp::default()));
+                let deadline = Deadline::ending(self.now + DELIVERY_TIMEOUT, DELIVERY_TIMEOUT);
+                self.state.queue.push((&Record::default()).into(), 1, deadline, || self.now, deliver);
                 self.run_actions();
             }
             Event::Act => self.act(),
@@ -255,7 +253,7 @@ impl World {
 }
 
 fn settle(settled: Vec<SettledRecords>) {
-    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.outcome));
+    settled.into_iter().for_each(|settled| settled.promise.resolve(&settled.outcome));
 }
 
 fn identity(id: u64) -> ProducerIdentity {

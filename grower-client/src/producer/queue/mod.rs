@@ -1,12 +1,15 @@
 //! The queue of one partition: records that form batches, batches in flight, and the right to send.
 
 use super::accumulator::{Accumulator, BatchSettings, PushedRecord};
-use super::delivery::{BatchCompletion, DeliveryPromise, UnobservedError};
+use super::delivery::BatchCompletion;
 use super::in_flight::{
     AnswerEffects, AttemptResult, BatchId, BatchSizeChange, FenceAttempt, FenceResult, NumberedBatch, SendAttempt,
     SettledRecords,
 };
+use super::promise::{DeliveryPromise, ExpiredRecords};
 use super::sequence_window::{FenceStep, SequenceWindow, WindowSettings};
+use super::unobserved::UnobservedFailures;
+use crate::deadline::Deadline;
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -14,7 +17,6 @@ use grower_protocol::batch::RecordRef;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::ProducerIdentity;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The queue of one partition. Pure: it returns [`SendStep`]s and takes their results.
@@ -25,7 +27,6 @@ use tokio::time::Instant;
 pub(super) struct PartitionQueue {
     accumulator: Accumulator,
     window: SequenceWindow,
-    delivery_timeout: Duration,
     has_sender: bool,
     /// A fence or a request for an identity has no answer yet.
     awaits_epoch: bool,
@@ -66,29 +67,29 @@ impl PartitionQueue {
         Self {
             accumulator: Accumulator::new(topic_partition, batches),
             window: SequenceWindow::new(window, topic_id, identity),
-            delivery_timeout: window.delivery_timeout,
             has_sender: false,
             awaits_epoch: false,
         }
     }
 
     /// Reports failures that no caller observes to `unobserved`.
-    pub(super) fn reporting_to(mut self, unobserved: Arc<UnobservedError>) -> Self {
+    pub(super) fn reporting_to(mut self, unobserved: Arc<UnobservedFailures>) -> Self {
         self.accumulator.report_to(unobserved);
         self
     }
 
     /// Queues a record that holds `reserved` bytes of the producer's memory; see [`Accumulator::push`]. Reads the clock
-    /// only for the first record of a batch. [`PartitionQueue::next`] may have a new step if the record started or
-    /// filled a batch.
+    /// only for the first record of a batch. [`PartitionQueue::next`] may have a new step, or
+    /// [`PartitionQueue::deadline`] may be earlier, if the record [needs attention](PushedRecord::needs_attention).
     pub(super) fn push<D>(
         &mut self,
         record: RecordRef<'_>,
         reserved: usize,
+        deadline: Deadline,
         clock: impl Fn() -> Instant,
-        deliver: impl FnOnce(&mut DeliveryPromise) -> D,
+        deliver: impl FnOnce(&DeliveryPromise, u32) -> D,
     ) -> PushedRecord<D> {
-        self.accumulator.push(record, reserved, clock, deliver)
+        self.accumulator.push(record, reserved, deadline, clock, deliver)
     }
 
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.
@@ -177,15 +178,17 @@ impl PartitionQueue {
         effects
     }
 
-    /// Fails records older than the delivery timeout.
+    /// Fails the records whose deadline passed.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.expire(now);
-        let Some(since) = now.checked_sub(self.delivery_timeout) else { return settled };
-        for batch in self.accumulator.expire(since) {
-            let (topic_partition, last) = (batch.promise.topic_partition(), self.window.last_error());
-            let error = ProduceError::timed_out(topic_partition, self.delivery_timeout, false, last);
-            settled.push(batch.fail(error));
+        let (expired, mut released) = self.accumulator.expire(now);
+        for ExpiredRecords { promise, deadline } in expired {
+            let last = self.window.last_error();
+            let error = ProduceError::timed_out(promise.topic_partition(), deadline.limit(), false, last);
+            let reserved = std::mem::take(&mut released); // The first ones stand for all.
+            settled.push(SettledRecords { promise, reserved, outcome: Err(error) });
         }
+        debug_assert_eq!(released, 0, "only expired records release memory");
         settled
     }
 
@@ -228,7 +231,7 @@ impl PartitionQueue {
 
     /// Whether any record is unsettled.
     pub(super) fn is_busy(&self) -> bool {
-        !self.window.is_idle() || self.accumulator.oldest().is_some()
+        !self.window.is_idle() || !self.accumulator.is_empty()
     }
 
     /// Whether a batch was given up in doubt and may still reach the log, since no fence has followed.
@@ -249,7 +252,7 @@ impl PartitionQueue {
 
     /// Returns the time at which the queue needs attention without an event.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let expiry = self.accumulator.oldest().map(|oldest| oldest + self.delivery_timeout);
+        let expiry = self.accumulator.next_expiry();
         let due = self.accumulator.due().filter(|_| self.window.is_idle());
         let fence = self.window.not_before().filter(|_| self.fence_step().is_some());
         expiry.into_iter().chain(due).chain(fence).chain(self.window.deadline()).min()

@@ -5,7 +5,7 @@ use crate::error::ProduceError;
 use crate::producer::in_flight::{
     AnswerEffects, BatchSizeChange, BatchState, InFlightBatch, SequenceGap, SettledRecords, follows,
 };
-use crate::producer::split::halves;
+use crate::producer::split::part;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::Outcome;
 
@@ -65,9 +65,15 @@ impl SequenceWindow {
         let mut batch = self.batches.remove(at).expect("the caller found it there");
         effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
         debug_assert!(1 < batch.count && !batch.in_doubt, "{batch:?} cannot be split");
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
+        batch.state = BatchState::NeedsSequence;
+        if batch.withdraw_settled(self.codec) {
+            return self.batches.insert(at, batch); // It is smaller already.
+        }
         let count = batch.count / 2;
         let tail_promise = batch.promise.split_off(count);
-        let (head, tail) = halves(&batch.bytes, self.codec, count);
+        let (head, tail) =
+            (part(&batch.bytes, self.codec, &[0..count]), part(&batch.bytes, self.codec, &[count..batch.count]));
         (batch.bytes, batch.plain_bytes) = head;
         let tail = InFlightBatch {
             id: self.next_id,
@@ -76,13 +82,10 @@ impl SequenceWindow {
             count: batch.count - count,
             bytes: tail.0,
             plain_bytes: tail.1,
-            state: BatchState::NeedsSequence,
             ..batch
         };
         self.next_id += 1;
-        self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
         batch.count = count;
-        batch.state = BatchState::NeedsSequence;
         self.batches.insert(at, tail);
         self.batches.insert(at, batch);
         self.check();
@@ -106,10 +109,11 @@ impl SequenceWindow {
     pub(super) fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
         self.gap = None;
         self.next_sequence = from;
-        let (identity, topic_id) = (self.identity, self.topic_id);
+        let (identity, topic_id, codec) = (self.identity, self.topic_id, self.codec);
         let is_open = |batch: &InFlightBatch| batch.is_unresolved() && !batch.in_log;
         for batch in self.batches.iter_mut().filter(|batch| is_open(batch) && which(batch)) {
             assert!(batch.may_renumber(), "a batch that may be in the log would be written twice: {batch:?}");
+            batch.withdraw_settled(codec);
             batch.first = self.next_sequence;
             batch.topic_id = topic_id;
             batch.state = BatchState::Waiting;

@@ -20,17 +20,18 @@
 //!    sequence in the new epoch.
 
 mod answers;
+mod expiry;
 mod fences;
 mod gaps;
 
 pub(super) use fences::FenceStep;
 
 use super::accumulator::UnsentBatch;
-use super::delivery::DeliveryPromise;
 use super::in_flight::{
     AnswerEffects, AttemptResult, BatchId, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap,
     SettledRecords, stamp,
 };
+use super::promise::DeliveryPromise;
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
 use fences::NextIdentity;
@@ -46,7 +47,6 @@ use tokio::time::Instant;
 pub(super) struct SequenceWindow {
     codec: Codec,
     in_flight_max: usize,
-    delivery_timeout: Duration,
     retry_wait: fn(&RequestError, u32) -> Duration,
     topic_id: TopicId,
     /// `None` if the producer is not idempotent, because its requests have no answers.
@@ -74,18 +74,16 @@ pub(super) struct WindowSettings {
     pub(super) codec: Codec,
     /// 1 to 5.
     pub(super) in_flight_max: usize,
-    pub(super) delivery_timeout: Duration,
     /// The wait before the next attempt, after an error and this many failures in a row.
     pub(super) retry_wait: fn(&RequestError, u32) -> Duration,
 }
 
 impl SequenceWindow {
     pub(super) fn new(settings: WindowSettings, topic_id: TopicId, identity: Option<ProducerIdentity>) -> Self {
-        let WindowSettings { codec, in_flight_max, delivery_timeout, retry_wait } = settings;
+        let WindowSettings { codec, in_flight_max, retry_wait } = settings;
         Self {
             codec,
             in_flight_max,
-            delivery_timeout,
             retry_wait,
             topic_id,
             identity,
@@ -130,7 +128,6 @@ impl SequenceWindow {
             promise: batch.promise,
             reserved: batch.reserved,
             count,
-            since: batch.since,
             identity: self.identity,
             first,
             bytes: Bytes::new(),
@@ -190,21 +187,6 @@ impl SequenceWindow {
         effects
     }
 
-    /// Fails batches older than the delivery timeout.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
-        let mut settled = Vec::new();
-        let timeout = self.delivery_timeout;
-        let old = |batch: &InFlightBatch| batch.state != BatchState::Acked && batch.since + timeout <= now;
-        while let Some((at, batch)) = self.batches.iter().enumerate().find(|(_, batch)| old(batch)) {
-            let in_doubt = batch.in_doubt || batch.state == BatchState::InFlight;
-            let topic_partition = batch.promise.topic_partition();
-            let error = ProduceError::timed_out(topic_partition, timeout, in_doubt, self.last_error.as_ref());
-            settled.push(self.give_up(at, in_doubt, error));
-        }
-        self.pop_acked();
-        settled
-    }
-
     /// Returns the last error, for batches that expire before they are sent.
     pub(super) fn last_error(&self) -> Option<&RequestError> {
         self.last_error.as_ref()
@@ -231,8 +213,7 @@ impl SequenceWindow {
 
     /// Returns the time at which the window needs attention without an answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let unresolved = self.batches.iter().filter(|batch| batch.state != BatchState::Acked);
-        let expiry = unresolved.map(|batch| batch.since + self.delivery_timeout).min();
+        let expiry = self.batches.iter().filter_map(InFlightBatch::earliest_deadline).min();
         let retry = self.not_before.filter(|_| self.has_batch(BatchState::Waiting) && !self.is_sending());
         expiry.into_iter().chain(retry).min()
     }

@@ -8,6 +8,7 @@ mod model;
 mod sent_records;
 
 use super::*;
+use crate::deadline::Deadline;
 use crate::error::ConnectionError;
 use crate::producer::deliveries::Deliveries;
 use crate::record::Ack;
@@ -18,10 +19,13 @@ use grower_protocol::message::{ErrorCode, Failure, Outcome};
 use mini_broker::MiniBroker;
 use sent_records::SentRecords;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(100);
 /// More than any backoff and less than the delivery timeout.
 const PAUSE: Duration = Duration::from_secs(5);
+/// A time limit of single records, of one or two pauses.
+const BRIEF: Duration = Duration::from_secs(8);
 const RECORDS_MAX: u32 = 3;
 
 fn refusal(code: ErrorCode) -> RequestError {
@@ -70,6 +74,8 @@ struct World {
 #[derive(Clone, Debug)]
 enum Event {
     Push(u32),
+    /// The same with a short time limit.
+    PushBriefly(u32),
     /// The same with one delivery for all.
     PushMany(u32),
     /// The broker handles the next message.
@@ -103,12 +109,7 @@ impl World {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches =
             BatchSettings { codec: Codec::None, bytes: 1 << 20, records: RECORDS_MAX, linger: Duration::ZERO };
-        let window = WindowSettings {
-            codec: Codec::None,
-            in_flight_max: 5,
-            delivery_timeout: DELIVERY_TIMEOUT,
-            retry_wait: |_, _| Duration::from_secs(1),
-        };
+        let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait: |_, _| Duration::from_secs(1) };
         let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
         Self {
@@ -130,10 +131,8 @@ impl World {
 
     fn apply(&mut self, event: Event) {
         match event {
-            Event::Push(count) => {
-                let may_send = (0..count).fold(false, |before, _| self.push() | before);
-                assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
-            }
+            Event::Push(count) => self.push_each(count, DELIVERY_TIMEOUT),
+            Event::PushBriefly(count) => self.push_each(count, BRIEF),
             Event::PushMany(count) => {
                 let may_send = self.push_many(count);
                 assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
@@ -186,26 +185,37 @@ impl World {
         }
     }
 
-    fn push(&mut self) -> bool {
+    fn push_each(&mut self, count: u32, limit: Duration) {
+        let may_send = (0..count).fold(false, |before, _| self.push(limit) | before);
+        assert!(may_send || self.queue.next(self.now).is_none(), "the queue would miss a step");
+    }
+
+    fn push(&mut self, limit: Duration) -> bool {
         let value = self.pushed;
-        let (delivery, may_send) = self.push_record(|promise| promise.deliver(Timestamp::default()));
+        let deliver = |promise: &DeliveryPromise, index| promise.delivery(index, Timestamp::default());
+        let (delivery, may_send) = self.push_record(limit, deliver);
         self.sent.push(SentRecords::One(value, delivery));
         may_send
     }
 
     fn push_many(&mut self, count: u32) -> bool {
         let (first, mut deliveries) = (self.pushed, Deliveries::new(Arc::default()));
-        let push = |_| self.push_record(|promise| deliveries.add(promise, Timestamp::default())).1;
-        let may_send = (0..count).map(push).fold(false, |before, may_send| before | may_send);
+        let mut may_send = false;
+        for _ in 0..count {
+            let deliver = |promise: &DeliveryPromise, index| deliveries.add(promise, index, Timestamp::default());
+            may_send |= self.push_record(DELIVERY_TIMEOUT, deliver).1;
+        }
         self.sent.push(SentRecords::Many(first, deliveries));
         may_send
     }
 
-    fn push_record<D>(&mut self, deliver: impl FnOnce(&mut DeliveryPromise) -> D) -> (D, bool) {
+    fn push_record<D>(&mut self, limit: Duration, deliver: impl FnOnce(&DeliveryPromise, u32) -> D) -> (D, bool) {
         let record = Record { value: Some(self.pushed.to_be_bytes().to_vec().into()), ..Record::default() };
         self.pushed += 1;
-        let pushed = self.queue.push((&record).into(), 1, || self.now, deliver);
-        let may_send = pushed.may_send();
+        let deadline = Deadline::ending(self.now + limit, limit);
+        self.give_up = self.give_up.min(deadline.end());
+        let pushed = self.queue.push((&record).into(), 1, deadline, || self.now, deliver);
+        let may_send = pushed.needs_attention();
         (pushed.delivery, may_send)
     }
 
@@ -318,7 +328,7 @@ impl Answer {
 }
 
 fn settle(settled: Vec<SettledRecords>) {
-    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.outcome));
+    settled.into_iter().for_each(|settled| settled.promise.resolve(&settled.outcome));
 }
 
 fn identity(id: u64) -> ProducerIdentity {

@@ -36,7 +36,8 @@ impl World {
 fn event() -> impl Strategy<Value = Event> {
     let code = prop::sample::select(vec![ErrorCode::DiskFull, ErrorCode::NotLeader, ErrorCode::InvalidRecord]);
     prop_oneof![
-        4 => (1u32..8).prop_map(Event::Push),
+        3 => (1u32..8).prop_map(Event::Push),
+        3 => (1u32..8).prop_map(Event::PushBriefly),
         4 => (1u32..12).prop_map(Event::PushMany),
         8 => Just(Event::Handle),
         8 => any::<usize>().prop_map(Event::Answer),
