@@ -5,6 +5,7 @@
 //! state's lock.
 
 mod builder;
+mod close;
 mod positions;
 mod read_to_end;
 mod settings;
@@ -27,7 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tasks::commit::{Committer, UncommittedOffset};
+use tasks::commit::Committer;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -134,33 +135,6 @@ impl Consumer {
             .filter(|partition| !partition.is_revoking())
             .map(|partition| partition.topic_partition.clone())
             .collect()
-    }
-
-    /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the
-    /// session timeout. Commits the records handed out if automatic commits are on.
-    pub async fn close(&mut self) -> Result<(), ConsumeError> {
-        if std::mem::replace(&mut self.closed, true) {
-            return Ok(());
-        }
-        // First, since a further heartbeat would join the group again.
-        self.tasks.shutdown().await;
-        let committed = match (&self.committer, self.settings.auto_commit) {
-            (Some(committer), Some(_)) => {
-                let progress =
-                    || self.shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect();
-                committer.commit(&self.shared, progress).await
-            }
-            _ => Ok(()),
-        };
-        if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
-            let group = member.group.clone();
-            member
-                .close(&self.cluster, self.cluster.deadline())
-                .await
-                .map_err(|source| ConsumeError::Group { group, source })?;
-        }
-        drop(self.shared.lock().lose_all());
-        committed
     }
 
     fn committer(&self) -> Result<&Committer, ConsumeError> {

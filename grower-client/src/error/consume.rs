@@ -7,6 +7,7 @@ use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, NameError, Offset, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::ops::Range;
+use std::time::Duration;
 
 /// The error of building or using a consumer.
 ///
@@ -38,6 +39,18 @@ pub enum ConsumeError {
     Group {
         /// The group.
         group: GroupId,
+        /// The reason.
+        source: RequestError,
+    },
+    /// The group was not told that this member leaves. The consumer is closed.
+    #[error(
+        "group {group}: the broker was not told that this member leaves, so its partitions move after the session timeout of {session_timeout:?}: {source}"
+    )]
+    NotLeft {
+        /// The group.
+        group: GroupId,
+        /// The session timeout: the group gives the partitions to others after it.
+        session_timeout: Duration,
         /// The reason.
         source: RequestError,
     },
@@ -101,10 +114,11 @@ impl ConsumeError {
         }
     }
 
-    /// Whether the call may have taken effect despite the error. Only commits have an effect.
+    /// Whether the call may have taken effect despite the error. Only commits and leaving a group have an effect.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Commit(source) => source.outcome(),
+            Self::NotLeft { source, .. } => source.outcome(),
             _ => Outcome::Refused,
         }
     }
@@ -121,7 +135,10 @@ impl ConsumeError {
 
     fn source_request(&self) -> Option<&RequestError> {
         match self {
-            Self::Topic { source, .. } | Self::Group { source, .. } | Self::Failed { source, .. } => Some(source),
+            Self::Topic { source, .. }
+            | Self::Group { source, .. }
+            | Self::NotLeft { source, .. }
+            | Self::Failed { source, .. } => Some(source),
             Self::Start(source) => Some(source),
             _ => None,
         }

@@ -282,7 +282,7 @@ impl FakeBroker {
                 Response::Produce(vec![if is_there { log.append(frame.attachment, expected) } else { Err(gone) }])
             }
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
-            Request::ReportDamage(_) => Response::Done,
+            Request::ReportDamage(_) | Request::LeaveGroup { .. } => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
             Request::ListGroups { .. } => Response::ListGroups { groups: Vec::new(), next: None },
             Request::Heartbeat(beat) => {
@@ -297,7 +297,7 @@ impl FakeBroker {
                         .collect(),
                 })
             }
-            Request::FetchOffsets { .. } => Response::FetchOffsets(Vec::new()),
+            Request::FetchOffsets { .. } | Request::StartOffsets(_) => Response::FetchOffsets(Vec::new()),
             Request::FetchSession(asked) => {
                 let applied = self.sessions.lock().unwrap().apply(&asked);
                 return self.fetch(correlation, asked, applied).await;

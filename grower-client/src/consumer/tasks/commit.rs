@@ -123,7 +123,17 @@ impl Committer {
         shared: &SharedSubscription,
         progress: impl FnOnce() -> Vec<UncommittedOffset>,
     ) -> Result<(), ConsumeError> {
-        result(self.send(shared, progress, self.cluster.deadline()).await)
+        self.commit_until(shared, progress, self.cluster.deadline()).await
+    }
+
+    /// Commits like [`Committer::commit`], until the deadline.
+    pub(crate) async fn commit_until(
+        &self,
+        shared: &SharedSubscription,
+        progress: impl FnOnce() -> Vec<UncommittedOffset>,
+        deadline: Deadline,
+    ) -> Result<(), ConsumeError> {
+        result(self.send(shared, progress, deadline).await)
     }
 
     /// Returns the offsets that were not committed. Retries lost answers: a repeated commit is harmless, and the broker

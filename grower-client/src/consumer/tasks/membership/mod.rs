@@ -88,7 +88,8 @@ impl MembershipTask {
         let mut attempts = Attempts::until(deadline.end());
         let mut has_warned = false;
         loop {
-            let Err(error) = self.send_heartbeat().await else { return Ok(()) };
+            let late = Err(RequestError::TimedOut { after: deadline.limit() });
+            let Err(error) = deadline.wait(self.send_heartbeat()).await.unwrap_or(late) else { return Ok(()) };
             let action = retry::after_heartbeat(&error, self.has_joined());
             let is_repeated = matches!(action, HeartbeatAction::Retry | HeartbeatAction::WarnAndRetry);
             let wait = attempts.next_wait(&error, Instant::now(), backoff::random()).filter(|_| is_repeated);
