@@ -74,8 +74,12 @@ pub(super) enum JournalEvent {
     Settled { topic: String, partition: u32, writer: String, number: u64, time: CallTime, outcome: RecordOutcome },
     /// A writer flushed, and its partitions ended here afterwards.
     Flushed { topic: String, writer: String, began: Nanos, ends: Vec<(u32, u64)> },
-    /// A reader was handed records.
-    HandedOut { partition: u32, offsets: Range<u64>, at: Nanos },
+    /// A member was assigned partitions.
+    Assigned { consumer: String, partitions: Vec<u32>, at: Nanos },
+    /// A consumer was handed records.
+    HandedOut { consumer: String, partition: u32, offsets: Range<u64>, at: Nanos },
+    /// A member committed an offset.
+    Committed { consumer: String, partition: u32, offset: u64, time: CallTime },
     /// A client found a broken promise itself.
     Broken { promise: String },
 }

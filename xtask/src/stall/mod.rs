@@ -40,15 +40,18 @@ use tokio::time::sleep_until;
 /// The topic of all anonymous producers.
 const EVENTS: &str = "events";
 const PARTITIONS: u32 = 3;
+/// The group of all members.
+const GROUP: &str = "workers";
 
 /// Stops and kills broker and clients at random, and checks the promises of the client library.
 #[derive(Args)]
 #[command(
-    after_help = "Clients have short timeouts (request 0.4 s, connect 0.4 s, delivery 1 s), and stalls last from 50 ms \
+    after_help = "Clients have short timeouts (request 0.4 s, connect 0.4 s, delivery 1 s, session 2 s), and stalls last from 50 ms \
 to 4.5 s. Storms of faults and calms take turns.
 
 Promises: records of a producer and partition are in the log once and in the order of hand-in; an acknowledged record is at its \
-offset; one that was not written is absent; none lands after a flush; a reader gets everything once; each call ends within \
+offset; one that was not written is absent; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
+was committed before its partition was assigned; a commit of what moved away fails; each call ends within \
 its limit and 0.3 s, apart from the time in which its own process did not run. It needs a C compiler.
 
 Exits 1 at a broken promise, and keeps the data directory with all journals. The seed repeats the faults, not the moments at \
@@ -113,7 +116,12 @@ const WRITERS: [ClientPlan; 2] = [
     ClientPlan { role: StallRole::Writer, name: "writer-1", kill_one_in: 8 },
     ClientPlan { role: StallRole::Writer, name: "writer-2", kill_one_in: 8 },
 ];
-const READERS: [ClientPlan; 1] = [ClientPlan { role: StallRole::Reader, name: "reader", kill_one_in: 20 }];
+const READERS: [ClientPlan; 4] = [
+    ClientPlan { role: StallRole::Reader, name: "reader", kill_one_in: 20 },
+    ClientPlan { role: StallRole::Member, name: "member-1", kill_one_in: 4 },
+    ClientPlan { role: StallRole::Member, name: "member-2", kill_one_in: 8 },
+    ClientPlan { role: StallRole::Member, name: "member-3", kill_one_in: 8 },
+];
 
 /// How long readers have for the last records.
 const CATCH_UP: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(20);
 /// A tick that is this late is a pause.
-const PAUSE: Duration = Duration::from_millis(80);
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Watches from a thread of its own: a busy runtime is no pause.
 pub(super) fn start(journal: Journal) {

@@ -1,6 +1,7 @@
 //! Holds the log and the journals of a run to the promises of the client library.
 
 mod deadlines;
+mod group;
 mod log;
 mod records;
 
@@ -59,10 +60,12 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
     }
     deadlines::check(&journals, &mut report);
     let client = Client::connect(broker).await?;
+    let group = group::GroupAudit::new(&journals, &client).await?;
     for partition in 0..PARTITIONS {
         let name = format!("{EVENTS}/{partition}");
         let log = log::read(&client, EVENTS, partition, &mut report).await.with_context(|| name.clone())?;
         records::check(&journals, EVENTS, partition, &log, &mut report);
+        group.check(partition, log.len() as u64, &mut report);
         last_reader_reached_the_end(&journals, partition, log.len() as u64, &mut report);
     }
     Ok(report)
@@ -72,7 +75,7 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
 fn last_reader_reached_the_end(journals: &[ProcessJournal], partition: u32, end: u64, report: &mut AuditReport) {
     let handed_out = journals.iter().filter(|journal| journal.process.starts_with("reader")).flat_map(|journal| {
         journal.events.iter().filter_map(|event| match event {
-            JournalEvent::HandedOut { partition: of, offsets, at } if *of == partition => Some((*at, offsets.end)),
+            JournalEvent::HandedOut { partition: of, offsets, at, .. } if *of == partition => Some((*at, offsets.end)),
             _ => None,
         })
     });

@@ -1,5 +1,6 @@
 //! The client processes of the rig. Each keeps a journal, and ends when its standard input does.
 
+mod member;
 mod reader;
 mod writer;
 
@@ -41,6 +42,8 @@ pub(super) enum StallRole {
     Writer,
     /// Reads everything, without a group.
     Reader,
+    /// Works as one member of a group after the other.
+    Member,
 }
 
 impl StallClient {
@@ -61,6 +64,7 @@ impl StallClient {
             match self.role {
                 StallRole::Writer => writer::run(rig).await,
                 StallRole::Reader => reader::run(rig).await,
+                StallRole::Member => member::run(rig).await,
             }
         })
     }

@@ -49,7 +49,12 @@ fn check(rig: &RigClient, checks: &mut [OrderCheck], records: &[ConsumerRecord])
         }
         let offsets = first..check.next_offset();
         if !offsets.is_empty() {
-            rig.journal.note(&JournalEvent::HandedOut { partition, offsets, at: Nanos::now() });
+            rig.journal.note(&JournalEvent::HandedOut {
+                consumer: rig.process.clone(),
+                partition,
+                offsets,
+                at: Nanos::now(),
+            });
         }
     }
 }
