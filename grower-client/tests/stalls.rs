@@ -3,12 +3,13 @@
 mod stalling;
 mod world;
 
-use grower_client::{Client, ClientBuilder, Record, StartFrom, TopicSpec};
+use grower_client::{Client, ClientBuilder, Outcome, Record, StartFrom, TopicSpec};
 use stalling::Stall;
 use std::time::Duration;
 use world::{LONG, World};
 
 const TIMEOUT: Duration = Duration::from_millis(100);
+const DEADLINE: Duration = Duration::from_millis(400);
 
 /// A broker with a topic of one partition, and a client that reaches it through a stall.
 async fn stalled_world() -> (World, Stall, Client) {
@@ -67,5 +68,31 @@ async fn a_stall_between_timeout_and_deadline_costs_no_record_and_doubles_none()
         stall.release(); // What waited in the old connections arrives now.
         producer.flush().await.unwrap();
         assert_eq!(log(&world).await, (0..=20).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+}
+
+/// The record in doubt arrives when the stall ends, on a connection that the producer has given up.
+#[tokio::test]
+async fn an_unknown_record_never_lands_behind_a_later_acknowledged_one() {
+    for pass_new in [true, false] {
+        let (world, stall, client) = stalled_world().await;
+        let producer = client.producer().delivery_timeout(DEADLINE).build().await.unwrap();
+        producer.send(record("0")).await.unwrap();
+        stall.hold_requests();
+        assert_eq!(producer.send(record("A")).await.unwrap_err().outcome(), Outcome::Unknown);
+        let behind = producer.enqueue(record("B")).await.unwrap();
+        if pass_new {
+            stall.pass_new();
+        } else {
+            stall.release();
+        }
+        let behind = behind.await;
+        stall.release();
+        let later = producer.send(record("C")).await;
+        tokio::time::sleep(TIMEOUT).await;
+        let log = log(&world).await;
+        let expected = ["0", "A", "B", "C"].iter().filter(|value| log.contains(&value.to_string())).collect::<Vec<_>>();
+        assert!(log.iter().eq(expected), "B {behind:?}, C {later:?}: {log:?}");
+        assert!(log.contains(&"C".to_owned()) && later.is_ok(), "{later:?}: {log:?}");
     }
 }
