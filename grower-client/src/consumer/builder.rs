@@ -14,7 +14,7 @@ use crate::gap::Gap;
 use crate::random_name::random_name;
 use crate::record::TopicPartition;
 use futures_core::future::BoxFuture;
-use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName};
+use grower_protocol::ids::{GroupId, MemberId, NameError, Offset, PartitionId, TopicName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,16 @@ impl ConsumerBuilder {
     /// setting. Partitions that the topic gains later are always read from their beginning.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.settings.from = Some(from);
+        self
+    }
+
+    /// Sets the start offsets of single partitions, for programs that keep their positions themselves. They take
+    /// precedence over [`ConsumerBuilder::from`] and over the commits of a group; other partitions are not affected.
+    ///
+    /// [`ConsumerBuilder::build`] fails with [`ConsumeError::NotAssigned`] if the consumer does not read one of them. A
+    /// member of a group, which learns its partitions later, cannot have start offsets: it seeks when it gets them.
+    pub fn start_at(mut self, starts: impl IntoIterator<Item = (TopicPartition, Offset)>) -> Self {
+        self.settings.start_at.extend(starts);
         self
     }
 
@@ -202,6 +212,9 @@ impl ConsumerBuilder {
         if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {
             return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
         }
+        if group.is_some() && subscribed.is_some() && !settings.start_at.is_empty() {
+            return Err(ConsumeError::Settings("a member of a group has no start offsets: seek to them when assigned"));
+        }
         let shared = Arc::new(SharedSubscription::new(
             settings.on_damage,
             settings.on_gap.clone(),
@@ -225,6 +238,7 @@ impl ConsumerBuilder {
                 return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
             }
         };
+        parts.check_start_offsets()?;
         Ok(parts.open(committer))
     }
 }
@@ -239,7 +253,7 @@ struct ConsumerParts {
 
 impl ConsumerParts {
     fn policy(&self, committer: Option<Arc<Committer>>) -> StartPolicy {
-        StartPolicy { committer, from: self.settings.from }
+        StartPolicy { committer, from: self.settings.from, at: Arc::new(self.settings.start_at.clone()) }
     }
 
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
@@ -273,6 +287,14 @@ impl ConsumerParts {
         let topic_partitions = each_once(topic_partitions);
         let (policy, deadline) = (self.policy(committer), self.cluster.deadline());
         start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks, deadline).await
+    }
+
+    fn check_start_offsets(&self) -> Result<(), ConsumeError> {
+        let subscription = self.shared.lock();
+        match self.settings.start_at.keys().find(|name| !subscription.partitions.contains(name)) {
+            Some(name) => Err(ConsumeError::NotAssigned { topic_partition: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Starts the background tasks.

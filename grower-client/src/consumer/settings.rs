@@ -3,6 +3,7 @@
 use crate::gap::Gap;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{Offset, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub enum StartFrom {
     Offset(Offset),
     /// The first record at or after this time; the end if there is none.
     Time(Timestamp),
+    /// This many offsets before the current end of each partition; the first record of a shorter log. Compaction may
+    /// have removed some of the records.
+    Last(u64),
 }
 
 /// A change of the assigned partitions.
@@ -36,6 +40,7 @@ pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct ConsumerSettings {
     pub(super) from: Option<StartFrom>,
+    pub(super) start_at: BTreeMap<TopicPartition, Offset>,
     pub(super) max_poll_records: usize,
     pub(super) max_poll_bytes: usize,
     pub(super) prefetch_bytes: usize,
@@ -58,6 +63,7 @@ impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
             from: None,
+            start_at: BTreeMap::new(),
             max_poll_records: 500,
             max_poll_bytes: 16 << 20,
             prefetch_bytes: 16 << 20,

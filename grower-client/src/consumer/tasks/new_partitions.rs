@@ -38,7 +38,7 @@ pub(crate) async fn poll_topics(
     topics: Vec<TopicName>,
     max_age: Duration,
 ) {
-    let policy = StartPolicy { committer: None, from: None };
+    let policy = StartPolicy { committer: None, from: None, at: Arc::default() };
     let mut start_lookups = JoinSet::new(); // Aborted together with this task.
     loop {
         sleep(max_age).await;

@@ -5,6 +5,7 @@
 //! decision, starts at its first record.
 
 mod lookup;
+mod spec;
 
 pub(crate) use lookup::StartLookup;
 
@@ -22,6 +23,7 @@ use grower_protocol::message::{
     CommittedOffset, ErrorCode, Failure, ListedOffset, OffsetSpec, OffsetToCommit, Request, Response, StartOffsets,
     TopicMetadata,
 };
+use spec::{StartSpec, find_starts};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(crate) struct StartPolicy {
     /// The group, if any: its committed offsets take precedence.
     pub(crate) committer: Option<Arc<Committer>>,
     pub(crate) from: Option<StartFrom>,
+    /// The starts of single partitions, which take precedence over all others.
+    pub(crate) at: Arc<BTreeMap<TopicPartition, Offset>>,
 }
 
 /// The start of a partition.
@@ -107,11 +111,13 @@ pub(crate) async fn resolve(
     policy: &StartPolicy,
     deadline: Deadline,
 ) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
+    let without_start = topic_partitions.iter().filter(|(name, _)| !policy.at.contains_key(name)).cloned();
+    let without_start: Vec<_> = without_start.collect();
     let committed = match &policy.committer {
-        Some(committer) => {
-            committed_or_decided(cluster, shared, committer, topic_partitions, policy.from, deadline).await?
+        Some(committer) if !without_start.is_empty() => {
+            committed_or_decided(cluster, shared, committer, &without_start, policy.from, deadline).await?
         }
-        None => HashMap::new(),
+        _ => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
@@ -120,17 +126,18 @@ pub(crate) async fn resolve(
             starts.insert(at, Ok(PartitionStart::committed(topic_partition, offset)));
             continue;
         }
-        match start_spec(shared, topic_partition, *topic, policy.from) {
+        let known = policy.at.get(topic_partition).map(|offset| StartSpec::Known(*offset));
+        match known.unwrap_or_else(|| StartSpec::of(shared, topic_partition, *topic, policy.from)) {
             StartSpec::Known(offset) => {
                 drop(starts.insert(at, Ok(PartitionStart::at(topic_partition.clone(), offset))))
             }
-            StartSpec::LookUp(spec) => lookups.push((at, (topic_partition, spec))),
+            spec => lookups.push((at, (topic_partition, spec))),
         }
     }
     let (looked_up, lookups): (Vec<usize>, Vec<_>) = lookups.into_iter().unzip();
-    let offsets = look_up_offsets(cluster, &lookups, deadline).await?;
-    for ((at, (topic_partition, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
-        starts.insert(at, offset.map(|offset| PartitionStart::at(topic_partition.clone(), offset)));
+    let found = find_starts(cluster, &lookups, deadline).await?;
+    for ((at, (topic_partition, _)), found) in looked_up.into_iter().zip(lookups).zip(found) {
+        starts.insert(at, found.map(|found| PartitionStart::at(topic_partition.clone(), found.offset)));
     }
     debug_assert_eq!(starts.len(), topic_partitions.len(), "each partition has a start or an error");
     Ok(starts.into_values().collect())
@@ -149,53 +156,6 @@ impl PartitionStart {
             is_committed: true,
             lost_from: committed.lost_from,
         }
-    }
-}
-
-/// The start of a partition: an offset, or one to look up.
-#[derive(Clone, Copy)]
-enum StartSpec {
-    Known(Offset),
-    LookUp(OffsetSpec),
-}
-
-impl StartSpec {
-    /// The offset to look up: the start, or the end that bounds a known start.
-    fn to_look_up(self) -> OffsetSpec {
-        match self {
-            Self::Known(_) => OffsetSpec::End,
-            Self::LookUp(spec) => spec,
-        }
-    }
-
-    /// Whether the start is beyond the end, which was `found`.
-    fn is_beyond(self, found: Offset) -> bool {
-        matches!(self, Self::Known(offset) if found < offset)
-    }
-
-    /// Returns the start, given the offset that was `found`.
-    fn start(self, found: Offset) -> Offset {
-        match self {
-            Self::Known(offset) => found.min(offset),
-            Self::LookUp(_) => found,
-        }
-    }
-}
-
-fn start_spec(
-    shared: &SharedSubscription,
-    topic_partition: &TopicPartition,
-    topic: TopicId,
-    from: Option<StartFrom>,
-) -> StartSpec {
-    let seen = shared.lock().first_seen.get(&topic_partition.topic).copied();
-    let came_later = seen.is_some_and(|(id, count)| id != Some(topic) || count <= topic_partition.partition.value());
-    match from {
-        _ if came_later => StartSpec::LookUp(OffsetSpec::Beginning),
-        None | Some(StartFrom::Beginning | StartFrom::Committed) => StartSpec::LookUp(OffsetSpec::Beginning),
-        Some(StartFrom::End) => StartSpec::LookUp(OffsetSpec::End),
-        Some(StartFrom::Time(time)) => StartSpec::LookUp(OffsetSpec::AtOrAfter(time)),
-        Some(StartFrom::Offset(offset)) => StartSpec::Known(offset),
     }
 }
 
@@ -272,21 +232,20 @@ async fn propose_starts(
     deadline: Deadline,
 ) -> Result<Vec<OffsetToCommit>, RequestError> {
     let partitions = partitions_of_topics(cluster, to_read, deadline).await?;
-    let specs: Vec<StartSpec> =
-        partitions.iter().map(|(topic_partition, topic)| start_spec(shared, topic_partition, *topic, from)).collect();
-    let lookups: Vec<_> = partitions.iter().zip(&specs).map(|((name, _), spec)| (name, spec.to_look_up())).collect();
-    let found = look_up_offsets(cluster, &lookups, deadline).await?;
+    let wanted: Vec<_> =
+        partitions.iter().map(|(name, topic)| (name, StartSpec::of(shared, name, *topic, from))).collect();
+    let found = find_starts(cluster, &wanted, deadline).await?;
     let mut starts = Vec::new();
-    for (((topic_partition, topic), spec), found) in partitions.iter().zip(specs).zip(found) {
+    for ((topic_partition, topic), found) in partitions.iter().zip(found) {
         let found = match found {
             // The partition starts at its first record once it is served.
             Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => continue,
             found => found?,
         };
-        if spec.is_beyond(found) && to_read.iter().any(|(to_read, _)| to_read == topic_partition) {
+        if found.is_beyond_end && to_read.iter().any(|(to_read, _)| to_read == topic_partition) {
             return Ok(Vec::new());
         }
-        let (topic, partition, offset) = (*topic, topic_partition.partition, spec.start(found));
+        let (topic, partition, offset) = (*topic, topic_partition.partition, found.offset);
         starts.push(OffsetToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
     }
     Ok(starts)
