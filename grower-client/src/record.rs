@@ -49,6 +49,18 @@ impl Record {
         self
     }
 
+    /// Adds a header without a value, which readers tell apart from one with an empty value.
+    pub fn header_without_value(mut self, name: impl Into<Bytes>) -> Self {
+        self.headers.push(Header { name: name.into(), value: None });
+        self
+    }
+
+    /// Adds headers, with and without values, in order.
+    pub fn headers(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
     /// Sets the partition, which otherwise the producer's partitioner chooses.
     pub fn partition(mut self, partition: impl Into<PartitionId>) -> Self {
         self.partition = Some(partition.into());
@@ -105,6 +117,32 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
+    /// Creates a record for `topic` with the same key, value, headers and timestamp. The producer chooses its partition,
+    /// unless [`Record::partition`] sets it.
+    ///
+    /// The copy shares the memory of this record. Its timestamp is old: retention by time counts from it, so a topic
+    /// with a `retention.ms` below its age deletes it at once. [`Record::timestamp`] sets another one.
+    ///
+    /// ```
+    /// # fn copy(record: &grower_client::ConsumerRecord) -> grower_client::Record {
+    /// record.to_record("archive").partition(record.partition).header("copied-from", record.topic.to_string())
+    /// # }
+    /// ```
+    pub fn to_record(&self, topic: impl Into<Arc<str>>) -> Record {
+        let Self { key, value, headers, timestamp, .. } = self.clone();
+        Record { topic: topic.into(), partition: None, timestamp: Some(timestamp), key, value, headers }
+    }
+
+    /// Returns the last header with this name; its value may be absent. [`ConsumerRecord::headers`] has all of them.
+    pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&Header> {
+        self.headers.iter().rev().find(|header| header.name == name.as_ref())
+    }
+
+    /// Returns the partition together with its topic.
+    pub fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition: self.partition }
+    }
+
     pub(crate) fn new(topic_partition: &TopicPartition, leader_epoch: Option<LeaderEpoch>, view: RecordView) -> Self {
         let RecordView { offset, timestamp, key, value, headers } = view;
         let (topic, partition) = (topic_partition.topic.clone(), topic_partition.partition);
