@@ -4,6 +4,7 @@ use super::Consumer;
 use super::settings::{ConsumerSettings, OnDamage, OnGap, RebalanceEvent, StartFrom};
 use super::state::SharedSubscription;
 use super::tasks::commit::{self, Committer};
+use super::tasks::essential::essential;
 use super::tasks::fetcher::Fetcher;
 use super::tasks::membership::{MemberIdentity, MembershipTask};
 use super::tasks::new_partitions;
@@ -262,7 +263,7 @@ impl ConsumerParts {
         let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;
         let membership = MembershipTask::new(cluster, shared, &member, &committer, settings, &policy);
-        tasks.spawn(membership.join().await?.run());
+        tasks.spawn(essential(shared, membership.join().await?.run()));
         Ok(committer)
     }
 
@@ -271,7 +272,8 @@ impl ConsumerParts {
         let policy = self.policy(None);
         new_partitions::subscribe(&self.cluster, &self.shared, &topics, &policy, &mut self.tasks, deadline).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
-        self.tasks.spawn(new_partitions::poll_topics(cluster, shared, topics, self.settings.metadata_max_age));
+        let polling = new_partitions::poll_topics(cluster, shared, topics, self.settings.metadata_max_age);
+        self.tasks.spawn(essential(&self.shared, polling));
         Ok(())
     }
 
@@ -301,9 +303,10 @@ impl ConsumerParts {
     fn open(self, committer: Option<Arc<Committer>>) -> Consumer {
         let Self { cluster, shared, settings, mut tasks, .. } = self;
         if let (Some(interval), Some(committer)) = (settings.auto_commit, &committer) {
-            tasks.spawn(commit::keep_committing(committer.clone(), shared.clone(), interval));
+            let committing = commit::keep_committing(committer.clone(), shared.clone(), interval);
+            tasks.spawn(essential(&shared, committing));
         }
-        tasks.spawn(Fetcher::run(cluster.clone(), shared.clone(), settings.clone()));
+        tasks.spawn(essential(&shared, Fetcher::run(cluster.clone(), shared.clone(), settings.clone())));
         Consumer::new(cluster, shared, settings, committer, tasks)
     }
 }

@@ -100,6 +100,13 @@ pub enum ConsumeError {
     /// Some offsets were not committed.
     #[error("offsets were not committed: {0}")]
     Commit(#[source] CommitError),
+    /// The runtime on which the consumer was built has ended. Build another consumer.
+    #[error("the runtime on which the consumer was built has ended: build another consumer")]
+    RuntimeEnded,
+    /// A background task of the consumer panicked, for example in the callback of
+    /// [`ConsumerBuilder::on_rebalance`](crate::ConsumerBuilder::on_rebalance). Build another consumer.
+    #[error("a background task of the consumer, or its callback, panicked: build another consumer")]
+    Panicked,
     /// The consumer is closed.
     #[error("the consumer is closed")]
     Closed,

@@ -72,8 +72,13 @@ pub enum ProduceError {
     /// The producer was closed before it accepted the record.
     #[error("the producer is closed")]
     Closed,
-    /// The producer was dropped before the record was acknowledged.
-    #[error("the producer was dropped before the record was acknowledged; it may have been written")]
+    /// The runtime on which the producer was built ended before it accepted the record. Build another producer.
+    #[error("the runtime on which the producer was built has ended: build another producer")]
+    RuntimeEnded,
+    /// The producer was dropped, or its runtime ended, before the record was acknowledged.
+    #[error(
+        "the producer was dropped, or its runtime ended, before the record was acknowledged; it may have been written"
+    )]
     Dropped,
 }
 
@@ -97,9 +102,12 @@ impl ProduceError {
         match self {
             Self::Start(source) | Self::Topic { source, .. } | Self::Failed { source, .. } => source.is_retriable(),
             Self::TimedOut { .. } => true,
-            Self::Name(_) | Self::UnknownPartition { .. } | Self::TooLarge { .. } | Self::Closed | Self::Dropped => {
-                false
-            }
+            Self::Name(_)
+            | Self::UnknownPartition { .. }
+            | Self::TooLarge { .. }
+            | Self::Closed
+            | Self::RuntimeEnded
+            | Self::Dropped => false,
         }
     }
 

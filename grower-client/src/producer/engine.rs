@@ -56,6 +56,8 @@ pub(super) struct ProducerEngine {
     pub(super) runtime: Handle,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
+    /// The runtime of the background tasks has ended.
+    pub(super) runtime_ended: AtomicBool,
     /// The result of the first close.
     pub(super) close_result: OnceCell<Result<(), FlushError>>,
     /// The producer sends too much to share a connection. Never reset, since each change of connection costs a wait.
@@ -85,11 +87,12 @@ impl ProducerEngine {
             deadlines: DeadlineGrid::starting_at(Instant::now()),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
+            runtime_ended: AtomicBool::new(false),
             close_result: OnceCell::new(),
             // Without answers the producer cannot know when it may change its connection, so it starts with its own.
             is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
-        engine.runtime.spawn(engine.clone().run_timer());
+        engine.spawn_timer();
         engine
     }
 
@@ -341,7 +344,7 @@ impl ProducerEngine {
     }
 
     /// Handles deadlines until the producer is dropped or closed; both wake the timer.
-    async fn run_timer(self: Arc<Self>) {
+    pub(super) async fn run_timer(self: &Arc<Self>) {
         while !self.is_closed() || self.is_busy() {
             self.tick(Instant::now());
             self.timer.expired().await;

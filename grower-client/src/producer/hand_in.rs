@@ -36,11 +36,15 @@ impl ProducerEngine {
         mut deliver: impl FnMut(&DeliveryPromise, u32, Timestamp) -> D,
     ) -> Result<D, ProduceError> {
         if self.is_closed() {
-            return Err(ProduceError::Closed);
+            return Err(self.closed_error());
         }
         let (mut topic, mut partition) = self.route(record, deadline).await?;
         let until = may_wait.then_some(deadline.end());
-        let reservation = self.memory.reserve(record, until, || self.end_lingers()).await?;
+        let reservation =
+            self.memory.reserve(record, until, || self.end_lingers()).await.map_err(|error| match error {
+                ProduceError::Closed => self.closed_error(),
+                error => error,
+            })?;
         let mut reservation = reservation.ok_or_else(|| {
             let topic_partition = topic.topic_partition(partition.number);
             ProduceError::timed_out(&topic_partition, deadline.limit(), false, partition.lock().queue.last_error())
@@ -52,7 +56,7 @@ impl ProducerEngine {
                 Err(reservation) => reservation,
             };
             if self.is_closed() {
-                return Err(ProduceError::Closed);
+                return Err(self.closed_error());
             }
             // The topic was deleted during the wait for memory. It may exist again.
             (topic, partition) = self.route_again(&topic.name, record, deadline).await?;

@@ -22,6 +22,7 @@ mod promise;
 mod queue;
 mod reconnect;
 mod record_runs;
+mod runtime;
 mod sequence_window;
 mod split;
 mod timer;

@@ -95,6 +95,11 @@ impl SharedSubscription {
         self.change_state(|subscription| subscription.fatal_error = Some(error));
     }
 
+    /// Reports that the tasks of the consumer have ended, unless an earlier error says why.
+    pub(crate) fn stop(&self, error: ConsumeError) {
+        self.change_state(|subscription| drop(subscription.fatal_error.get_or_insert(error)));
+    }
+
     /// Allows records to be handed out until `end`.
     pub(crate) fn extend_lease(&self, end: Instant) {
         self.change_state(|subscription| subscription.lease_end = Some(end));
