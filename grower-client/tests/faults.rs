@@ -94,12 +94,12 @@ async fn an_unreadable_answer_costs_only_its_connection() {
 
 #[tokio::test]
 async fn a_definite_refusal_fails_only_its_own_records() {
-    let fake = FakeBroker::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::InvalidTimestamp)]);
+    let fake = FakeBroker::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::NotAllowed)]);
     let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
     let mut failed = Vec::new();
     for (delivery, number) in enqueue(&producer, 30).await.into_iter().zip(1u64..) {
         if let Err(error) = delivery.await {
-            assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::InvalidTimestamp), Outcome::Refused));
+            assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::NotAllowed), Outcome::Refused));
             failed.push(number.to_string());
         }
     }

@@ -22,7 +22,7 @@ pub(crate) use attempts::Attempts;
 
 use crate::backoff;
 use crate::error::{ConnectError, RequestError};
-use grower_protocol::message::{ErrorCode, Outcome};
+use grower_protocol::message::{ErrorCode, Failure, FailureContext, Outcome, RecordRange};
 use std::time::Duration;
 
 /// Returns the wait before the next attempt, after this many failures in a row, with jitter by `random`. `cause` is the
@@ -42,6 +42,8 @@ pub(crate) enum ProduceAction {
     /// Hold the batch until a fence begins the producer's next epoch. The fence tells whether a batch in doubt is in the
     /// log.
     HoldForFence,
+    /// Fail the records that the broker names, and send the others under a new sequence.
+    FailNamedRecords,
     /// Send its two halves instead.
     Split,
     /// Fail its records.
@@ -79,6 +81,8 @@ pub(crate) struct ProduceContext {
     pub(crate) idempotent: bool,
     /// The batch holds more than one record.
     pub(crate) divisible: bool,
+    /// The batch may be split to find the records that the broker refuses without naming them.
+    pub(crate) may_search: bool,
 }
 
 /// Decides how a batch continues; the second result tells whether it is in doubt from now on.
@@ -91,7 +95,7 @@ pub(crate) fn after_produce(error: &RequestError, context: ProduceContext) -> (P
 }
 
 fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceAction {
-    let ProduceContext { in_doubt, is_first, behind_gap, idempotent, divisible, .. } = context;
+    let ProduceContext { in_doubt, is_first, behind_gap, idempotent, divisible, may_search, .. } = context;
     match error.code() {
         // The broker misses an earlier batch, which is still unresolved or was refused or given up.
         Some(ErrorCode::OutOfOrderSequence) if !is_first && !behind_gap => {
@@ -101,7 +105,12 @@ fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceActio
         // No earlier batch is missing: the broker has forgotten this producer, for example after an idle day, or knows a
         // later epoch. A batch in doubt may be in the log.
         Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if idempotent => ProduceAction::HoldForFence,
+        _ if !refused_records(error).is_empty() && divisible && !in_doubt => ProduceAction::FailNamedRecords,
         _ if is_too_large(error) && divisible && !in_doubt => ProduceAction::Split,
+        // A rule that each record must keep, broken by some of them.
+        Some(ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp) if may_search && divisible && !in_doubt => {
+            ProduceAction::Split
+        }
         _ if !error.is_retriable() => ProduceAction::GiveUp,
         // The broker would not recognise the second copy.
         _ if in_doubt && !idempotent => ProduceAction::GiveUp,
@@ -125,6 +134,14 @@ pub(crate) fn after_fence(error: &RequestError) -> FenceAction {
         Some(ErrorCode::FencedProducer | ErrorCode::Unsupported) => FenceAction::NewIdentity,
         _ if lacks_fences => FenceAction::NewIdentity,
         _ => FenceAction::Retry, // The records wait as long as they may.
+    }
+}
+
+/// Returns the records that the broker names as the reason for which it refused a batch, as ranges in order.
+pub(crate) fn refused_records(error: &RequestError) -> &[RecordRange] {
+    match error {
+        RequestError::Failed(Failure { context: Some(FailureContext::Records(records)), .. }) => records,
+        _ => &[],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::ConnectionError;
-use ProduceAction::{GiveUp, HoldForFence, HoldForNewSequence, Resend, Split};
+use ProduceAction::{FailNamedRecords, GiveUp, HoldForFence, HoldForNewSequence, Resend, Split};
 use grower_protocol::message::Failure;
 use std::fmt::{Debug, Write as _};
 
@@ -14,6 +14,7 @@ const PLAIN: ProduceContext = ProduceContext {
     behind_gap: false,
     idempotent: true,
     divisible: false,
+    may_search: true,
 };
 const RESEND_LATER: ProduceAction = Resend(ResendAfter::Wait);
 
@@ -165,6 +166,27 @@ fn only_a_batch_certainly_not_in_the_log_is_split() {
     check(&refusal(ErrorCode::TooLarge), divisible, Split);
     check(&RequestError::TooLarge { bytes: 9, limit: 8 }, divisible, Split);
     check(&refusal(ErrorCode::TooLarge), ProduceContext { in_doubt: true, ..divisible }, GiveUp);
+}
+
+#[test]
+fn named_records_fail_alone() {
+    let named = FailureContext::Records(vec![RecordRange { first: 3, count: 2 }]);
+    let error = Failure::new(ErrorCode::InvalidTimestamp, "no").with_context(named).into();
+    let divisible = ProduceContext { divisible: true, ..PLAIN };
+    check(&error, divisible, FailNamedRecords);
+    check(&error, PLAIN, GiveUp);
+    check(&error, ProduceContext { in_doubt: true, ..divisible }, GiveUp);
+}
+
+#[test]
+fn a_batch_with_an_invalid_record_without_a_name_is_split_while_that_pays() {
+    let divisible = ProduceContext { divisible: true, ..PLAIN };
+    for code in [ErrorCode::InvalidRecord, ErrorCode::InvalidTimestamp] {
+        check(&refusal(code), divisible, Split);
+        check(&refusal(code), ProduceContext { may_search: false, ..divisible }, GiveUp);
+        check(&refusal(code), ProduceContext { in_doubt: true, ..divisible }, GiveUp);
+    }
+    check(&refusal(ErrorCode::InvalidName), divisible, GiveUp);
 }
 
 #[test]

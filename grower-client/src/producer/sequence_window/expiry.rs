@@ -50,7 +50,7 @@ impl SequenceWindow {
     /// Holds a batch that is certainly not in the log until it gets another sequence, without its settled records.
     pub(super) fn hold_for_new_sequence(&mut self, at: usize) {
         let batch = &mut self.batches[at];
-        debug_assert!(!batch.in_doubt && batch.state != BatchState::InFlight, "{batch:?}");
+        debug_assert!(!batch.in_doubt, "{batch:?}");
         batch.state = BatchState::NeedsSequence;
         let first_missing = batch.first;
         self.pause_at(SequenceGap { first_missing, unusable: false });

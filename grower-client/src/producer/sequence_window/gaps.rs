@@ -2,9 +2,7 @@
 
 use super::SequenceWindow;
 use crate::error::ProduceError;
-use crate::producer::in_flight::{
-    AnswerEffects, BatchSizeChange, BatchState, InFlightBatch, SequenceGap, SettledRecords, follows,
-};
+use crate::producer::in_flight::{BatchState, InFlightBatch, SequenceGap, SettledRecords, follows};
 use crate::producer::split::part;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::Outcome;
@@ -60,10 +58,9 @@ impl SequenceWindow {
         });
     }
 
-    /// Replaces a batch that is too large by its two halves.
-    pub(super) fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
+    /// Replaces a batch that the broker refuses by its two halves.
+    pub(super) fn split(&mut self, at: usize) {
         let mut batch = self.batches.remove(at).expect("the caller found it there");
-        effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
         debug_assert!(1 < batch.count && !batch.in_doubt, "{batch:?} cannot be split");
         self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
         batch.state = BatchState::NeedsSequence;

@@ -61,12 +61,18 @@ pub(super) struct SequenceWindow {
     /// The time until which the broker certainly knows the producer; `None` if it may not know it.
     known_until: Option<Instant>,
     failures: u32,
+    /// The batches split since the last ack to find records that the broker refuses without naming them.
+    searches: u32,
     not_before: Option<Instant>,
     last_error: Option<RequestError>,
 }
 
 /// After an ack the broker knows the producer at least this long. It promises a day.
 const PRODUCER_KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// The most batches to split in a row to find refused records: enough for one in 2^31 records. Where more are refused,
+/// all of a batch fail, so that many refused records do not take a request each.
+const SEARCHES_MAX: u32 = 32;
 
 /// The settings of a window.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +101,7 @@ impl SequenceWindow {
             gap: None,
             known_until: None,
             failures: 0,
+            searches: 0,
             not_before: None,
             last_error: None,
         }

@@ -1,13 +1,15 @@
 //! A broker with one partition: its log, and what it remembers of producers.
 
-use super::{RECORDS_MAX, refusal};
+use super::refusal;
 use crate::error::RequestError;
 use crate::producer::delivery::BatchAck;
 use crate::producer::in_flight::FenceResult;
 use bytes::Bytes;
-use grower_protocol::batch::{Batch, BatchHeader};
+use grower_protocol::batch::Batch;
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
-use grower_protocol::message::{Durability, ErrorCode, LastWritten, ProducerIdentity};
+use grower_protocol::message::{
+    Durability, ErrorCode, Failure, FailureContext, LastWritten, ProducerIdentity, RecordRange,
+};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The log, and the last five batches of each producer.
@@ -21,6 +23,12 @@ pub(super) struct MiniBroker {
     pub(super) refused_ids: HashSet<ProducerId>,
     /// The broker refuses batches with more records.
     pub(super) records_max: Option<u32>,
+    /// The broker refuses records with values that are divisible by this number.
+    pub(super) refused_divisor: Option<u32>,
+    /// A refusal names the first ranges of refused records, at most this many.
+    pub(super) named_ranges: usize,
+    /// The number of batches that it has refused for their records.
+    pub(super) refusals: usize,
 }
 
 #[derive(Clone)]
@@ -55,13 +63,29 @@ impl MiniBroker {
         }
         let stamp = header.producer.unwrap();
         let producer = ProducerIdentity { id: stamp.id, epoch: stamp.epoch };
-        let (first, values) = (stamp.base_sequence.unwrap(), values(&batch, &header));
+        let (first, values) = (stamp.base_sequence.unwrap(), values(&batch));
+        if let Some(divisor) = self.refused_divisor {
+            self.check_records(&values, divisor)?;
+        }
         if let Some(offset) = self.check(producer, first, &values)? {
             return Ok(ack_at(offset));
         }
         let offset = self.log().len() as u64;
         self.note(LoggedBatch { producer, first, offset, values });
         Ok(ack_at(offset))
+    }
+
+    fn check_records(&mut self, values: &[u32], divisor: u32) -> Result<(), RequestError> {
+        let refused = (0..).zip(values).filter(|(_, value)| **value % divisor == 0);
+        let refused: Vec<_> = refused.map(|(first, _)| RecordRange { first, count: 1 }).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.refusals += 1;
+        let failure = Failure::new(ErrorCode::InvalidRecord, "as the test wants");
+        let named = refused.into_iter().take(self.named_ranges).collect::<Vec<_>>();
+        let context = FailureContext::Records(named);
+        Err(if self.named_ranges == 0 { failure } else { failure.with_context(context) }.into())
     }
 
     /// Returns the offset of a repeated batch.
@@ -129,8 +153,7 @@ impl LoggedBatch {
     }
 }
 
-fn values(batch: &Batch, header: &BatchHeader) -> Vec<u32> {
-    assert!(header.record_count <= RECORDS_MAX);
+fn values(batch: &Batch) -> Vec<u32> {
     let records = batch.records(1 << 20).unwrap();
     records.map(|record| u32::from_be_bytes(record.unwrap().value.unwrap()[..].try_into().unwrap())).collect()
 }

@@ -15,7 +15,7 @@ use crate::record::Ack;
 use grower_protocol::batch::Record;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName};
-use grower_protocol::message::{ErrorCode, Failure, Outcome};
+use grower_protocol::message::{ErrorCode, Failure, FailureContext, Outcome, RecordRange};
 use mini_broker::MiniBroker;
 use sent_records::SentRecords;
 use std::collections::VecDeque;
@@ -102,13 +102,18 @@ enum Event {
     RecordsMax(Option<u32>),
     /// Whether the broker refuses to allocate producer ids.
     NoIdentities(bool),
+    /// The broker refuses records with values that are divisible by this number, and names so many ranges of them.
+    RefuseRecords(Option<u32>, usize),
 }
 
 impl World {
     fn new() -> Self {
+        Self::with_batches_of(RECORDS_MAX)
+    }
+
+    fn with_batches_of(records: u32) -> Self {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-        let batches =
-            BatchSettings { codec: Codec::None, bytes: 1 << 20, records: RECORDS_MAX, linger: Duration::ZERO };
+        let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records, linger: Duration::ZERO };
         let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait: |_, _| Duration::from_secs(1) };
         let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
@@ -171,6 +176,9 @@ impl World {
             Event::TimeOut => return self.wait(DELIVERY_TIMEOUT),
             Event::RecordsMax(most) => self.broker.records_max = most,
             Event::NoIdentities(none) => self.no_identities = none,
+            Event::RefuseRecords(divisor, named) => {
+                (self.broker.refused_divisor, self.broker.named_ranges) = (divisor, named);
+            }
         }
         self.drain();
     }

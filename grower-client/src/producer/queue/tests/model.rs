@@ -52,6 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::TimeOut),
         1 => prop::option::of(1u32..3).prop_map(Event::RecordsMax),
         1 => any::<bool>().prop_map(Event::NoIdentities),
+        1 => (prop::option::of(2u32..9), 0usize..3).prop_map(|(divisor, named)| Event::RefuseRecords(divisor, named)),
     ]
 }
 
