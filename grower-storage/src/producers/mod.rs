@@ -49,10 +49,9 @@ impl ProducerStates {
     pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
         let Some((stamp, base_sequence)) = numbered(header) else { return SequenceCheck::Accept };
         let Some(producer) = self.0.get(&stamp.id) else { return SequenceCheck::Accept };
-        let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
         // Before the epoch: the fence may have told the producer that the batch is in the log.
-        if let Some(batch) = producer.find(stamp.epoch, base_sequence, last_sequence) {
-            return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset);
+        if let Some(batch) = producer.find(stamp.epoch, base_sequence, records(header)) {
+            return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset());
         }
         if stamp.epoch < producer.epoch {
             return SequenceCheck::Fenced { current: producer.epoch };
@@ -81,9 +80,9 @@ impl ProducerStates {
             if state.epoch < epoch {
                 state.begin(producer);
             }
-            state.previous = state.previous.or(of_former);
+            state.previous = state.previous.take().or(of_former.map(Box::new));
         }
-        Ok(state.previous)
+        Ok(state.previous())
     }
 
     /// The last record that a producer wrote, in any epoch.
@@ -105,9 +104,8 @@ impl ProducerStates {
         producer.remember(RecentBatch {
             epoch: stamp.epoch,
             base_sequence,
-            last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
             base_offset: header.base_offset,
-            next_offset: header.next_offset(),
+            records: records(header),
         });
         debug_assert!(producer.is_sound(stamp.id, header.next_offset()), "a snapshot of it is taken for damaged");
     }
@@ -130,7 +128,7 @@ impl ProducerStates {
         // Replayed producers all appended at the same time: then their last offsets decide. A producer that was only
         // fenced comes last.
         let last_offset =
-            |producer: &ProducerState| producer.batches.back().map_or(Offset::MAX, |batch| batch.next_offset);
+            |producer: &ProducerState| producer.batches.back().map_or(Offset::MAX, RecentBatch::next_offset);
         let mut by_age: Vec<_> = self.0.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
         by_age.sort_unstable();
         for (.., id) in &by_age[..self.0.len() - most] {
@@ -162,6 +160,11 @@ impl ProducerStates {
 fn numbered(header: &BatchHeader) -> Option<(ProducerStamp, Sequence)> {
     let stamp = header.producer?;
     Some((stamp, stamp.base_sequence?))
+}
+
+/// How many offsets and sequences the batch takes, also if compaction removed records of it.
+fn records(header: &BatchHeader) -> u32 {
+    header.last_offset_delta.saturating_add(1)
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use grower_protocol::ids::{LastWritten, Offset, ProducerEpoch, ProducerId, Produ
 ///
 /// Body: offset u64 | count u32, then for each producer: id u64 | epoch u16 | seen i64 | record before the epoch: 0, or 1
 /// and id u64, epoch u16, sequence u32, offset u64; u32 | count u32, then for each batch: epoch u16 | base sequence u32 |
-/// last sequence u32 | base offset u64 | next offset u64.
+/// base offset u64 | records u32.
 ///
-/// Version 1 has no record before the epoch, and batches of that epoch alone, without a field for it.
+/// Version 1 has no record before the epoch. Its batches are of that epoch: base sequence u32 | last sequence u32 | base
+/// offset u64 | next offset u64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerSnapshot {
     pub(crate) offset: Offset,
@@ -33,14 +34,13 @@ impl StateFile for ProducerSnapshot {
             into.u64(id.value());
             into.u16(producer.epoch.value());
             into.i64(producer.seen.as_millis());
-            into.list(producer.previous.as_slice(), write_last);
+            into.list(producer.previous().as_slice(), write_last);
             let batches: Vec<RecentBatch> = producer.batches.iter().copied().collect();
             into.list(&batches, |into, batch| {
                 into.u16(batch.epoch.value());
                 into.u32(batch.base_sequence.to_wire().cast_unsigned());
-                into.u32(batch.last_sequence.to_wire().cast_unsigned());
                 into.u64(batch.base_offset.value());
-                into.u64(batch.next_offset.value());
+                into.u32(batch.records);
             });
         });
     }
@@ -48,18 +48,15 @@ impl StateFile for ProducerSnapshot {
     fn read(fields: &mut FieldReader<'_>) -> Option<Self> {
         read_snapshot(fields, |fields, epoch, seen| {
             let mut previous = fields.list(read_last)?;
-            let batches = fields.list(|fields| {
-                let epoch = ProducerEpoch::new(fields.u16()?);
-                read_batch(fields, epoch)
-            })?;
-            let state = ProducerState { epoch, seen, previous: previous.pop(), batches: batches.into() };
+            let batches = fields.list(read_batch)?.into();
+            let state = ProducerState { epoch, seen, previous: previous.pop().map(Box::new), batches };
             previous.is_empty().then_some(state)
         })
     }
 
     fn read_earlier(version: u16, fields: &mut FieldReader<'_>) -> Option<Self> {
         let read_state = |fields: &mut FieldReader<'_>, epoch, seen| {
-            let batches = fields.list(|fields| read_batch(fields, epoch))?;
+            let batches = fields.list(|fields| read_earlier_batch(fields, epoch))?;
             Some(ProducerState { epoch, seen, previous: None, batches: batches.into() })
         };
         (version == 1).then(|| read_snapshot(fields, read_state)).flatten()
@@ -110,14 +107,21 @@ fn read_sequence(fields: &mut FieldReader<'_>) -> Option<Sequence> {
     Sequence::from_wire(fields.u32()?.cast_signed())
 }
 
-fn read_batch(fields: &mut FieldReader<'_>, epoch: ProducerEpoch) -> Option<RecentBatch> {
+fn read_batch(fields: &mut FieldReader<'_>) -> Option<RecentBatch> {
     Some(RecentBatch {
-        epoch,
+        epoch: ProducerEpoch::new(fields.u16()?),
         base_sequence: read_sequence(fields)?,
-        last_sequence: read_sequence(fields)?,
         base_offset: read_offset(fields)?,
-        next_offset: read_offset(fields)?,
+        records: fields.u32()?,
     })
+}
+
+fn read_earlier_batch(fields: &mut FieldReader<'_>, epoch: ProducerEpoch) -> Option<RecentBatch> {
+    let (base_sequence, last_sequence) = (read_sequence(fields)?, read_sequence(fields)?);
+    let (base_offset, next_offset) = (read_offset(fields)?, read_offset(fields)?);
+    let records = u32::try_from(next_offset.since(base_offset)).ok()?;
+    let last = base_sequence.wrapping_add(records.checked_sub(1)?);
+    (last == last_sequence).then_some(RecentBatch { epoch, base_sequence, base_offset, records })
 }
 
 fn write_last(into: &mut FieldWriter, last: &LastWritten) {

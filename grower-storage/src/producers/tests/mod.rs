@@ -162,7 +162,7 @@ fn a_snapshot_round_trips_and_its_bytes_never_change() {
     fence(&mut snapshot.states, 1, 4).unwrap();
     let bytes = state_file::encode(&snapshot);
     assert_eq!(state_file::decode::<ProducerSnapshot>(Path::new("s"), &bytes).unwrap(), snapshot);
-    insta::assert_snapshot!(hex(&bytes), @"47577073 00020000 00000056 00000000 0000000d 00000001 00000000 00000001 00040000 00000000 00000000 00010000 00000000 00010002 00000007 00000000 0000000c 00000001 00020000 00050000 00070000 00000000 000a0000 00000000 000dec78 f884");
+    insta::assert_snapshot!(hex(&bytes), @"47577073 00020000 0000004e 00000000 0000000d 00000001 00000000 00000001 00040000 00000000 00000000 00010000 00000000 00010002 00000007 00000000 0000000c 00000001 00020000 00050000 00000000 000a0000 0003561b 8043");
 }
 
 #[test]
@@ -194,10 +194,9 @@ fn a_snapshot_whose_batches_make_no_sense_is_damaged() {
         changed
     };
     assert!(!is_sound(15, &change(|batches| batches.swap(0, 1))), "they are out of order");
-    assert!(!is_sound(15, &change(|batches| batches[4].next_offset = Offset::new(14))), "one has no records");
+    assert!(!is_sound(15, &change(|batches| batches[4].records = 0)), "one has no records");
     let six = |batches: &mut VecDeque<RecentBatch>| {
-        let (base_offset, next_offset) = (Offset::new(1), Offset::new(2));
-        batches.push_front(RecentBatch { base_offset, next_offset, ..batches[0] });
+        batches.push_front(RecentBatch { base_offset: Offset::new(1), ..batches[0] });
     };
     assert!(!is_sound(15, &change(six)), "they are more than a log remembers");
     let begin = |state: &mut ProducerState| {
