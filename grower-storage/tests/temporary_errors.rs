@@ -177,8 +177,10 @@ fn a_tried_append_never_rolls_a_segment_that_may_not_grow() {
         let (writes, syncs) = (world.faults.calls(Call::Write), world.faults.calls(Call::Sync));
         world.faults.inject(fault(Call::Write, writes).after_bytes(20));
         let (epoch, now) = (LeaderEpoch::new(world.epoch), Timestamp::from_millis(world.now));
-        let tried = world.log.try_append(batch_of(9, 1, 30, 0, world.now), epoch, now);
-        assert!(matches!(tried, Ok(TryAppend::WouldWait(_))), "{tried:?}");
+        let end = Some(world.log.span().end);
+        let tried = world.log.try_append(batch_of(9, 1, 30, 0, world.now).expecting_end(end), epoch, now);
+        let Ok(TryAppend::WouldWait(batch)) = tried else { panic!("{tried:?}") };
+        assert_eq!(batch.expected_end(), end, "it still expects the same end when it is appended later");
         assert_eq!((world.log.reader().segments().len(), world.faults.calls(Call::Sync)), (1, syncs));
     }
     append(&mut world).unwrap(); // As if it had never been tried.

@@ -121,12 +121,8 @@ impl Api {
         let window = (0 < window).then(|| self.state.memory.take(window)); // Others wait the longer for theirs.
         let batch = UnplacedBatch::check(bytes, &limits);
         drop(window);
-        let batch = batch.map_err(|error| {
-            Failure::new(
-                refusal_code(&error),
-                format_args!("{}/{}: {error}", partition.topic_name, partition.partition),
-            )
-        })?;
+        let batch = batch.map_err(|error| Failure::new(refusal_code(&error), error))?;
+        let batch = batch.expecting_end(target.expected_end);
         batch.header().producer.map_or(Ok(()), |stamp| self.check_allocated(stamp.id))?;
         let records = u64::from(batch.header().record_count);
         Ok(

@@ -20,6 +20,7 @@ mod inline_sync;
 mod job_queue;
 mod producers;
 mod published;
+mod refusal;
 mod registry;
 mod sync_load;
 mod sync_pool;
@@ -44,7 +45,6 @@ pub(crate) use writer::{QueuedAppend, QueuedFence};
 
 use crate::config::topic::TopicConfig;
 use crate::critical::{CriticalSection, StateGuard, StateMutex};
-use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::StateReservation;
 use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks};
@@ -53,7 +53,7 @@ use arc_swap::ArcSwap;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure};
-use grower_storage::log::{AppendError, Appended, ChangeError, Log, LogReader, RetentionLimits};
+use grower_storage::log::{Appended, ChangeError, Log, LogReader, RetentionLimits};
 use parking_lot::Mutex;
 use published::PublishedMarks;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl Partition {
         };
         let mut tail = self.writer.lock_slowly();
         let epoch = self.admit(&tail, &batch)?;
-        let appended = tail.log.append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
+        let appended = tail.log.append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?;
         let effects = self.record_append(&mut tail, &appended, now);
         drop(tail);
         self.carry_out(effects);
@@ -164,7 +164,7 @@ impl Partition {
     ) -> Result<TryAppend, Failure> {
         let epoch = self.admit(&tail, &batch)?;
         let keep_reserve = KeepReserve::begin();
-        let tried = tail.log.try_append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
+        let tried = tail.log.try_append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?;
         drop(keep_reserve);
         if let TryAppend::Appended(appended) = &tried {
             let effects = self.record_append(&mut tail, appended, now);
@@ -393,18 +393,5 @@ impl Partition {
         let _whole = CriticalSection::enter(&self.health, "ending the waiters of a deleted partition");
         let waiters = self.commit.lock().take_all(); // No mark moves any more.
         waiter::refuse(waiters, &writer::deleted());
-    }
-
-    fn refusal(&self, error: &AppendError) -> Failure {
-        let code = match error {
-            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
-            AppendError::FencedProducer { .. } => ErrorCode::FencedProducer,
-            AppendError::Disk(error) => code_of(error),
-            AppendError::StaleEpoch { .. } => ErrorCode::NotLeader,
-            AppendError::NoOffsetsLeft { .. } => ErrorCode::LimitReached,
-            AppendError::Failed(error) if error.files_gone => ErrorCode::PartitionOffline,
-            AppendError::Failed(_) => ErrorCode::StorageFailed,
-        };
-        Failure::new(code, format_args!("{}/{}: {error}", self.topic_name, self.partition))
     }
 }

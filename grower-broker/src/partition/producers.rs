@@ -1,13 +1,12 @@
 //! The idempotent producers of a partition: their fences, and their memory in its log, counted and bounded.
 
-use super::{Partition, PartitionTail};
+use super::{Partition, PartitionTail, refusal};
 use crate::critical::StateGuard;
 use grower_protocol::ids::{ProducerId, ProducerIdentity, Timestamp};
-use grower_protocol::message::{ErrorCode, Failure, Part, ProducerFence};
-use grower_storage::log::FenceError;
+use grower_protocol::message::{Part, ProducerFence};
 
 /// Memory that a log takes for one producer.
-const PRODUCER_BYTES: usize = 320;
+const PRODUCER_BYTES: usize = 256;
 
 /// The epoch of a producer to begin in partitions.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Partition {
     fn fence_under_lock(mut tail: StateGuard<'_, PartitionTail>, fence: &PartitionFence) -> Part<ProducerFence> {
         tail.writable_epoch()?;
         let fenced = tail.log.fence_producer(fence.producer, &fence.former, fence.now);
-        let last = fenced.map_err(|error| fence_failure(&error))?;
+        let last = fenced.map_err(|error| refusal::of_fence(&error))?;
         tail.bound_producers(fence.now);
         Ok(ProducerFence { last })
     }
@@ -68,13 +67,4 @@ impl PartitionTail {
             debug_assert!(self.log.producers() < producers, "memory is full and no producer was forgotten");
         }
     }
-}
-
-fn fence_failure(error: &FenceError) -> Failure {
-    let code = match error {
-        FenceError::Fenced { .. } => ErrorCode::FencedProducer,
-        FenceError::Failed(failed) if failed.files_gone => ErrorCode::PartitionOffline,
-        FenceError::Failed(_) => ErrorCode::StorageFailed,
-    };
-    Failure::new(code, error)
 }

@@ -33,6 +33,7 @@ impl BatchLimits {
 pub struct UnplacedBatch {
     header: BatchHeader,
     bytes: BytesMut,
+    expected_end: Option<Offset>,
 }
 
 /// The reason why a producer's batch is refused. Nothing of it is stored, and a retry fails too.
@@ -108,7 +109,7 @@ impl UnplacedBatch {
         let header = placed::check(&bytes)?;
         check_header(&header)?;
         let true_max = check_records(&header, &bytes, limits)?;
-        let mut batch = Self { header, bytes };
+        let mut batch = Self { header, bytes, expected_end: None };
         if true_max != header.max_timestamp {
             batch.correct_max_timestamp(true_max);
         }
@@ -122,12 +123,22 @@ impl UnplacedBatch {
     pub fn built(bytes: BytesMut) -> Self {
         let header = BatchHeader::parse(&bytes).expect("the builder writes sound headers");
         debug_assert_eq!(header.total_length, bytes.len());
-        Self { header, bytes }
+        Self { header, bytes, expected_end: None }
     }
 
     /// Copies a batch whose append failed, so that it can get other offsets.
     pub fn copied_from(batch: &Batch) -> Self {
-        Self { header: *batch.header(), bytes: BytesMut::from(&batch.bytes()[..]) }
+        Self { header: *batch.header(), bytes: BytesMut::from(&batch.bytes()[..]), expected_end: None }
+    }
+
+    /// Allows the batch no other base offset than this one, if there is one: a log that ends elsewhere refuses it.
+    pub fn expecting_end(self, expected_end: Option<Offset>) -> Self {
+        Self { expected_end, ..self }
+    }
+
+    /// The only base offset that the batch may get; none if any will do.
+    pub fn expected_end(&self) -> Option<Offset> {
+        self.expected_end
     }
 
     /// The header. Its base offset is not assigned yet.
@@ -141,7 +152,11 @@ impl UnplacedBatch {
     }
 
     /// Sets the base offset and the leader epoch. The CRC covers neither.
+    ///
+    /// # Panics
+    /// In debug builds if the batch expects another base offset.
     pub fn place(mut self, base_offset: Offset, epoch: LeaderEpoch) -> Batch {
+        debug_assert!(self.expected_end.is_none_or(|end| end == base_offset), "the log checks the expected end");
         self.bytes[0..8].copy_from_slice(&base_offset.to_wire().to_be_bytes());
         self.bytes[12..16].copy_from_slice(&epoch.to_wire().to_be_bytes());
         self.header.base_offset = base_offset;

@@ -42,6 +42,14 @@ pub enum AppendError {
         /// The latest epoch.
         current: ProducerEpoch,
     },
+    /// The log does not end where the batch expects it: another batch was appended.
+    #[error("the log ends at offset {end}, the batch expects {expected}")]
+    UnexpectedEnd {
+        /// The end that the batch expects.
+        expected: Offset,
+        /// The log end offset.
+        end: Offset,
+    },
     /// A newer leader has begun an epoch.
     #[error("leader epoch {found} is over, the log is at {current}")]
     StaleEpoch {

@@ -149,7 +149,7 @@ impl Log for MemLog {
         let mut view = self.view.write();
         let view = &mut *view;
         let base_offset = view.end;
-        let next_offset = rules::next_offset(base_offset, batch.header())?;
+        let next_offset = rules::next_offset(base_offset, &batch)?;
         view.begin_epoch(epoch)?;
         let rolled = self.roll_if_full(view, &batch, now);
         let batch = batch.place(base_offset, epoch);

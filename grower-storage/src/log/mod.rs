@@ -66,8 +66,9 @@ pub trait Log: Send {
 
     /// Gives a batch its offsets and writes it. Visible when this returns, durable after a flush.
     ///
-    /// A batch that its producer sent before is not appended again: the result holds its first offsets. A newer epoch
-    /// is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
+    /// A batch that its producer sent before is not appended again: the result holds its first offsets. Otherwise a batch
+    /// that [expects](UnplacedBatch::expecting_end) another log end is refused. A newer epoch is begun first, as by
+    /// [`Log::begin_epoch`]. `now` ages segments and producers.
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
 
     /// Appends a batch if one write is enough. An append that would also roll, begin an epoch or store the producers

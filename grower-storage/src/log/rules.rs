@@ -3,7 +3,7 @@
 use super::{AppendError, Appended, ChangeError, FenceError, LogOptions, ReadError};
 use crate::epochs::EpochHistory;
 use crate::producers::{ProducerStates, SequenceCheck};
-use grower_protocol::batch::BatchHeader;
+use grower_protocol::batch::{BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LastWritten, LeaderEpoch, Offset, ProducerId, ProducerIdentity, Timestamp};
 use std::ops::Range;
 
@@ -57,9 +57,13 @@ pub(crate) fn begin_epoch(
     }
 }
 
-/// The log end after a batch was appended at `end`.
-pub(crate) fn next_offset(end: Offset, batch: &BatchHeader) -> Result<Offset, AppendError> {
-    end.checked_add(u64::from(batch.last_offset_delta) + 1).ok_or(AppendError::NoOffsetsLeft { end })
+/// The log end after the batch was appended at `end`, if the batch may be appended there.
+pub(crate) fn next_offset(end: Offset, batch: &UnplacedBatch) -> Result<Offset, AppendError> {
+    if let Some(expected) = batch.expected_end().filter(|expected| *expected != end) {
+        return Err(AppendError::UnexpectedEnd { expected, end });
+    }
+    let records = u64::from(batch.header().last_offset_delta) + 1;
+    end.checked_add(records).ok_or(AppendError::NoOffsetsLeft { end })
 }
 
 /// Whether a trim to `start` moves the log start. Beyond the log end it is refused.

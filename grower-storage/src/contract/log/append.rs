@@ -1,7 +1,7 @@
 //! Offsets, segments, epochs, flushing.
 
 use super::LogPromise;
-use super::kit::{EPOCH, Kit, batch};
+use super::kit::{EPOCH, Kit, batch, stamp};
 use crate::log::{AppendError, ChangeError, LogOptions, TryAppend};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
@@ -15,6 +15,8 @@ pub(super) const PROMISES: &[LogPromise] = &[
     a_segment_rolls_when_nothing_was_appended_for_long,
     a_batch_larger_than_a_segment_gets_one_of_its_own,
     a_tried_append_neither_rolls_nor_begins_an_epoch,
+    a_batch_that_expects_another_end_is_refused_with_the_end,
+    a_retry_of_a_batch_that_is_in_the_log_meets_any_end,
     a_flush_makes_durable_what_was_appended_before_it,
     a_flush_point_from_before_a_truncation_says_nothing,
     a_failed_sync_fails_the_log_for_ever,
@@ -140,6 +142,47 @@ fn a_tried_append_neither_rolls_nor_begins_an_epoch(kit: &mut Kit) {
         assert!(!(in_files && appended && changed), "step {step}");
         assert!(changed || appended, "step {step}: nothing but the batch is written");
     }
+}
+
+fn a_batch_that_expects_another_end_is_refused_with_the_end(kit: &mut Kit) {
+    let now = kit.now();
+    let expecting = |end| batch(&["x", "y"], now, None).expecting_end(Some(Offset::new(end)));
+    for end in 0..20u64 {
+        // The past, a batch behind, and the future. Those that roll, and those that do not.
+        for other in [0, (2 * end).saturating_sub(2), 2 * end + 1, 2 * end + 2, 1 << 40, Offset::MAX.value()] {
+            let refused = |refused: Result<(), AppendError>| match refused {
+                Err(AppendError::UnexpectedEnd { expected, end: found }) => {
+                    assert_eq!((expected, found), (Offset::new(other), Offset::new(2 * end)));
+                }
+                refused => panic!("{other} at {end}: {refused:?}"),
+            };
+            if other != 2 * end {
+                refused(kit.log.append(expecting(other), EPOCH, now).map(drop));
+                match kit.log.try_append(expecting(other), EPOCH, now) {
+                    Ok(TryAppend::WouldWait(batch)) => refused(kit.log.append(batch, EPOCH, now).map(drop)),
+                    tried => refused(tried.map(drop)),
+                }
+            }
+        }
+        assert_eq!(kit.span(), (0, 2 * end), "nothing was written");
+        let appended = match kit.log.try_append(expecting(2 * end), EPOCH, now).unwrap() {
+            TryAppend::Appended(appended) => appended,
+            TryAppend::WouldWait(batch) => kit.log.append(batch, EPOCH, now).unwrap(),
+        };
+        assert_eq!(appended.base_offset, Offset::new(2 * end));
+    }
+}
+
+fn a_retry_of_a_batch_that_is_in_the_log_meets_any_end(kit: &mut Kit) {
+    let now = kit.now();
+    let numbered = |sequence, end| batch(&["x"], now, stamp(7, 0, sequence)).expecting_end(Some(Offset::new(end)));
+    kit.log.append(numbered(0, 0), EPOCH, now).unwrap();
+    kit.append(&["another"]);
+    let again = kit.log.append(numbered(0, 0), EPOCH, now).unwrap();
+    assert!(again.duplicate && again.base_offset == Offset::ZERO);
+    let refused = kit.log.append(numbered(1, 1), EPOCH, now);
+    assert!(matches!(refused, Err(AppendError::UnexpectedEnd { end, .. }) if end == Offset::new(2)));
+    kit.log.append(numbered(1, 2), EPOCH, now).expect("a refused batch took no sequence");
 }
 
 fn a_flush_makes_durable_what_was_appended_before_it(kit: &mut Kit) {

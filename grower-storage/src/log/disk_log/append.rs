@@ -24,7 +24,7 @@ impl DiskLog {
         if let Some(appended) = rules::check_duplicate(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }
-        let next_offset = rules::next_offset(self.span().end, batch.header())?;
+        let next_offset = rules::next_offset(self.span().end, &batch)?;
         self.begin_epoch(epoch)?;
         let mut rolled = self.roll_if_full(batch.header(), now)?;
         let batch = batch.place(self.span().end, epoch);
@@ -48,13 +48,14 @@ impl DiskLog {
             return Ok(TryAppend::Appended(appended));
         }
         self.snapshot_if_due()?; // It stores none: that would have failed `is_ready_for`.
-        let next_offset = rules::next_offset(self.span().end, batch.header())?;
+        let next_offset = rules::next_offset(self.span().end, &batch)?;
+        let expected_end = batch.expected_end();
         let batch = batch.place(self.span().end, epoch);
         match self.write_to_active(&batch) {
             Ok(()) => Ok(TryAppend::Appended(self.note_append(&batch, next_offset, false))),
             // The slow path may find room: in a new segment, or in a reserve.
             Err(AppendError::Disk(error)) if error.is_full() => {
-                Ok(TryAppend::WouldWait(UnplacedBatch::copied_from(&batch)))
+                Ok(TryAppend::WouldWait(UnplacedBatch::copied_from(&batch).expecting_end(expected_end)))
             }
             Err(error) => Err(error),
         }
