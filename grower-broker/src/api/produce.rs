@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, ClientBatchError, UnplacedBatch};
 use grower_protocol::ids::{Offset, PartitionId, ProducerId, TopicId};
 use grower_protocol::message::{
-    Acks, Durability, ErrorCode, Failure, Part, Produce, ProducePartition, Produced, Response,
+    Acks, Durability, ErrorCode, Failure, FailureContext, Part, Produce, ProducePartition, Produced, Response,
 };
 use grower_storage::log::Appended;
 use parking_lot::Mutex;
@@ -121,7 +121,7 @@ impl Api {
         let window = (0 < window).then(|| self.state.memory.take(window)); // Others wait the longer for theirs.
         let batch = UnplacedBatch::check(bytes, &limits);
         drop(window);
-        let batch = batch.map_err(|error| Failure::new(refusal_code(&error), error))?;
+        let batch = batch.map_err(|error| refusal(&error))?;
         let batch = batch.expecting_end(target.expected_end);
         batch.header().producer.map_or(Ok(()), |stamp| self.check_allocated(stamp.id))?;
         let records = u64::from(batch.header().record_count);
@@ -335,6 +335,15 @@ fn split(request: &Produce, mut attachment: BytesMut) -> Result<Vec<BytesMut>, F
         ));
     }
     Ok(request.partitions.iter().map(|target| attachment.split_to(target.length as usize)).collect())
+}
+
+/// The failure of a batch that breaks a rule. It names the records that do, if others of the batch may be accepted.
+fn refusal(error: &ClientBatchError) -> Failure {
+    let failure = Failure::new(refusal_code(error), error);
+    match error.refused_records() {
+        Some(records) => failure.with_context(FailureContext::of_records(records)),
+        None => failure,
+    }
 }
 
 fn refusal_code(error: &ClientBatchError) -> ErrorCode {

@@ -9,7 +9,7 @@ mod raw;
 mod session_client;
 
 use grower_broker::{Broker, BrokerConfig};
-use grower_protocol::batch::{ProducerStamp, crc32c};
+use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, crc32c};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
 use grower_protocol::message::*;
@@ -242,6 +242,30 @@ async fn a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not() 
     assert!(client.produce(topic, Acks::All, &fits).await.is_ok());
     let refused = client.produce(topic, Acks::All, &batch(&["0123456789a"])).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::TooLarge);
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_records_that_break_a_rule_and_the_others_are_accepted_without_them() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("compacted", 1, &[("cleanup.policy", "compact")]).await;
+    let send = |keyed: &[bool]| {
+        let mut builder = BatchBuilder::new(Codec::Lz4);
+        for keyed in keyed {
+            let (key, value) = (keyed.then(|| "k".into()), Some("v".into()));
+            builder.push(&Record { timestamp: now(), key, value, ..Record::default() });
+        }
+        builder.build(None)
+    };
+    let refused = client.produce(topic, Acks::All, &send(&[true, false, false, true, false])).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRecord);
+    let ranges = [(1, 2), (4, 1)].map(|(first, count)| RecordRange { first, count });
+    assert_eq!(refused.context, Some(FailureContext::Records(ranges.to_vec())));
+    assert!(refused.detail.starts_with("record 1 and 2 more of the batch: no key"), "{refused}");
+    client.produce(topic, Acks::All, &send(&[true, true])).await.unwrap();
+
+    let damaged = client.produce(topic, Acks::All, &send(&[false])[..70]).await.unwrap_err();
+    assert_eq!(damaged.context, None, "damage names no record");
 }
 
 #[tokio::test] // Hostile input 31.

@@ -18,6 +18,7 @@ mod placed;
 mod reader;
 mod record;
 mod record_scanner;
+mod refused_records;
 mod rewrite;
 mod unplaced;
 mod varint;
@@ -29,6 +30,7 @@ pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
 pub use record::{Header, Record, RecordRef, RecordView};
 pub use record_scanner::{Records, RecordsError};
+pub use refused_records::RefusedRecords;
 pub use rewrite::{KeyedRecord, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
 

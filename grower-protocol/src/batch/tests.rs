@@ -245,7 +245,7 @@ fn unknown_codecs_and_magics_are_refused() {
 #[test]
 fn a_far_future_timestamp_is_refused() {
     let late = Record { timestamp: Timestamp::MAX, ..record("late") };
-    insta::assert_snapshot!(refusal(built(Codec::None, &[late])), @"timestamp 9223372036854775807 is later than 2000000000000: is the producer's clock right?");
+    insta::assert_snapshot!(refusal(built(Codec::None, &[late])), @"record 0 of the batch: timestamp 9223372036854775807 is later than 2000000000000: is the producer's clock right?");
     let early = Record { timestamp: Timestamp::MIN, ..record("early") };
     assert!(UnplacedBatch::check(built(Codec::None, &[early]), &LIMITS).is_ok());
 }
@@ -265,7 +265,36 @@ fn a_compacted_topic_refuses_a_record_without_a_key() {
     let limits = BatchLimits { key_required: true, ..LIMITS };
     for codec in Codec::ALL {
         let batch = built(codec, &[record("keyless")]);
-        assert_eq!(UnplacedBatch::check(batch, &limits).unwrap_err(), ClientBatchError::NoKey, "{codec}");
+        let error = UnplacedBatch::check(batch, &limits).unwrap_err();
+        assert!(matches!(error, ClientBatchError::NoKey { .. }), "{codec}: {error}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_records_that_break_its_rule() {
+    let limits = BatchLimits { key_required: true, ..LIMITS };
+    let keyed = Record { key: Some("k".into()), ..record("v") };
+    let late = |millis| Record { timestamp: Timestamp::from_millis(millis), ..keyed.clone() };
+    let limit = LIMITS.timestamp_max.as_millis();
+    for codec in Codec::ALL {
+        let refusal = |records: &[Record]| UnplacedBatch::check(built(codec, records), &limits).unwrap_err();
+        let ranges = |error: &ClientBatchError| error.refused_records().unwrap().ranges().to_vec();
+
+        let keyless = refusal(&[keyed.clone(), record("a"), record("b"), keyed.clone(), record("c")]);
+        assert_eq!(ranges(&keyless), [1..3, 4..5], "{codec}");
+        let in_the_future = refusal(&[late(limit), late(limit + 2), keyed.clone(), late(limit + 9)]);
+        assert_eq!(ranges(&in_the_future), [1..2, 3..4], "{codec}");
+        let text = "record 1 and 1 more of the batch: timestamp 2000000000002 is later than 2000000000000: is the producer's clock right?";
+        assert_eq!(in_the_future.to_string(), text);
+        let both = refusal(&[late(limit + 2), record("a")]);
+        assert_eq!(
+            (ranges(&both), both.to_string()),
+            (
+                vec![1..2],
+                "record 1 of the batch: no key, and the topic is compacted: every record needs one".to_owned()
+            ),
+            "one rule at a time"
+        );
     }
 }
 

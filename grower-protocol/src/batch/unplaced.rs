@@ -3,6 +3,7 @@
 use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
 use super::record_scanner::RecordScanner;
+use super::refused_records::RefusedRecords;
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH, RecordsError, crc32c};
 use crate::compression::{Codec, DecompressError, Decompressor};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
@@ -70,20 +71,33 @@ pub enum ClientBatchError {
     /// The batch has a producer id, but no sequence number.
     #[error("a batch with a producer id needs a sequence number")]
     NoSequence,
-    /// A timestamp is too far in the future.
-    #[error("timestamp {found} is later than {limit}: is the producer's clock right?")]
+    /// Timestamps are too far in the future.
+    #[error("{records} of the batch: timestamp {found} is later than {limit}: is the producer's clock right?")]
     Timestamp {
-        /// The timestamp of the record.
+        /// The timestamp of the first of the records.
         found: Timestamp,
         /// The latest timestamp allowed.
         limit: Timestamp,
+        /// All records with a later timestamp.
+        records: RefusedRecords,
     },
-    /// A record has no key in a topic that requires keys.
-    #[error("the topic is compacted: every record needs a key")]
-    NoKey,
+    /// Records have no key in a topic that requires keys.
+    #[error("{records} of the batch: no key, and the topic is compacted: every record needs one")]
+    NoKey {
+        /// All records without a key.
+        records: RefusedRecords,
+    },
 }
 
 impl ClientBatchError {
+    /// The records that are the reason, if only some of the batch's may be. The batch without them may be accepted.
+    pub fn refused_records(&self) -> Option<&RefusedRecords> {
+        match self {
+            Self::Timestamp { records, .. } | Self::NoKey { records } => Some(records),
+            _ => None,
+        }
+    }
+
     /// Whether only the size, as sent or decompressed, is the reason. Smaller batches may be accepted.
     pub fn is_too_large(&self) -> bool {
         matches!(
@@ -199,33 +213,69 @@ fn check_header(header: &BatchHeader) -> Result<(), ClientBatchError> {
     }
 }
 
-/// Checks every record and returns the largest timestamp. The scanner checks that `count` deltas rise below `count`, so
-/// they are dense. Compressed records pass through a decoder's window, so a decompression bomb takes little memory.
+/// Checks every record and returns the largest timestamp. If one breaks a rule, a second pass finds all that do.
 fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Result<Timestamp, ClientBatchError> {
+    let (mut latest, mut keyless) = (Timestamp::MIN, false);
+    for_each_record(header, bytes, limits, |timestamp, has_key| {
+        latest = latest.max(timestamp);
+        keyless |= limits.key_required && !has_key;
+    })?;
+    if keyless {
+        let (records, _) = find_records(header, bytes, limits, |_, has_key| !has_key)?;
+        return Err(ClientBatchError::NoKey { records });
+    }
+    if limits.timestamp_max < latest {
+        let limit = limits.timestamp_max;
+        let (records, found) = find_records(header, bytes, limits, |timestamp, _| limit < timestamp)?;
+        return Err(ClientBatchError::Timestamp { found, limit, records });
+    }
+    Ok(latest)
+}
+
+/// The records that break a rule, and the timestamp of the first.
+fn find_records(
+    header: &BatchHeader,
+    bytes: &[u8],
+    limits: &BatchLimits,
+    breaks_rule: impl Fn(Timestamp, bool) -> bool,
+) -> Result<(RefusedRecords, Timestamp), ClientBatchError> {
+    let (mut records, mut first, mut number) = (RefusedRecords::default(), None, 0);
+    for_each_record(header, bytes, limits, |timestamp, has_key| {
+        if breaks_rule(timestamp, has_key) {
+            records.push(number);
+            first.get_or_insert(timestamp);
+        }
+        number += 1;
+    })?;
+    debug_assert!(first.is_some(), "the first pass found one");
+    Ok((records, first.unwrap_or(Timestamp::MAX)))
+}
+
+/// Checks every record, and calls `each` with its timestamp and whether it has a key. The scanner checks that `count`
+/// deltas rise below `count`, so they are dense. Compressed records pass through a decoder's window, so a decompression
+/// bomb takes little memory.
+fn for_each_record(
+    header: &BatchHeader,
+    bytes: &[u8],
+    limits: &BatchLimits,
+    mut each: impl FnMut(Timestamp, bool),
+) -> Result<(), ClientBatchError> {
     let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
     let mut scanner = RecordScanner::new(header);
-    let mut latest = Timestamp::MIN;
-    let mut check = |timestamp: Timestamp, has_key: bool| {
-        latest = latest.max(timestamp);
-        if limits.key_required && !has_key { Err(ClientBatchError::NoKey) } else { Ok(()) }
-    };
     match codec(header)? {
         Codec::None => {
             while let Some(record) = scanner.next_record(packed) {
                 let record = record?;
-                check(record.timestamp, record.key.is_some())?;
+                each(record.timestamp, record.key.is_some());
             }
         }
         codec => {
             let plain = Decompressor::new(codec, packed, limits.plain_bytes_max);
             let mut plain = plain.map_err(RecordsError::from)?;
             while let Some(record) = scanner.check_next(&mut plain)? {
-                check(record.timestamp, record.has_key)?;
+                each(record.timestamp, record.has_key);
             }
         }
     }
-    if limits.timestamp_max < latest {
-        return Err(ClientBatchError::Timestamp { found: latest, limit: limits.timestamp_max });
-    }
-    Ok(latest)
+    Ok(())
 }

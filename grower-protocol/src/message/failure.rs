@@ -1,8 +1,10 @@
 //! The errors that a broker returns.
 
+use crate::batch::RefusedRecords;
 use crate::ids::Offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 
 /// An error: a code for programs and an explanation for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -19,7 +21,7 @@ pub struct Failure {
 /// What a program needs to continue after a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureContext {
-    /// The records of the batch that break a rule, counted from 0, as ranges in order. The first
+    /// The records of the batch that break the same rule, counted from 0, as ranges in order. The first
     /// [`FailureContext::RANGES_MAX`] ranges are named. The batch without them may be accepted.
     Records(Vec<RecordRange>),
     /// The log end offset of the partition.
@@ -37,7 +39,13 @@ pub struct RecordRange {
 
 impl FailureContext {
     /// The most ranges of records that one failure names.
-    pub const RANGES_MAX: usize = 64;
+    pub const RANGES_MAX: usize = RefusedRecords::RANGES_MAX;
+
+    /// Names the refused records of a batch.
+    pub fn of_records(records: &RefusedRecords) -> Self {
+        let range = |range: &Range<u32>| RecordRange { first: range.start, count: range.end - range.start };
+        Self::Records(records.ranges().iter().map(range).collect())
+    }
 }
 
 /// The effect of a failed request.
