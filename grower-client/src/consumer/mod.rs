@@ -43,6 +43,8 @@ pub struct Consumer {
     /// Aborted when dropped.
     tasks: JoinSet<()>,
     closed: bool,
+    /// The last call read up to an end; others do not stop there.
+    reads_to_end: bool,
     /// A buffer for single records, which saves an allocation for each.
     one: Vec<ConsumerRecord>,
     /// The number of records of the last poll: the next one probably has as many.
@@ -57,11 +59,22 @@ impl Consumer {
         committer: Option<Arc<Committer>>,
         tasks: JoinSet<()>,
     ) -> Self {
-        Self { cluster, shared, settings, committer, tasks, closed: false, one: Vec::new(), last_polled: 0 }
+        Self {
+            cluster,
+            shared,
+            settings,
+            committer,
+            tasks,
+            closed: false,
+            reads_to_end: false,
+            one: Vec::new(),
+            last_polled: 0,
+        }
     }
 
     /// Returns the next record, and waits for one. Returns `None` only after [`Consumer::close`].
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
+        self.read_beyond_ends();
         poll_fn(|context| self.poll_one(context)).await
     }
 
@@ -72,6 +85,7 @@ impl Consumer {
         if self.closed {
             return Err(ConsumeError::Closed);
         }
+        self.read_beyond_ends();
         let mut taken_records = Vec::with_capacity(self.last_polled);
         let ConsumerSettings { max_poll_records: records, max_poll_bytes: bytes, .. } = self.settings;
         let limits = TakeLimits { records, bytes };
@@ -158,6 +172,7 @@ impl Stream for Consumer {
     type Item = Result<ConsumerRecord, ConsumeError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.read_beyond_ends();
         self.poll_one(context)
     }
 }

@@ -29,7 +29,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Records up to an end of each partition; see [`Consumer::read_to_end`].
 ///
-/// It is a [`Stream`] as well. When it is dropped, the consumer reads on from where it is.
+/// It is a [`Stream`] as well. It may be dropped before its end: the next call of the consumer reads on from there.
 pub struct ReadToEnd<'a> {
     consumer: &'a mut Consumer,
     /// The errors of partitions whose end is unknown.
@@ -72,7 +72,7 @@ impl Consumer {
     ///     let record = record?;
     ///     cache.insert(record.key, record.value);
     /// }
-    /// assert_eq!(cache.len(), 1); // All that was in the topic. `consumer.next()` brings what comes later.
+    /// assert_eq!(cache.len(), 1); // All that was in the topic; `consumer.next()` brings what comes later.
     /// # broker.stop().await?;
     /// # Ok(())
     /// # }
@@ -103,8 +103,16 @@ impl Consumer {
                 Err(source) => errors.push_back(ConsumeError::Failed { topic_partition, source }),
             }
         }
+        self.reads_to_end = true;
         self.shared.lock().read_up_to(&ends);
         Ok(ReadToEnd { consumer: self, errors, inquiry: EndInquiry::default(), is_over: false })
+    }
+
+    /// Ends the reading up to an end.
+    pub(super) fn read_beyond_ends(&mut self) {
+        if std::mem::take(&mut self.reads_to_end) {
+            self.shared.lock().forget_read_ends();
+        }
     }
 
     fn unpaused(&self) -> Vec<TopicPartition> {
@@ -180,7 +188,7 @@ impl ReadToEnd<'_> {
 
     fn end(&mut self) {
         self.is_over = true;
-        self.consumer.shared.lock().forget_read_ends();
+        self.consumer.read_beyond_ends();
     }
 }
 
@@ -189,12 +197,6 @@ impl Stream for ReadToEnd<'_> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_record(context)
-    }
-}
-
-impl Drop for ReadToEnd<'_> {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -1,0 +1,128 @@
+//! The programs in `examples`, against a broker with a socket.
+
+#![allow(dead_code, unreachable_pub, reason = "the programs have a `main`")]
+
+#[path = "../examples/replay.rs"]
+mod replay;
+#[path = "../examples/service.rs"]
+mod service;
+#[path = "../examples/tail.rs"]
+mod tail;
+
+use futures_util::future::join_all;
+use grower_broker::{Broker, BrokerConfig};
+use grower_client::ids::Timestamp;
+use grower_client::{Client, ConsumerRecord, Record, StartFrom, TopicSpec};
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+struct World {
+    address: String,
+    client: Client,
+    broker: Broker,
+    _dir: TempDir,
+}
+
+impl World {
+    async fn with_topics(topics: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig::at(dir.path());
+        config.disk_reserve_bytes = Some(1 << 20);
+        (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
+        let broker = Broker::start(config).await.unwrap();
+        let address = broker.listen_address().unwrap().to_string();
+        let client = Client::connect(&address).await.unwrap();
+        for topic in topics {
+            let spec = TopicSpec::partitions(3).config("retention.ms", "-1");
+            client.admin().create_topic(topic, spec).await.unwrap();
+        }
+        Self { address, client, broker, _dir: dir }
+    }
+
+    /// All records of a topic, in the order of their partitions and offsets.
+    async fn records(&self, topic: &str) -> Vec<ConsumerRecord> {
+        let from = StartFrom::Beginning;
+        let mut consumer = self.client.consumer().subscribe([topic]).from(from).build().await.unwrap();
+        let (mut all, mut records) = (Vec::new(), consumer.read_to_end().await.unwrap());
+        while let Some(record) = records.next().await {
+            all.push(record.unwrap());
+        }
+        all.sort_by_key(|record| (record.partition, record.offset));
+        all
+    }
+}
+
+#[tokio::test]
+async fn replay_copies_exactly_the_time_range_in_order() {
+    let world = World::with_topics(&["orders", "again"]).await;
+    let producer = world.client.producer().build().await.unwrap();
+    let record = |n: i64| {
+        let record = Record::new("orders").key(format!("{}", n % 7)).value(format!("{n}"));
+        record.header("n", n.to_string()).timestamp(Timestamp::from_millis(1_000 * n))
+    };
+    producer.send_all((0..100).map(record)).await.unwrap();
+    let times = Timestamp::from_millis(20_000)..Timestamp::from_millis(60_000);
+    assert_eq!(replay::replay(&world.address, "orders", "again", times.clone()).await.unwrap(), 40);
+    let parts = |record: ConsumerRecord| (record.partition, record.key, record.value, record.headers, record.timestamp);
+    let expected = world.records("orders").await.into_iter().filter(|record| times.contains(&record.timestamp));
+    let copies = world.records("again").await.into_iter();
+    assert_eq!(copies.map(parts).collect::<Vec<_>>(), expected.map(parts).collect::<Vec<_>>());
+    world.broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn tail_is_warm_before_it_follows() {
+    let world = World::with_topics(&["prices"]).await;
+    let producer = world.client.producer().build().await.unwrap();
+    for price in 0..100 {
+        producer.send(Record::new("prices").key(format!("{}", price % 10)).value(format!("{price}"))).await.unwrap();
+    }
+    producer.send(Record::new("prices").key("3")).await.unwrap();
+    let mut out = Vec::new();
+    let following = tail::tail(&world.address, "prices", 1, &mut out);
+    let changing = async {
+        loop {
+            // Sent again until it comes after the warm-up.
+            producer.send(Record::new("prices").key("4").value("new")).await.unwrap();
+        }
+    };
+    let cache = tokio::select! {
+        cache = following => cache.unwrap(),
+        () = changing => unreachable!("it changes for ever"),
+    };
+    assert_eq!(cache.len(), 9);
+    assert_eq!(cache[&b"4"[..]], "new");
+    assert_eq!(cache[&b"5"[..]], "95");
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("warm with 9 keys") && out.ends_with("Some(b\"4\") = Some(b\"new\")\n"), "{out}");
+    world.broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn service_answers_two_hundred_requests_at_once() {
+    let world = World::with_topics(&["orders"]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let request = async |client: usize| {
+        let mut answers = Vec::new();
+        let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+        let mut lines = BufReader::new(read).lines();
+        for order in 0..5 {
+            write.write_all(format!("order {client}/{order}\n").as_bytes()).await.unwrap();
+            answers.push((format!("order {client}/{order}"), lines.next_line().await.unwrap().unwrap()));
+        }
+        answers
+    };
+    let answers = tokio::select! {
+        answers = join_all((0..200).map(request)) => answers.concat(),
+        ended = service::serve(&world.address, "orders", listener) => panic!("{ended:?}"),
+    };
+    let written = world.records("orders").await.into_iter().map(|record| {
+        let order = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+        (order, format!("ok {} {}", record.partition, record.offset))
+    });
+    assert_eq!(written.collect::<BTreeSet<_>>(), answers.into_iter().collect::<BTreeSet<_>>());
+    world.broker.stop().await.unwrap();
+}
