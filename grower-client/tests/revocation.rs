@@ -135,7 +135,7 @@ async fn a_commit_of_explicit_offsets_names_the_partition_that_is_not_assigned_a
     second.owns(&[1]).await;
     let offsets = [(topic_partition("events", 1), Offset::ZERO), (topic_partition("events", 0), Offset::new(3))];
     let error = first.consumer.commit_offsets(offsets).await.unwrap_err();
-    insta::assert_snapshot!(error, @"offsets were not committed: events/1 at 0: not assigned to this consumer: its owner reads uncommitted records again");
+    insta::assert_snapshot!(error, @"cannot commit: events/1 at 0: not assigned to this consumer: its owner reads uncommitted records again");
     assert_eq!(committed(&world).await, [(0, 3), (1, 0)]);
 }
 

@@ -1,6 +1,6 @@
 //! The error of a commit.
 
-use super::RequestError;
+use super::{RequestError, wording};
 use crate::record::TopicPartition;
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Outcome};
@@ -49,7 +49,8 @@ impl fmt::Display for CommitError {
         const SHOWN: usize = 3;
         for (at, failed) in self.partitions.iter().take(SHOWN).enumerate() {
             let separator = if at == 0 { "" } else { "; " };
-            write!(f, "{separator}{} at {}: {}", failed.topic_partition, failed.offset, failed.source)?;
+            let NotCommitted { topic_partition, offset, source } = failed;
+            write!(f, "{separator}{}", wording::not_committed(topic_partition, *offset, source))?;
         }
         match self.partitions.len().saturating_sub(SHOWN) {
             0 => Ok(()),

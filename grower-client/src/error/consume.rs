@@ -1,6 +1,6 @@
 //! The errors of a consumer.
 
-use super::request::At;
+use super::wording::{Cause, not_read};
 use super::{CommitError, RequestError};
 use crate::gap::Gap;
 use crate::record::TopicPartition;
@@ -24,7 +24,7 @@ pub enum ConsumeError {
     #[error("{0}")]
     Settings(&'static str),
     /// A topic could not be looked up.
-    #[error("cannot read topic {topic}: {source}")]
+    #[error("cannot read topic {topic}: {}", Cause(source))]
     Topic {
         /// The topic.
         topic: TopicName,
@@ -32,10 +32,10 @@ pub enum ConsumeError {
         source: RequestError,
     },
     /// The start offsets could not be determined.
-    #[error("cannot find out where to start: {0}")]
+    #[error("cannot find out where to start: {}", Cause(.0))]
     Start(#[source] RequestError),
     /// The group does not accept this member.
-    #[error("group {group}: {source}")]
+    #[error("group {group}: {}", Cause(source))]
     Group {
         /// The group.
         group: GroupId,
@@ -44,7 +44,8 @@ pub enum ConsumeError {
     },
     /// The group was not told that this member leaves. The consumer is closed.
     #[error(
-        "group {group}: the broker was not told that this member leaves, so its partitions move after the session timeout of {session_timeout:?}: {source}"
+        "group {group}: the broker was not told that this member leaves, so its partitions move after the session timeout of {session_timeout:?}: {}",
+        Cause(source)
     )]
     NotLeft {
         /// The group.
@@ -86,7 +87,7 @@ pub enum ConsumeError {
         high_watermark: Offset,
     },
     /// Reading a partition failed, and a retry does not help.
-    #[error("{}", At(topic_partition, source))]
+    #[error("{}", not_read(topic_partition, source))]
     Failed {
         /// The partition.
         topic_partition: TopicPartition,
@@ -98,7 +99,7 @@ pub enum ConsumeError {
     #[error("{0}")]
     Gap(Gap),
     /// Some offsets were not committed.
-    #[error("offsets were not committed: {0}")]
+    #[error("cannot commit: {0}")]
     Commit(#[source] CommitError),
     /// The runtime on which the consumer was built has ended. Build another consumer.
     #[error("the runtime on which the consumer was built has ended: build another consumer")]

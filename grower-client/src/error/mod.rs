@@ -8,6 +8,7 @@ mod flush;
 mod produce;
 mod request;
 mod send_all;
+mod wording;
 
 pub use admin::AdminError;
 pub use commit::{CommitError, NotCommitted};

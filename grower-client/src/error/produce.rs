@@ -1,11 +1,10 @@
 //! The errors of a producer.
 
 use super::RequestError;
-use super::request::At;
+use super::wording::{self, Cause};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{NameError, PartitionCount, PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
-use std::fmt;
 use std::time::Duration;
 
 /// The error of building a producer or sending a record.
@@ -19,10 +18,10 @@ pub enum ProduceError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The producer got no producer id.
-    #[error("cannot start a producer: {0}")]
+    #[error("cannot start a producer: {}", Cause(.0))]
     Start(#[source] RequestError),
     /// The topic could not be looked up.
-    #[error("cannot look up topic {topic}: {source}")]
+    #[error("cannot look up topic {topic}: {}", Cause(source))]
     Topic {
         /// The topic.
         topic: TopicName,
@@ -48,7 +47,7 @@ pub enum ProduceError {
         memory: usize,
     },
     /// The broker refused the record, or a request failed and a retry does not help.
-    #[error("{}{}", At(topic_partition, source), Doubt(*.in_doubt))]
+    #[error("{}", wording::failed(topic_partition, source, *.in_doubt))]
     Failed {
         /// The record's partition.
         topic_partition: TopicPartition,
@@ -58,7 +57,7 @@ pub enum ProduceError {
         in_doubt: bool,
     },
     /// The record was not acknowledged within the delivery timeout.
-    #[error("{topic_partition}: not acknowledged within {after:?}{}{}", Last(.last.as_deref()), Doubt(*.in_doubt))]
+    #[error("{}", wording::timed_out(topic_partition, *.after, .last.as_deref(), *.in_doubt))]
     TimedOut {
         /// The record's partition.
         topic_partition: TopicPartition,
@@ -128,44 +127,5 @@ impl ProduceError {
             Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.code()),
             _ => None,
         }
-    }
-}
-
-struct Doubt(bool);
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { "; it may have been written" } else { "; it was not written" })
-    }
-}
-
-/// The last error of a request. Whether the records may have been written follows from all attempts, so [`Doubt`] tells
-/// it instead.
-struct Last<'a>(Option<&'a RequestError>);
-
-impl fmt::Display for Last<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => Ok(()),
-            Some(RequestError::Lost(connection)) => write!(f, " ({connection})"),
-            Some(last) => write!(f, " ({last})"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ConnectionError;
-    use grower_protocol::ids::{PartitionId, TopicName};
-
-    #[test]
-    fn a_record_that_was_not_written_is_not_said_to_be_in_doubt_too() {
-        let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-        let lost = RequestError::Lost(ConnectionError::Closed { address: "b:1".into() });
-        let after = Duration::from_secs(3);
-        let told = |in_doubt| ProduceError::timed_out(&topic_partition, after, in_doubt, Some(&lost)).to_string();
-        assert_eq!(told(false), "t/0: not acknowledged within 3s (b:1 closed the connection); it was not written");
-        assert_eq!(told(true), "t/0: not acknowledged within 3s (b:1 closed the connection); it may have been written");
     }
 }

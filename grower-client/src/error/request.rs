@@ -1,9 +1,7 @@
 //! The error of one request to a broker.
 
 use super::{ConnectError, ConnectionError};
-use crate::record::TopicPartition;
 use grower_protocol::message::{ErrorCode, Failure, Outcome, Part, Response};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,19 +79,6 @@ impl RequestError {
             Self::Failed(failure) | Self::Connect(ConnectError::Refused { failure, .. }) => Some(failure.code),
             _ => None,
         }
-    }
-}
-
-/// Displays an error with its partition, once: the broker's text may already name the partition.
-pub(super) struct At<'a>(pub(super) &'a TopicPartition, pub(super) &'a RequestError);
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(topic_partition, source) = self;
-        let (TopicPartition { topic, partition }, text) = (topic_partition, source.to_string());
-        let is_named = text.starts_with(&format!("{topic_partition}: "))
-            || text.contains(&format!("partition {partition} of topic {topic} "));
-        if is_named { f.write_str(&text) } else { write!(f, "{topic_partition}: {text}") }
     }
 }
 
