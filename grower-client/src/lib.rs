@@ -68,7 +68,10 @@ pub mod transport;
 pub use acks::{AckRange, RecordAcks};
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, ReadToEnd, RebalanceEvent, StartFrom};
+pub use consumer::{
+    AssignedPartition, Consumer, ConsumerBuilder, ConsumerEvent, OnDamage, OnGap, ReadToEnd, RebalanceEvent, Revoking,
+    StartFrom,
+};
 pub use error::{
     AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,
     ProduceError, RequestError, SendAllError,

@@ -6,6 +6,7 @@
 
 mod builder;
 mod close;
+mod event;
 mod positions;
 mod read_to_end;
 mod settings;
@@ -13,8 +14,10 @@ mod state;
 mod tasks;
 
 pub use builder::ConsumerBuilder;
+pub use event::{ConsumerEvent, Revoking};
 pub use read_to_end::ReadToEnd;
 pub use settings::{OnDamage, OnGap, RebalanceEvent, StartFrom};
+pub use state::AssignedPartition;
 
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
@@ -130,14 +133,22 @@ impl Consumer {
     /// Pauses a partition: hands out none of its records until [`Consumer::resume`]. A partition that is revoked and
     /// assigned again is no longer paused.
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&TopicPartition::new(topic, partition)?)?.paused = true;
-        Ok(())
+        self.set_paused(topic, partition, true)
     }
 
     /// Resumes a paused partition.
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&TopicPartition::new(topic, partition)?)?.paused = false;
-        Ok(())
+        self.set_paused(topic, partition, false)
+    }
+
+    fn set_paused(
+        &self,
+        topic: impl AsRef<str>,
+        partition: impl Into<PartitionId>,
+        paused: bool,
+    ) -> Result<(), ConsumeError> {
+        let topic_partition = TopicPartition::new(topic, partition)?;
+        self.shared.lock().change_for_reader(&topic_partition, |partition| partition.paused = paused)
     }
 
     /// Returns the assigned partitions, sorted.

@@ -144,12 +144,12 @@ impl Committer {
         progress: impl FnOnce() -> Vec<UncommittedOffset>,
         deadline: Deadline,
     ) -> Vec<NotCommitted> {
-        shared.lock().commits = true;
         let newest = deadline.wait(self.newest.lock()).await;
         let progress = progress();
         if progress.is_empty() {
             return Vec::new();
         }
+        shared.lock().commits = true;
         let Some(mut newest) = newest else {
             let late = RequestError::NotSentInTime { after: deadline.limit() };
             return progress.iter().map(|progress| progress.failed(late.clone())).collect();

@@ -1,11 +1,13 @@
 //! The fetch state of one partition: the reader's position, the buffered records, and the fetch in flight. Pure.
 
+mod announcement;
 mod gaps;
 mod hand_out;
 mod held_bytes;
 mod read_end;
 mod revocation;
 
+pub(crate) use announcement::{Announcement, EventNumber, RevocationNotice};
 pub(crate) use hand_out::{CallNumber, PartitionItem};
 pub(crate) use held_bytes::HeldBytes;
 
@@ -19,7 +21,8 @@ use crate::retry::{self, FetchAction};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use hand_out::BatchCursor;
-use revocation::{Progress, Revocation};
+pub(crate) use revocation::Progress;
+use revocation::Revocation;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -63,6 +66,7 @@ pub(crate) struct PartitionFetchState {
     revocation: Option<Revocation>,
     /// The reader reads up to here for now: nothing at or behind it is handed out.
     pub(crate) read_end: Option<Offset>,
+    pub(crate) announcement: Announcement,
     /// The next offset to hand out.
     position: OffsetAndEpoch,
     /// The position at the reader's last call: all earlier records are processed.
@@ -119,6 +123,7 @@ impl PartitionFetchState {
             paused: false,
             revocation: None,
             read_end: None,
+            announcement: Announcement::Open,
             position: OffsetAndEpoch::ZERO,
             consumed: OffsetAndEpoch::ZERO,
             committed: None,
@@ -143,6 +148,10 @@ impl PartitionFetchState {
     pub(crate) fn seek_to(&mut self, position: OffsetAndEpoch, version: FetchVersion) {
         self.move_to(position, version);
         self.progress = Progress::Moved;
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
     }
 
     /// Whether the reader has moved from the start, so that there may be an offset to commit.

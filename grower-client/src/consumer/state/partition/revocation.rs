@@ -1,6 +1,6 @@
 //! The revocation of a partition: it hands out nothing more, and waits until the reader is done with its records.
 
-use super::PartitionFetchState;
+use super::{PartitionFetchState, RevocationNotice};
 use tokio::time::Instant;
 
 /// How the reader came to its position.
@@ -20,14 +20,24 @@ pub(crate) enum Progress {
 pub(super) struct Revocation {
     /// The partition leaves at this time even if the reader is not done.
     deadline: Instant,
+    notice: RevocationNotice,
     /// An automatic commit of its records failed; the next one comes with the next heartbeat.
     commit_failed: bool,
 }
 
 impl PartitionFetchState {
     /// Begins the revocation, unless it has begun.
-    pub(crate) fn revoke(&mut self, deadline: Instant) {
-        self.revocation.get_or_insert(Revocation { deadline, commit_failed: false });
+    pub(crate) fn revoke(&mut self, deadline: Instant, notice: RevocationNotice) {
+        self.revocation.get_or_insert(Revocation { deadline, notice, commit_failed: false });
+    }
+
+    pub(crate) fn revocation_notice(&self) -> Option<RevocationNotice> {
+        self.revocation.map(|revocation| revocation.notice)
+    }
+
+    /// Changes what the reader knows of a pending revocation.
+    pub(crate) fn set_revocation_notice(&mut self, notice: RevocationNotice) {
+        self.revocation.iter_mut().for_each(|revocation| revocation.notice = notice);
     }
 
     pub(crate) fn is_revoking(&self) -> bool {
@@ -39,15 +49,24 @@ impl PartitionFetchState {
         self.revocation.is_some_and(|revocation| revocation.deadline <= now)
     }
 
-    /// Whether the reader is done with all records that it was handed. A reader that `commits` is done after it came
-    /// back for more and has committed them; another one as soon as it came back.
+    /// Whether the reader is done with the partition. It says so, or a reader that `commits` is done after it came back
+    /// for more and has committed what it was handed, another one as soon as it came back.
     pub(crate) fn is_done(&self, commits: bool) -> bool {
-        !(self.has_unconsumed() || commits && self.has_uncommitted())
+        match self.revocation_notice() {
+            Some(RevocationNotice::Done) => true,
+            Some(RevocationNotice::Due | RevocationNotice::Told(_)) => false,
+            Some(RevocationNotice::None) | None => !(self.has_unconsumed() || commits && self.has_uncommitted()),
+        }
     }
 
-    /// Whether an automatic commit can complete the revocation now.
+    /// Whether a revocation waits for an automatic commit and nothing else.
     pub(crate) fn awaits_automatic_commit(&self) -> bool {
-        self.revocation.is_some_and(|revocation| !revocation.commit_failed) && self.is_done(false)
+        self.is_revoking() && self.has_uncommitted() && self.is_done(false)
+    }
+
+    /// Whether an automatic commit is worth a try before the next heartbeat is due.
+    pub(crate) fn wants_automatic_commit(&self) -> bool {
+        self.awaits_automatic_commit() && self.revocation.is_some_and(|revocation| !revocation.commit_failed)
     }
 
     /// Notes that an automatic commit of a revoked partition failed.
@@ -55,9 +74,11 @@ impl PartitionFetchState {
         self.revocation.iter_mut().for_each(|revocation| revocation.commit_failed = true);
     }
 
-    /// Whether records were handed out that are not committed. Those of a deleted topic cannot be committed.
+    /// Whether records were handed out that the reader has to commit. Those of a deleted topic cannot be committed, and
+    /// a reader that said that it is done has committed what it wants.
     pub(crate) fn has_uncommitted(&self) -> bool {
         self.progress == Progress::HandedOut
+            && self.revocation_notice() != Some(RevocationNotice::Done)
             && self.topic_of_position().is_some()
             && self.committed.is_none_or(|committed| committed < self.position.offset)
     }

@@ -43,8 +43,10 @@ pub(crate) struct ConsumerPartitions {
     /// The times at which partitions want a slot again.
     retries: BTreeSet<(Instant, PartitionIndex)>,
     held: HeldBytes,
-    /// A partition became ready.
+    /// A partition became ready, or an event of one is due.
     has_news: bool,
+    /// Events of partitions may be due.
+    has_events: bool,
     /// The fetcher has something to do.
     has_changes: bool,
     /// The number of changes of partitions.
@@ -193,6 +195,16 @@ impl ConsumerPartitions {
         std::mem::take(&mut self.has_news)
     }
 
+    /// Whether an event of a partition may be due since the last call.
+    pub(super) fn take_events(&mut self) -> bool {
+        std::mem::take(&mut self.has_events)
+    }
+
+    /// Lets the next call look for events.
+    pub(super) fn expect_events(&mut self) {
+        self.has_events = true;
+    }
+
     /// Whether a slot is to be added or dropped, now or later, since the last call.
     pub(super) fn take_changes(&mut self) -> bool {
         std::mem::take(&mut self.has_changes)
@@ -243,6 +255,9 @@ impl ConsumerPartitions {
         if entry.partition.has_something() && !std::mem::replace(&mut entry.is_ready, true) {
             self.ready.push_back(index);
             self.has_news = true;
+        }
+        if entry.partition.assignment_is_due() || entry.partition.revocation_is_due() {
+            (self.has_news, self.has_events) = (true, true);
         }
         if entry.is_misplaced() && !std::mem::replace(&mut entry.is_to_plan, true) {
             self.to_plan.push_back(index);

@@ -1,12 +1,15 @@
 //! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
 mod consumer_partitions;
+mod events;
 mod read_ends;
 mod revocation;
 mod shared;
 mod turn;
 
 pub(crate) use consumer_partitions::{ConsumerPartitions, FetchPlacement, PartitionIndex, SessionKey};
+pub use events::AssignedPartition;
+pub(crate) use events::SubscriptionEvent;
 pub(crate) use shared::SharedSubscription;
 
 use super::offset_and_epoch::OffsetAndEpoch;
@@ -16,6 +19,7 @@ use crate::error::ConsumeError;
 use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use consumer_partitions::PartitionMut;
+use events::{EventState, ReaderKind};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
@@ -31,12 +35,19 @@ pub(crate) struct TakeLimits {
     pub(crate) bytes: usize,
 }
 
+/// What a call got other than records.
+enum Taken {
+    Gap(Gap),
+    Event(SubscriptionEvent),
+}
+
 /// The state of all partitions of a consumer.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
     pub(crate) partitions: ConsumerPartitions,
     /// The next offsets of revoked partitions with records that were handed out but not committed.
     pub(crate) revoked_uncommitted: BTreeMap<TopicPartition, Offset>,
+    events: EventState,
     /// The id and number of partitions of each topic at its first lookup: later partitions start at their beginning.
     pub(crate) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
     on_damage: OnDamage,
@@ -76,6 +87,7 @@ impl SubscriptionState {
         Self {
             partitions: ConsumerPartitions::default(),
             revoked_uncommitted: BTreeMap::new(),
+            events: EventState::default(),
             first_seen: HashMap::new(),
             on_damage,
             open_bytes_max,
@@ -103,6 +115,7 @@ impl SubscriptionState {
         let version = self.next_version();
         let mut partition = PartitionFetchState::new(topic_partition, topic, version);
         partition.read_end = self.reads_to_end.then_some(Offset::ZERO);
+        partition.announcement = self.events.first_announcement();
         self.partitions.insert(partition);
         version
     }
@@ -110,8 +123,23 @@ impl SubscriptionState {
     /// Moves a partition to `offset`.
     pub(crate) fn seek(&mut self, topic_partition: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
-        let mut partition = self.partition(topic_partition)?;
-        partition.seek_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
+        self.change_for_reader(topic_partition, |partition| {
+            partition.seek_to(OffsetAndEpoch::of_unknown_epoch(offset), version);
+        })
+    }
+
+    /// Changes a partition for the reader. One that was lost, without the reader knowing yet, needs no change.
+    pub(crate) fn change_for_reader(
+        &mut self,
+        topic_partition: &TopicPartition,
+        change: impl FnOnce(&mut PartitionFetchState),
+    ) -> Result<(), ConsumeError> {
+        let is_lost_untold = self.is_lost_untold(topic_partition);
+        match self.partition(topic_partition) {
+            Ok(mut partition) => change(&mut partition),
+            Err(_) if is_lost_untold => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -188,17 +216,22 @@ impl SubscriptionState {
         self.on_damage
     }
 
-    /// Takes records up to the limits, or the next gap. An error or a gap comes alone, after the records before it.
+    /// Takes what comes next: records up to the limits, a gap, or an event. An error, a gap or an event comes alone, and
+    /// errors and gaps come after the records before them.
     fn take(
         &mut self,
+        reader: ReaderKind,
         limits: TakeLimits,
         clock: &dyn Fn() -> Instant,
         into: &mut Vec<ConsumerRecord>,
-    ) -> Result<Option<Gap>, ConsumeError> {
+    ) -> Result<Option<Taken>, ConsumeError> {
         while let Some(index) = self.handed_out.pop() {
             if let Some(mut partition) = self.partitions.update_at(index) {
                 partition.mark_consumed(); // The reader is back, so it has consumed the last records.
             }
+        }
+        if let Some(event) = self.next_event(reader) {
+            return Ok(Some(Taken::Event(event)));
         }
         if let Some(error) = self.fatal_error.clone().or_else(|| self.error.take()) {
             return Err(error);
@@ -220,7 +253,7 @@ impl SubscriptionState {
                     self.partitions.end_turn();
                     self.turn_left = TURN;
                 }
-                TurnEnd::Gap(gap) => return Ok(Some(gap)),
+                TurnEnd::Gap(gap) => return Ok(Some(Taken::Gap(gap))),
                 TurnEnd::LimitReached => break,
             }
         }

@@ -1,7 +1,7 @@
 //! Partitions that leave: revoked ones once the reader is done with them, all of them if the membership is lost.
 
 use super::SubscriptionState;
-use crate::consumer::state::partition::PartitionFetchState;
+use crate::consumer::state::partition::{Announcement, PartitionFetchState, RevocationNotice};
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicId;
 use std::collections::BTreeMap;
@@ -19,9 +19,11 @@ impl SubscriptionState {
     /// Begins to revoke the partitions that are not in `target`. They hand out nothing more, and stay until
     /// [`SubscriptionState::release_revoked`] finds them done, or until the deadline.
     pub(crate) fn revoke_all_but(&mut self, target: &BTreeMap<TopicPartition, TopicId>, deadline: Instant) {
+        let takes_events = self.takes_events();
         self.partitions.retain(|name, partition| {
             if !partition.update_topic(target.get(name).copied()) {
-                partition.revoke(deadline);
+                let is_told = takes_events && partition.announcement == Announcement::Told;
+                partition.revoke(deadline, if is_told { RevocationNotice::Due } else { RevocationNotice::None });
             }
             true
         });
@@ -36,7 +38,7 @@ impl SubscriptionState {
         self.partitions
             .iter()
             .filter(|partition| partition.is_revoking())
-            .any(|partition| partition.is_done(self.commits) || auto_commit && partition.awaits_automatic_commit())
+            .any(|partition| partition.is_done(self.commits) || auto_commit && partition.wants_automatic_commit())
     }
 
     /// Removes the revoked partitions whose records are done, or whose time is up.
@@ -55,18 +57,24 @@ impl SubscriptionState {
         self.remove(|_| true)
     }
 
-    /// Removes partitions. The next commit names those with records that were not committed.
+    /// Removes partitions. The next commit names those with records that were not committed, and an event those that
+    /// the reader was not done with.
     fn remove(&mut self, leaves: impl Fn(&PartitionFetchState) -> bool) -> Vec<TopicPartition> {
-        let (mut removed, mut uncommitted) = (Vec::new(), Vec::new());
+        let (mut removed, mut uncommitted, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let commits = self.commits;
         self.partitions.retain(|name, partition| {
             if !leaves(partition) {
                 return true;
             }
             removed.push(name.clone());
             uncommitted.extend(partition.has_uncommitted().then(|| (name.clone(), partition.position().offset)));
+            let is_lost = partition.announcement == Announcement::Told;
+            let is_released = partition.is_revoking() && partition.is_done(commits);
+            lost.extend((is_lost && !is_released).then(|| name.clone()));
             false
         });
         self.revoked_uncommitted.extend(uncommitted);
+        self.add_lost(lost);
         removed
     }
 }

@@ -1,10 +1,10 @@
 //! The lock around a consumer's state, and the signals between its reader and its tasks.
 
-use super::{SubscriptionState, TakeLimits};
+use super::events::{ReaderKind, SubscriptionEvent};
+use super::{SubscriptionState, TakeLimits, Taken};
 use crate::consumer::settings::{GapRule, OnDamage, OnGap};
 use crate::consumer::state::partition::{FetchVersion, PartitionFetchState};
 use crate::error::ConsumeError;
-use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use std::ops::{Deref, DerefMut};
@@ -39,6 +39,7 @@ impl SharedSubscription {
     }
 
     /// Takes records up to the limits; registers `waker` if there are none. Reports a gap before the records behind it.
+    /// The reader takes no events.
     pub(crate) fn take(
         &self,
         limits: TakeLimits,
@@ -46,8 +47,36 @@ impl SharedSubscription {
         waker: &Waker,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<(), ConsumeError> {
+        let event = self.take_as(ReaderKind::Records, limits, clock, waker, into)?;
+        debug_assert!(event.is_none(), "the reader takes no events");
+        Ok(())
+    }
+
+    /// The same for a reader that takes events: returns the next one if it comes before records.
+    pub(crate) fn take_with_events(
+        &self,
+        limits: TakeLimits,
+        clock: impl Fn() -> Instant,
+        waker: &Waker,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<Option<SubscriptionEvent>, ConsumeError> {
+        self.take_as(ReaderKind::Events, limits, clock, waker, into)
+    }
+
+    fn take_as(
+        &self,
+        reader: ReaderKind,
+        limits: TakeLimits,
+        clock: impl Fn() -> Instant,
+        waker: &Waker,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<Option<SubscriptionEvent>, ConsumeError> {
         loop {
-            let Some(gap) = self.take_up_to_gap(limits, &clock, waker, into)? else { return Ok(()) };
+            let gap = match self.take_next(reader, limits, &clock, waker, into)? {
+                Some(Taken::Gap(gap)) => gap,
+                Some(Taken::Event(event)) => return Ok(Some(event)),
+                None => return Ok(None),
+            };
             gap.log();
             if (self.on_gap)(&gap) == OnGap::Report {
                 return Err(ConsumeError::Gap(gap));
@@ -55,16 +84,17 @@ impl SharedSubscription {
         }
     }
 
-    fn take_up_to_gap(
+    fn take_next(
         &self,
+        reader: ReaderKind,
         limits: TakeLimits,
         clock: impl Fn() -> Instant,
         waker: &Waker,
         into: &mut Vec<ConsumerRecord>,
-    ) -> Result<Option<Gap>, ConsumeError> {
+    ) -> Result<Option<Taken>, ConsumeError> {
         let mut subscription = self.lock();
         // The clock is read under the lock and after the rule of an earlier gap, so that no record passes the lease.
-        let result = subscription.take(limits, &clock, into);
+        let result = subscription.take(reader, limits, &clock, into);
         subscription.was_called = true;
         let waits = matches!(result, Ok(None)) && into.is_empty();
         subscription.wait_for_news(waits.then_some(waker));

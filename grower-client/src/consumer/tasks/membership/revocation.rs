@@ -38,9 +38,7 @@ impl MembershipTask {
     async fn commit_revoked(&self) {
         let now = Instant::now();
         let waits_for_commit = |partition: &&PartitionFetchState| {
-            partition.is_revoking()
-                && partition.has_uncommitted()
-                && (partition.is_done(false) || partition.is_overdue(now))
+            partition.awaits_automatic_commit() || partition.is_overdue(now) && partition.has_uncommitted()
         };
         let progress: Vec<_> = {
             let subscription = self.shared.lock();

@@ -1,5 +1,6 @@
 //! Turns of partitions, and what a reader gets.
 
+mod events;
 mod model;
 mod revocation;
 

@@ -1,12 +1,15 @@
 //! Members of a group against a model of the broker: partitions move, commits are under way, readers are slow or lost.
 
 use super::*;
+use crate::consumer::state::partition::EventNumber;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const PARTITIONS: u32 = 3;
 const MEMBERS: usize = 3;
+/// The member that takes events.
+const EVENTS: usize = 2;
 const RECORDS: u32 = 12;
 /// The time for which a revoked partition waits.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +25,8 @@ enum Step {
     /// The commit reaches the broker, and its answer the member.
     AnswerCommit(usize),
     Wait(u64),
+    /// The reader ends the oldest revocation event, with or without saying that it is done.
+    EndRevoking(bool),
     /// The member is fenced.
     Lose(usize),
 }
@@ -35,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => member().prop_map(Step::SendCommit),
         4 => member().prop_map(Step::AnswerCommit),
         1 => (0..12u64).prop_map(Step::Wait),
+        2 => any::<bool>().prop_map(Step::EndRevoking),
         1 => member().prop_map(Step::Lose),
     ]
 }
@@ -57,8 +63,18 @@ struct Member {
     handed_out: Offsets,
 }
 
+/// What the reader of events knows.
+#[derive(Default)]
+struct EventReader {
+    assigned: BTreeSet<u32>,
+    revoking: Vec<(EventNumber, Vec<TopicPartition>)>,
+    /// The partitions that it has to be told to have lost.
+    to_lose: BTreeSet<u32>,
+}
+
 struct Group {
     now: Instant,
+    reader: EventReader,
     members: Vec<Member>,
     target: Vec<usize>,
     owner: Vec<Option<usize>>,
@@ -74,6 +90,7 @@ impl Group {
         let member = |_| Member { shared: shared(&[], OnDamage::Fail), sent: None, handed_out: Offsets::new() };
         Self {
             now: Instant::now(),
+            reader: EventReader::default(),
             members: (0..MEMBERS).map(member).collect(),
             target: vec![0; PARTITIONS as usize],
             owner: vec![None; PARTITIONS as usize],
@@ -91,32 +108,50 @@ impl Group {
             Step::SendCommit(member) => self.send_commit(member),
             Step::AnswerCommit(member) => self.answer_commit(member),
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
+            Step::EndRevoking(is_done) => self.end_revoking(is_done),
             Step::Lose(member) => {
+                self.release(member); // What the reader gave up is not lost.
                 let lost = self.members[member].shared.lock().lose_all();
-                lost.iter().for_each(|lost| self.give_up(lost, true));
+                lost.iter().for_each(|name| self.give_up(member, name, true));
             }
         }
         self.members.iter().for_each(|member| member.shared.lock().partitions.check());
     }
 
     /// Frees a partition. After a `failure`, its uncommitted records are read again.
-    fn give_up(&mut self, name: &TopicPartition, failure: bool) {
+    fn give_up(&mut self, at: usize, name: &TopicPartition, failure: bool) {
         let partition = name.partition.value();
+        if at == EVENTS && self.reader.assigned.remove(&partition) && failure {
+            self.reader.to_lose.insert(partition);
+        }
         self.owner[partition as usize] = None;
         if failure {
-            let committed = self.committed[partition as usize];
-            self.worked_on.retain(|(of, offset)| *of != partition || *offset < committed);
+            self.excuse(partition);
         }
     }
 
-    fn heartbeat(&mut self, at: usize) {
+    /// Lets uncommitted records be read again.
+    fn excuse(&mut self, partition: u32) {
+        let committed = self.committed[partition as usize];
+        self.worked_on.retain(|(of, offset)| *of != partition || *offset < committed);
+    }
+
+    fn release(&mut self, at: usize) {
         let (released, commits) = {
             let mut subscription = self.members[at].shared.lock();
             (subscription.release_revoked(self.now), subscription.commits)
         };
         for name in &released.all {
-            self.give_up(name, !commits || released.unfinished.contains(name));
+            let is_unfinished = released.unfinished.contains(name);
+            self.give_up(at, name, is_unfinished);
+            if !commits {
+                self.excuse(name.partition.value()); // A reader that never commits leaves all to the next owner.
+            }
         }
+    }
+
+    fn heartbeat(&mut self, at: usize) {
+        self.release(at);
         let is_free = |owner: Option<usize>| owner.is_none_or(|owner| owner == at);
         let assigned = (0..PARTITIONS).filter(|p| self.target[*p as usize] == at && is_free(self.owner[*p as usize]));
         let assigned: BTreeMap<_, _> =
@@ -147,7 +182,8 @@ impl Group {
                 deliver(&mut subscription, partition, batches(start, 3));
             }
         }
-        for (partition, offset) in take(&self.members[at].shared, records) {
+        let taken = if at == EVENTS { self.take_event(records) } else { take(&self.members[at].shared, records) };
+        for (partition, offset) in taken {
             assert_eq!(self.owner[partition as usize], Some(at), "{partition}: a record for a member without it");
             assert!(self.committed[partition as usize] <= offset, "{partition}: {offset} is committed");
             assert!(self.worked_on.insert((partition, offset)), "{partition}: {offset} is worked on twice");
@@ -155,6 +191,55 @@ impl Group {
             assert!(in_order, "{partition}: {offset} is handed out, the one before is not");
             self.members[at].handed_out.insert(partition, offset + 1);
         }
+    }
+
+    fn take_event(&mut self, records: usize) -> Vec<(u32, u64)> {
+        let (shared, mut taken) = (&self.members[EVENTS].shared, Vec::new());
+        let event = shared.take_with_events(limits(records), Instant::now, Waker::noop(), &mut taken).unwrap();
+        let reader = &mut self.reader;
+        match event {
+            Some(SubscriptionEvent::Assigned(partitions)) => {
+                for AssignedPartition { topic_partition, position, .. } in partitions {
+                    let partition = topic_partition.partition.value();
+                    assert!(reader.assigned.insert(partition), "{partition} is assigned twice");
+                    assert_eq!(position.value(), self.committed[partition as usize]);
+                }
+            }
+            Some(SubscriptionEvent::Revoking(number, names)) => {
+                assert!(names.iter().all(|name| reader.assigned.contains(&name.partition.value())), "{names:?}");
+                reader.revoking.push((number, names));
+            }
+            Some(SubscriptionEvent::Lost(names)) => {
+                for name in names {
+                    assert!(reader.to_lose.remove(&name.partition.value()), "{name} is not lost");
+                }
+            }
+            None => {}
+        }
+        let taken = taken.into_iter().map(|record| (record.partition.value(), record.offset.value()));
+        let taken: Vec<_> = taken.collect();
+        assert!(taken.iter().all(|(partition, _)| reader.assigned.contains(partition)), "read before it was assigned");
+        taken
+    }
+
+    fn end_revoking(&mut self, is_done: bool) {
+        if self.reader.revoking.is_empty() {
+            return;
+        }
+        let (number, names) = self.reader.revoking.remove(0);
+        let mut subscription = self.members[EVENTS].shared.lock();
+        for name in names.iter().filter(|_| is_done) {
+            let partition = name.partition.value();
+            let Some(position) = subscription.partitions.get(name).map(|state| state.position().offset) else {
+                continue;
+            };
+            if self.owner[partition as usize] == Some(EVENTS) && self.members[EVENTS].sent.is_none() {
+                subscription.commits = true;
+                self.committed[partition as usize] = position.value();
+                subscription.note_commit(name, TopicId::from_random([1; 16]), position);
+            }
+        }
+        subscription.finish_revoking(number, is_done && self.members[EVENTS].sent.is_none());
     }
 
     fn send_commit(&mut self, at: usize) {
@@ -204,6 +289,7 @@ impl Group {
         for _ in 0..40 {
             for at in 0..MEMBERS {
                 self.answer_commit(at);
+                self.end_revoking(at == 0);
                 self.poll(at, 5);
                 self.send_commit(at);
                 self.answer_commit(at);
@@ -212,11 +298,12 @@ impl Group {
         }
         assert_eq!(self.committed, vec![u64::from(RECORDS); PARTITIONS as usize], "all records are read and committed");
         assert_eq!(self.worked_on.len() as u32, PARTITIONS * RECORDS);
+        assert!(self.reader.to_lose.is_empty(), "the reader was not told that it lost {:?}", self.reader.to_lose);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn no_record_is_worked_on_twice_without_a_failure_and_none_is_skipped(
         steps in proptest::collection::vec(step(), 0..120),
