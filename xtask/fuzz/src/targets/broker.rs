@@ -7,8 +7,14 @@ use crate::Target;
 use bytes::BytesMut;
 use grower_broker::metadata::{Command, MemMetadataStore, MetadataStore, NodeIdentity, Uuid};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
-use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{Acks, Fetch, Heartbeat, InitProducer, Produce, ProducePartition, Request, Response};
+use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{
+    NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, ProducerIdentity, Sequence, Timestamp, TopicId, TopicName,
+};
+use grower_protocol::message::{
+    Acks, FenceProducer, Fetch, Heartbeat, InitProducer, Produce, ProducePartition, Request, Response,
+};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -179,6 +185,41 @@ fn seeds() -> Vec<Vec<u8>> {
     for (at, batch) in samples().into_iter().enumerate() {
         seeds.push(encode_chunks(&[produce(at as u32 % 3), batch.to_vec()]));
     }
+    // A fence between a producer's batches; and a batch that expects an end.
+    let id = encode(&Request::InitProducer(InitProducer::default()));
+    let identity = |epoch| ProducerIdentity { id: ProducerId::new(0), epoch: ProducerEpoch::new(epoch) };
+    let partitions = vec![(TOPIC, PartitionId::new(0)), (TOPIC, PartitionId::new(9)), (TOPIC, PartitionId::new(0))];
+    let fence = |epoch| {
+        encode(&Request::FenceProducer(FenceProducer { producer: identity(epoch), partitions: partitions.clone() }))
+    };
+    let numbered = |epoch, sequence| {
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(&Record { value: Some("v".into()), ..Record::default() });
+        let ProducerIdentity { id, epoch } = identity(epoch);
+        batch.build(Some(ProducerStamp { id, epoch, base_sequence: Sequence::from_wire(sequence) })).to_vec()
+    };
+    let at_end = |end| {
+        let partition = ProducePartition {
+            topic: TOPIC,
+            partition: PartitionId::new(0),
+            length: 0,
+            expected_end: Some(Offset::new(end)),
+        };
+        encode(&Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![partition] }))
+    };
+    seeds.push(encode_chunks(&[
+        id,
+        produce(0),
+        numbered(0, 0),
+        fence(1),
+        produce(0),
+        numbered(0, 1),
+        at_end(1),
+        numbered(1, 1),
+        at_end(1 << 40),
+        numbered(1, 2),
+        fence(0),
+    ]));
     seeds.push(seeds.concat());
     seeds
 }

@@ -18,11 +18,11 @@ pub(super) const SMALL_FILE: Target = Target {
         small_file(input);
     },
     seeds: || {
-        STATE_FILES
-            .iter()
-            .enumerate()
-            .map(|(at, (name, _))| [&[at as u8][..], body(&contents(name))].concat())
-            .collect()
+        let files = STATE_FILES.iter().enumerate();
+        let mut seeds: Vec<Vec<u8>> =
+            files.map(|(at, (name, ..))| [&[at as u8][..], body(&contents(name))].concat()).collect();
+        seeds.push(fenced_producers());
+        seeds
     },
     allocates: 16 << 20,
 };
@@ -62,8 +62,13 @@ pub(super) const COMPACTION: Target = Target {
 
 const DIR: &str = "/topic/0";
 const NOW: Timestamp = Timestamp::from_millis(5_000);
-const STATE_FILES: [(&str, &[u8; 4]); 4] =
-    [("partition.meta", b"GWpm"), ("checkpoint", b"GWcp"), ("leader-epochs", b"GWle"), ("producers.snapshot", b"GWps")];
+const STATE_FILES: [(&str, &[u8; 4], u8); 5] = [
+    ("partition.meta", b"GWpm", 1),
+    ("checkpoint", b"GWcp", 1),
+    ("leader-epochs", b"GWle", 1),
+    ("producers.snapshot", b"GWps", 1),
+    ("producers.snapshot", b"GWps", 2),
+];
 /// The input replaces the file up to its end.
 const REPLACE_TO_END: u8 = 1;
 /// The CRCs of the batches stay as they are in the input.
@@ -78,22 +83,34 @@ const SEGMENT_FILES: [&str; 4] = [
 /// Puts the input into a valid frame.
 fn small_file(input: &[u8]) -> bool {
     let mut input = InputReader(input);
-    let (name, kind) = STATE_FILES[usize::from(input.byte()) % STATE_FILES.len()];
-    check(with_small_file(valid_partition(), name, kind, input.0))
+    let (name, kind, version) = STATE_FILES[usize::from(input.byte()) % STATE_FILES.len()];
+    check(with_small_file(valid_partition(), name, (kind, version), input.0))
 }
 
 fn accepted_losses(input: &[u8]) -> bool {
-    check(with_small_file(valid_partition(), "accepted-losses", b"GWal", input))
+    check(with_small_file(valid_partition(), "accepted-losses", (b"GWal", 1), input))
 }
 
-fn with_small_file(disk: Arc<MemDisk>, name: &str, kind: &[u8; 4], body: &[u8]) -> Arc<MemDisk> {
+fn with_small_file(disk: Arc<MemDisk>, name: &str, (kind, version): (&[u8; 4], u8), body: &[u8]) -> Arc<MemDisk> {
     let mut bytes = kind.to_vec();
-    bytes.extend_from_slice(&[0, 1, 0, 0]);
+    bytes.extend_from_slice(&[0, version, 0, 0]);
     bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
     put(&disk, name, &bytes);
     disk
+}
+
+/// Producer 1 wrote a record at offset 0 in epoch 0, was fenced, and wrote one at offset 1 in epoch 2.
+fn fenced_producers() -> Vec<u8> {
+    let last = [&1u64.to_be_bytes()[..], &[0, 0], &0u32.to_be_bytes(), &0u64.to_be_bytes()].concat();
+    let batch = |epoch: u8, sequence: u32, offset: u64| {
+        [&[0, epoch][..], &sequence.to_be_bytes(), &offset.to_be_bytes(), &1u32.to_be_bytes()].concat()
+    };
+    let number = |number: u32| number.to_be_bytes().to_vec();
+    let state = [&1u64.to_be_bytes()[..], &[0, 2], &5_000i64.to_be_bytes()].concat();
+    let producer = [state, number(1), last, number(2), batch(0, 0, 0), batch(2, 1, 1)].concat();
+    [vec![4], 9u64.to_be_bytes().to_vec(), number(1), producer].concat()
 }
 
 fn put(disk: &MemDisk, name: &str, bytes: &[u8]) {
@@ -137,7 +154,7 @@ fn interrupted(input: &[u8]) -> Arc<MemDisk> {
             put(&disk, &format!("{name}.compacted.tmp"), &written);
         }
     }
-    with_small_file(disk, "compaction", b"GWco", input.0)
+    with_small_file(disk, "compaction", (b"GWco", 1), input.0)
 }
 
 /// Compacted up to the second segment; and a new first segment: missing, written, and renamed already.
