@@ -7,6 +7,7 @@
 
 use super::{Answered, Api};
 use crate::partition::{PartitionFence, QueuedFence};
+use futures_util::future::join_all;
 use grower_protocol::ids::{PartitionId, ProducerEpoch, TopicId};
 use grower_protocol::message::{ErrorCode, Failure, FenceProducer, Part, ProducerFence, Response};
 use std::sync::Arc;
@@ -37,19 +38,15 @@ impl Api {
             fences.extend(begun.map(|begun| begun.unwrap_or_else(|failure| Fence::Done(Err(failure)))));
             tokio::task::yield_now().await;
         }
-        let mut parts = Vec::with_capacity(fences.len());
-        for (fence, (topic, partition)) in fences.into_iter().zip(partitions) {
-            let part = match fence.outcome().await {
-                Ok(fence) => self.committed(topic, partition, fence).await,
-                refused => refused,
-            };
-            parts.push(part.map_err(|failure| self.state.health.explain(failure)));
-        }
-        Ok(Response::FenceProducer(parts))
+        let parts = fences.into_iter().zip(partitions).map(async |(fence, (topic, partition))| {
+            self.committed(topic, partition, fence).await.map_err(|failure| self.state.health.explain(failure))
+        });
+        Ok(Response::FenceProducer(join_all(parts).await)) // The partitions sync at the same time.
     }
 
     /// Returns the answer once the record that it names is committed.
-    async fn committed(&self, topic: TopicId, partition: PartitionId, fence: ProducerFence) -> Part<ProducerFence> {
+    async fn committed(&self, topic: TopicId, partition: PartitionId, fence: Fence) -> Part<ProducerFence> {
+        let fence = fence.outcome().await?;
         let Some(last) = fence.last else { return Ok(fence) };
         let partition = self.writable_partition(topic, partition)?;
         let end = last.offset.saturating_add(1);
