@@ -6,6 +6,7 @@ use crate::connection::{Dialer, DialerSettings};
 use crate::consumer::ConsumerBuilder;
 use crate::deadline::Deadline;
 use crate::error::ConnectError;
+use crate::events::ClientEvents;
 use crate::producer::ProducerBuilder;
 use crate::transport::{Tcp, Transport};
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 /// A client of one cluster. Clones are cheap and share the connections.
 ///
-/// A lost connection reopens automatically, with a backoff of up to one second. The connections close when the last
+/// A lost connection reopens automatically, with a backoff of up to one second. It belongs to the tokio runtime of the
+/// call that opened it; when that runtime ends, the next call opens another one. The connections close when the last
 /// clone and the last producer, consumer and admin of this client are dropped.
 #[derive(Clone)]
 pub struct Client {
@@ -25,6 +27,7 @@ pub struct ClientBuilder {
     transport: Arc<dyn Transport>,
     bootstrap: Vec<Arc<str>>,
     settings: DialerSettings,
+    wait: Option<Duration>,
 }
 
 impl Client {
@@ -50,6 +53,11 @@ impl Client {
         ConsumerBuilder::new(self.cluster.clone())
     }
 
+    /// Returns the events of this client's connections from now on, for logs and health checks.
+    pub fn events(&self) -> ClientEvents {
+        self.cluster.dialer().events.subscribe()
+    }
+
     /// Creates an admin client, which creates, changes and describes topics and groups.
     pub fn admin(&self) -> Admin {
         Admin::new(self.cluster.clone())
@@ -64,7 +72,7 @@ impl Default for ClientBuilder {
             request_timeout: Duration::from_secs(30),
             frame_bytes_max: 128 << 20,
         };
-        Self { transport: Arc::new(Tcp), bootstrap: Vec::new(), settings }
+        Self { transport: Arc::new(Tcp), bootstrap: Vec::new(), settings, wait: None }
     }
 }
 
@@ -88,6 +96,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Makes [`ClientBuilder::connect`] wait for a broker, at most this long: a program may start before its broker. By
+    /// default it tries each address once.
+    pub fn wait_for_broker(mut self, limit: Duration) -> Self {
+        self.wait = Some(limit);
+        self
+    }
+
     /// Limits the time of a call, with all its lookups, connections, requests and retries, and of each request; 30 s by
     /// default. Calls of a producer have its delivery timeout instead. A connection with a request that is unanswered
     /// for so long is closed.
@@ -108,11 +123,15 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects to the first address that answers.
+    /// Connects to the first address that answers. Fails at once if waiting does not help, for example because the peer
+    /// is no Grower broker.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = Arc::new(Dialer::new(self.transport, self.settings));
         let cluster = Arc::new(Cluster::new(dialer, self.bootstrap)?);
-        cluster.any_broker(Deadline::after(Duration::MAX)).await?; // Each dial has its own limit.;
+        match self.wait {
+            Some(limit) => cluster.wait_for_broker(Deadline::after(limit)).await?,
+            None => drop(cluster.any_broker(Deadline::after(Duration::MAX)).await?), // Each dial has its own limit.
+        }
         Ok(Client { cluster })
     }
 }

@@ -6,7 +6,9 @@ use crate::backoff;
 use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
 use crate::deadline::Deadline;
 use crate::error::{ConnectError, RequestError, single_part};
+use crate::events::ClientEvent;
 use crate::random_name::random_committer;
+use crate::record::TopicPartition;
 use crate::retry::Attempts;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
@@ -103,6 +105,21 @@ impl Cluster {
             Err(errors) if errors.is_empty() => ConnectError::NoAddress,
             Err(errors) => ConnectError::All(errors),
         })
+    }
+
+    /// Waits for a broker until the deadline.
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+    pub(crate) async fn wait_for_broker(&self, deadline: Deadline) -> Result<(), ConnectError> {
+        let mut failures = 0;
+        loop {
+            let Err(error) = self.any_broker(deadline).await else { return Ok(()) };
+            failures += 1;
+            let wait = backoff::delay(failures, backoff::random());
+            if !error.is_retriable() || deadline.end() <= Instant::now() + wait {
+                return Err(error);
+            }
+            sleep(wait).await;
+        }
     }
 
     /// Asks any broker once. A broker that lacks the request does not get it. The future is boxed, so that this crate
@@ -275,15 +292,20 @@ impl Cluster {
         // The answer below puts a topic back if it still exists.
         let mut earlier: HashMap<_, _> =
             asked.unwrap_or_default().iter().filter_map(|name| view.topics.remove_entry(name)).collect();
-        let mut has_moved = false;
+        let (mut has_moved, mut moved) = (false, Vec::new());
         for topic in answer.topics.iter().flatten() {
             let known = view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
             let known = known.or_else(|| earlier.remove(&topic.name));
-            has_moved |= known.is_some_and(|known| has_other_leader(&known, topic));
+            let Some(known) = known else { continue };
+            has_moved |= has_other_leader(&known, topic);
+            moved.extend(moved_leaders(&known, topic));
         }
         drop(view);
         if has_moved {
             self.leader_changes.send_modify(|changes| *changes += 1);
+        }
+        for (topic_partition, leader) in moved {
+            self.dialer().events.tell(|| ClientEvent::LeaderMoved { topic_partition, leader });
         }
     }
 }
@@ -292,6 +314,18 @@ impl Cluster {
 fn has_other_leader(before: &TopicMetadata, now: &TopicMetadata) -> bool {
     let mut both = before.partitions.iter().zip(&now.partitions);
     both.any(|(before, now)| (before.leader, before.leader_epoch) != (now.leader, now.leader_epoch))
+}
+
+/// The partitions of the topic whose leader is another node than before, with that node.
+fn moved_leaders(
+    before: &TopicMetadata,
+    now: &TopicMetadata,
+) -> impl Iterator<Item = (TopicPartition, Option<NodeId>)> {
+    let is_same_topic = before.id == now.id;
+    let both = before.partitions.iter().zip(&now.partitions).filter(move |_| is_same_topic);
+    both.filter(|(before, now)| before.leader != now.leader).map(|(_, partition)| {
+        (TopicPartition { topic: now.name.clone(), partition: partition.partition }, partition.leader)
+    })
 }
 
 /// Whether the answer has each topic of `names` in order, and the partitions of each topic in order from 0.

@@ -57,6 +57,7 @@ mod connection;
 mod consumer;
 mod deadline;
 mod error;
+mod events;
 mod gap;
 mod producer;
 mod random_name;
@@ -76,6 +77,7 @@ pub use error::{
     AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,
     ProduceError, RequestError, SendAllError,
 };
+pub use events::{ClientEvent, ClientEvents};
 pub use gap::{Gap, GapCause};
 pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};

@@ -5,6 +5,7 @@ use super::pending::{BrokerAnswer, PendingRequests, ResponseCallback};
 use super::task::{ConnectionTask, OutgoingRequest};
 use crate::deadline::Deadline;
 use crate::error::{ConnectError, ConnectionError, RequestError, unexpected_response};
+use crate::events::EventSubscribers;
 use crate::transport::Connection;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::message::{Feature, HelloAnswer, Request, Response};
@@ -57,11 +58,12 @@ impl BrokerConnection {
         address: Arc<str>,
         hello: HelloAnswer,
         settings: &DialerSettings,
+        events: &Arc<EventSubscribers>,
     ) -> Self {
         let pending = Arc::new(PendingRequests::default());
         // Unbounded, since every sender waits for its answers and so bounds itself.
         let (outbox, outgoing) = mpsc::unbounded_channel();
-        let task = ConnectionTask::new(address.clone(), pending.clone(), settings);
+        let task = ConnectionTask::new(address.clone(), pending.clone(), settings, events.clone());
         tokio::spawn(task.run(stream, unread, outgoing));
         Self {
             shared: Arc::new(SharedConnection {

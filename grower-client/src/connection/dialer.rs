@@ -2,6 +2,7 @@
 
 use super::BrokerConnection;
 use crate::error::{ConnectError, ConnectionError};
+use crate::events::{ClientEvent, EventSubscribers};
 use crate::transport::{Connection, Transport};
 use bytes::BytesMut;
 use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
@@ -27,12 +28,13 @@ pub(crate) struct DialerSettings {
 /// Opens connections.
 pub(crate) struct Dialer {
     transport: Arc<dyn Transport>,
+    pub(crate) events: Arc<EventSubscribers>,
     pub(crate) settings: DialerSettings,
 }
 
 impl Dialer {
     pub(crate) fn new(transport: Arc<dyn Transport>, settings: DialerSettings) -> Self {
-        Self { transport, settings }
+        Self { transport, events: Arc::default(), settings }
     }
 
     /// Connects, agrees on a protocol version and exchanges hellos.
@@ -48,7 +50,9 @@ impl Dialer {
         let mut handshake = Handshake { stream, address, unread: BytesMut::new() };
         let hello = handshake.run(&self.settings).await?;
         tracing::debug!(%address, node = %hello.node, version = hello.version, "connected");
-        Ok(BrokerConnection::start(handshake.stream, handshake.unread, address.clone(), hello, &self.settings))
+        self.events.tell(|| ClientEvent::Connected { address: address.clone(), node: hello.node });
+        let Handshake { stream, unread, .. } = handshake;
+        Ok(BrokerConnection::start(stream, unread, address.clone(), hello, &self.settings, &self.events))
     }
 }
 

@@ -7,6 +7,7 @@
 use super::DialerSettings;
 use super::pending::{BrokerAnswer, PendingRequests};
 use crate::error::ConnectionError;
+use crate::events::{ClientEvent, EventSubscribers};
 use crate::transport::Connection;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::message::Response;
@@ -39,6 +40,7 @@ pub(super) struct OutgoingRequest {
 pub(super) struct ConnectionTask {
     address: Arc<str>,
     pending: Arc<PendingRequests>,
+    events: Arc<EventSubscribers>,
     decoder: FrameDecoder,
     request_timeout: Duration,
     /// Notified when requests are written, so that an idle reader checks deadlines again.
@@ -48,10 +50,15 @@ pub(super) struct ConnectionTask {
 }
 
 impl ConnectionTask {
-    pub(super) fn new(address: Arc<str>, pending: Arc<PendingRequests>, settings: &DialerSettings) -> Self {
+    pub(super) fn new(
+        address: Arc<str>,
+        pending: Arc<PendingRequests>,
+        settings: &DialerSettings,
+        events: Arc<EventSubscribers>,
+    ) -> Self {
         let decoder = FrameDecoder::new(settings.frame_bytes_max);
         let (request_timeout, asked, answered) = (settings.request_timeout, Notify::new(), AtomicUsize::new(0));
-        Self { address, pending, decoder, request_timeout, asked, answered }
+        Self { address, pending, events, decoder, request_timeout, asked, answered }
     }
 
     /// Runs until the connection ends or the last handle is dropped.
@@ -62,25 +69,35 @@ impl ConnectionTask {
         outgoing: mpsc::UnboundedReceiver<OutgoingRequest>,
     ) {
         let (read, write) = tokio::io::split(stream);
-        let error = tokio::select! {
+        let lost = tokio::select! {
             biased; // Answers first: the requests that follow from them are then written in the same turn.
-            error = self.receive(read, unread) => error,
+            error = self.receive(read, unread) => Some(error),
             error = self.send(write, outgoing) => error,
         };
-        self.pending.close(&error);
+        self.end(lost);
+    }
+
+    /// Fails all requests; without an error the last handle is dropped, and none is left to see it.
+    fn end(&self, lost: Option<ConnectionError>) {
+        if let Some(reason) = &lost
+            && !self.pending.is_closed()
+        {
+            self.events.tell(|| ClientEvent::Lost { address: self.address.clone(), reason: reason.clone() });
+        }
+        self.pending.close(&lost.unwrap_or_else(|| ConnectionError::Closed { address: self.address.clone() }));
     }
 
     async fn send(
         &self,
         mut write: WriteHalf<Box<dyn Connection>>,
         mut outgoing: mpsc::UnboundedReceiver<OutgoingRequest>,
-    ) -> ConnectionError {
+    ) -> Option<ConnectionError> {
         let mut burst = Vec::with_capacity(BURST_MAX);
         while 0 < outgoing.recv_many(&mut burst, BURST_MAX).await {
             self.asked.notify_one();
             self.gather(&mut burst, &mut outgoing).await;
             if let Err(error) = write_all(&mut write, &burst).await {
-                return ConnectionError::io(&self.address, error);
+                return Some(ConnectionError::io(&self.address, error));
             }
             for written in burst.drain(..).filter_map(|outgoing| outgoing.unanswered) {
                 if let Some(done) = self.pending.take(written) {
@@ -88,7 +105,7 @@ impl ConnectionTask {
                 }
             }
         }
-        ConnectionError::Closed { address: self.address.clone() } // No handle is left to see this error.
+        None // The last handle was dropped.
     }
 
     /// Yields to the other tasks once if more requests were answered than are queued, then collects theirs.
@@ -153,6 +170,7 @@ impl ConnectionTask {
         let Some(done) = self.pending.take(correlation) else {
             return Err(ConnectionError::UnexpectedAnswer { address: address(), correlation });
         };
+        self.events.tell_if_throttled(&self.address, &response);
         self.answered.fetch_add(1, Ordering::Relaxed);
         done(Ok(BrokerAnswer { response, attachment: frame.attachment.freeze() }));
         Ok(())
@@ -162,7 +180,7 @@ impl ConnectionTask {
 /// The end of the runtime drops the task: its requests fail then too, and no caller on another runtime waits for them.
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
-        self.pending.close(&ConnectionError::Closed { address: self.address.clone() });
+        self.end(Some(ConnectionError::Closed { address: self.address.clone() }));
     }
 }
 

@@ -127,7 +127,7 @@ impl SharedSubscription {
 
     /// Reports that the tasks of the consumer have ended, unless an earlier error says why.
     pub(crate) fn stop(&self, error: ConsumeError) {
-        self.change_state(|subscription| drop(subscription.fatal_error.get_or_insert(error)));
+        self.change_state(|subscription| subscription.fatal_error = subscription.fatal_error.take().or(Some(error)));
     }
 
     /// Allows records to be handed out until `end`.
