@@ -7,7 +7,7 @@ mod support {
 use grower_broker::{Broker, BrokerConfig};
 use grower_protocol::batch::ProducerStamp;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, ProducerEpoch, ProducerHolder, ProducerName, Sequence, TopicId};
+use grower_protocol::ids::{LastWritten, Offset, ProducerEpoch, ProducerHolder, ProducerName, Sequence, TopicId};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, FaultDisk, Faults, MemDisk};
 use parking_lot::{Condvar, Mutex};
@@ -244,4 +244,101 @@ async fn a_claim_fences_batches_that_wait_behind_a_stalled_disk() {
     assert_eq!(outcomes, [Ok(Offset::new(1)), Err(ErrorCode::FencedProducer)]);
     send(&mut client, topic, second, 0).await.unwrap();
     assert_eq!(client.values(topic, 0).await, ["0:0", "0:1", "1:0"]);
+}
+
+async fn fence(client: &mut Client, topic: TopicId, producer: ProducerIdentity) -> Part<Option<LastWritten>> {
+    let request = FenceProducer { producer, partitions: vec![(topic, PARTITION)] };
+    match client.ask(&Request::FenceProducer(request)).await {
+        Response::FenceProducer(mut parts) => parts.remove(0).map(|fence| fence.last),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn describe(client: &mut Client, text: &str) -> ProducerDescription {
+    match client.ask(&Request::DescribeProducer(name(text))).await {
+        Response::DescribeProducer(described) => described,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_next_holder_continues_after_the_last_record_of_any_earlier_one() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let topic = client.create_topic("events", 2, &[]).await;
+    let first = claim(&mut client, "shipper", 1).await.unwrap();
+    send(&mut client, topic, first, 0).await.unwrap();
+    send(&mut client, topic, first, 1).await.unwrap();
+    let second = claim(&mut client, "shipper", 2).await.unwrap();
+    let last = LastWritten { producer: first, sequence: Sequence::from_wire(1).unwrap(), offset: Offset::new(1) };
+    assert_eq!(code(fence(&mut client, topic, first).await), ErrorCode::FencedProducer);
+    assert_eq!(fence(&mut client, topic, second).await, Ok(Some(last)));
+    let described = describe(&mut client, "shipper").await;
+    assert_eq!((described.producer.identity, described.written), (second, vec![(topic, PARTITION, last)]));
+    // The fence told the first holder's successor that this batch is in the log: a retry is acknowledged.
+    assert_eq!(send(&mut client, topic, first, 1).await.unwrap().base_offset, Offset::new(1));
+    send(&mut client, topic, second, 2).await.unwrap();
+    assert_eq!(client.values(topic, 0).await, ["0:0", "0:1", "1:2"]);
+    let missing = client.ask(&Request::DescribeProducer(name("other"))).await;
+    assert!(matches!(missing, Response::Failed(failure) if failure.code == ErrorCode::UnknownProducer));
+}
+
+#[tokio::test]
+async fn producers_are_listed_in_pages_by_name() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for text in ["c", "a", "b"] {
+        claim(&mut client, text, 1).await.unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut after = None;
+    loop {
+        let page = client.ask(&Request::ListProducers { after, most: 2 }).await;
+        let Response::ListProducers { producers, next } = page else { panic!("{page:?}") };
+        assert!(producers.len() <= 2);
+        listed.extend(producers.into_iter().map(|producer| producer.name.to_string()));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn impossible_names_close_the_connection_and_nothing_else() {
+    let world = World::new().await;
+    let request =
+        |text: &str| grower_protocol::wire::encode(&(2u8, Some(text.to_owned()), 7u64, None::<ProducerIdentity>));
+    let mut client = world.client().await;
+    client.send_message(&request("possible"), &[]).await;
+    assert!(matches!(client.receive().await, Some((_, Response::InitProducer(_), _))));
+    let impossible = ["", "a\u{7}b", &"n".repeat(250), &"n".repeat(64 << 10)];
+    for text in impossible {
+        let mut client = world.client().await;
+        client.send_message(&request(text), &[]).await;
+        assert!(client.receive().await.is_none(), "a name of {} bytes", text.len());
+    }
+    claim(&mut world.client().await, &"n".repeat(249), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_processes_that_claim_one_name_in_turn_get_an_answer_each_and_double_nothing() {
+    let world = World::new().await;
+    let (mut client, mut sequence) = (world.client().await, 0);
+    let topic = client.create_topic("events", 1, &[]).await;
+    let mut sent = Vec::new();
+    let mut before = None;
+    for round in 0..100u64 {
+        let producer = claim(&mut client, "shipper", 1 + round % 2).await.unwrap();
+        let last = fence(&mut client, topic, producer).await.unwrap();
+        assert_eq!(last.map(|last| last.sequence.to_wire() + 1).unwrap_or(0), sequence);
+        send(&mut client, topic, producer, sequence).await.unwrap();
+        sent.push(format!("{}:{sequence}", producer.epoch));
+        sequence += 1;
+        if let Some(before) = before.replace(producer) {
+            assert_eq!(code(send(&mut client, topic, before, sequence).await), ErrorCode::FencedProducer);
+        }
+    }
+    assert_eq!(client.values(topic, 0).await, sent);
 }

@@ -2,7 +2,7 @@
 
 mod log_kit;
 
-use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_protocol::ids::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use grower_storage::disk::MemDisk;
 use grower_storage::log::{DiskLog, Log, LogOptions, MemLog, RetentionLimits};
 use log_kit::{batch_of, options, place};
@@ -61,9 +61,9 @@ fn producers_do_not_age_between_two_runs() {
         drop(log);
         let mut log = open(&disk, tiny(), restart);
         log.forget_producers(at(restart + 1_000), 10_000, 10);
-        assert_eq!(log.producers(), 2, "restarted at {restart}");
+        assert_eq!(log.producers().len(), 2, "restarted at {restart}");
         log.forget_producers(at(restart + 1_001), 10_000, 10);
-        assert_eq!(log.producers(), 1, "the one that was silent before continues to age");
+        assert_eq!(log.producers().len(), 1, "the one that was silent before continues to age");
         assert!(send(&mut log, 2, 0, restart + 1_001));
     }
 }
@@ -92,4 +92,18 @@ fn a_segment_with_timestamps_of_the_future_still_ages() {
     };
     assert!(!append(&mut log, 1, 5_999), "`segment.ms` is a second");
     assert!(append(&mut log, 2, 6_000));
+}
+
+#[test]
+fn a_named_producer_is_remembered_after_a_restart_and_any_silence() {
+    let disk = MemDisk::default();
+    let mut log = open(&disk, tiny(), 0);
+    let named = ProducerId::NAMED.start.value();
+    send(&mut log, named, 0, 1_000);
+    (1..10).for_each(|producer| assert!(!send(&mut log, producer, 0, 1_000_000))); // The limit is 4.
+    log.checkpoint(at(1_000_000)).unwrap();
+    drop(log);
+    let mut log = open(&disk, tiny(), 5_000);
+    assert_eq!(log.producers().named().len(), 1);
+    assert!(send(&mut log, named, 0, 1_000_000));
 }

@@ -51,7 +51,7 @@ fn reopen(disk: &MemDisk) -> (DiskLog, u64) {
     let disk = FaultDisk::new(disk.clone());
     let faults = disk.faults();
     let (log, _) = open(Arc::new(disk), &options());
-    assert!(log.producers() <= PRODUCERS_MAX, "{}", log.producers());
+    assert!(log.producers().len() <= PRODUCERS_MAX, "{}", log.producers().len());
     (log, faults.calls(Call::Read))
 }
 

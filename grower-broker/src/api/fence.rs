@@ -31,7 +31,8 @@ impl Api {
             return Err(Failure::new(ErrorCode::InvalidRequest, detail));
         }
         let now = self.state.clock.steady();
-        let fence = Arc::new(PartitionFence { producer, former: Vec::new(), now });
+        let former = self.state.topics.former_ids(producer.id);
+        let fence = Arc::new(PartitionFence { producer, former, now });
         let mut fences = Vec::with_capacity(partitions.len());
         for some in partitions.chunks(PARTITIONS_EACH) {
             let begun = some.iter().map(|(topic, partition)| self.begin_fence(*topic, *partition, &fence));

@@ -37,7 +37,7 @@ use fetch_session::FetchSessions;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Feature, Hello, HelloAnswer, Request, Response};
+use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
 use producers::ProducerIds;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Api {
             Request::FenceProducer(ask) => (Class::FenceProducer, api().fence_producer(ask).boxed()),
             Request::ListProducers { after, most } => (Class::Admin, api().list_producers(after, most).boxed()),
             Request::DeleteProducer(name) => (Class::Admin, api().delete_producer(name).boxed()),
-            Request::DescribeProducer(_) => (Class::Admin, std::future::ready(Err(unsupported())).boxed()),
+            Request::DescribeProducer(name) => (Class::Admin, api().describe_producer(name).boxed()),
             Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
             Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit_offsets(turn(&ask.group), ask).boxed()),
@@ -158,10 +158,6 @@ impl Api {
         };
         burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }
-}
-
-fn unsupported() -> Failure {
-    Failure::new(ErrorCode::Unsupported, "this broker does not know named producers yet")
 }
 
 /// The answer to a request as a whole; counts it if it failed.

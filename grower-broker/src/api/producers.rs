@@ -1,9 +1,10 @@
 //! Identities of producers: ids for those without a name, and claims of names.
 
 use super::{Answered, Api};
+use crate::background;
 use crate::metadata::{Applied, Command, ProducerClaim, minimum_producer_id};
 use grower_protocol::ids::{ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Timestamp};
-use grower_protocol::message::{ErrorCode, Failure, InitProducer, ProducerIdentity, Response};
+use grower_protocol::message::{ErrorCode, Failure, InitProducer, ProducerDescription, ProducerIdentity, Response};
 use std::sync::Arc;
 
 /// The largest number of producers in a page.
@@ -22,6 +23,16 @@ impl Api {
             }
         };
         Ok(Response::InitProducer(identity))
+    }
+
+    pub(super) async fn describe_producer(self: Arc<Self>, name: ProducerName) -> Answered {
+        let producer = self.state.topics.image().named_producer(&name)?.clone();
+        let described = background::blocking(move || {
+            let written = self.state.topics.last_written(&producer);
+            ProducerDescription { producer: producer.describe(), written }
+        });
+        let described = described.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        Ok(Response::DescribeProducer(described))
     }
 
     pub(super) async fn delete_producer(self: Arc<Self>, name: ProducerName) -> Answered {

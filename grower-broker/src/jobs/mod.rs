@@ -29,7 +29,7 @@ pub(crate) async fn start(state: &Arc<BrokerState>, reserve: Arc<ReserveFile>) {
     start("the groups job", Box::pin(state.groups.clone().run(state.settings.clone(), stop.clone())));
     let settings_followed = (**state.sync_pool).clone().follow_settings(stop.clone());
     start("the settings job", Box::pin(settings_followed));
-    start("the producers job", Box::pin(state.topics.clone().run_producers(stop.clone())));
+    start("the producers job", Box::pin(state.topics.clone().run_producers(state.settings.clone(), stop.clone())));
     start("the retention job", Box::pin(state.topics.clone().run_retention(state.settings.clone(), stop.clone())));
     start("the compaction job", Box::pin(crate::compaction::run(weak, stop.clone())));
 }

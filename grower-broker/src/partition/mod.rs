@@ -83,6 +83,14 @@ pub(crate) struct Partition {
     pub(crate) last_check: tokio::sync::Mutex<Option<DamageCheck>>,
 }
 
+/// What happens to a batch.
+enum Admission {
+    /// It is appended under this epoch.
+    Append(LeaderEpoch),
+    /// Its producer may not write any more, and the batch is in the log already.
+    Retry(Appended),
+}
+
 /// Offsets of a partition, taken together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
@@ -139,8 +147,12 @@ impl Partition {
             TryAppend::WouldWait(batch) => batch,
         };
         let mut tail = self.writer.lock_slowly();
-        let epoch = self.admit(&tail, &batch)?;
-        let appended = tail.log.append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?;
+        let appended = match self.admit(&mut tail, &batch)? {
+            Admission::Append(epoch) => {
+                tail.log.append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?
+            }
+            Admission::Retry(appended) => appended,
+        };
         let effects = self.record_append(&mut tail, &appended, now);
         drop(tail);
         self.carry_out(effects);
@@ -162,10 +174,13 @@ impl Partition {
         batch: UnplacedBatch,
         now: Timestamp,
     ) -> Result<TryAppend, Failure> {
-        let epoch = self.admit(&tail, &batch)?;
-        let keep_reserve = KeepReserve::begin();
-        let tried = tail.log.try_append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?;
-        drop(keep_reserve);
+        let tried = match self.admit(&mut tail, &batch)? {
+            Admission::Append(epoch) => {
+                let _keep_reserve = KeepReserve::begin();
+                tail.log.try_append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?
+            }
+            Admission::Retry(appended) => TryAppend::Appended(appended),
+        };
         if let TryAppend::Appended(appended) = &tried {
             let effects = self.record_append(&mut tail, appended, now);
             drop(tail);
@@ -174,11 +189,16 @@ impl Partition {
         Ok(tried)
     }
 
-    /// The epoch to append a batch under, if the partition is open and the batch's producer may write.
-    fn admit(&self, tail: &PartitionTail, batch: &UnplacedBatch) -> Result<LeaderEpoch, Failure> {
+    /// Decides whether a batch is appended. Only batches of named producers are looked up.
+    fn admit(&self, tail: &mut PartitionTail, batch: &UnplacedBatch) -> Result<Admission, Failure> {
         let epoch = tail.writable_epoch()?;
-        registry::check(&*self.registry, batch.header())?;
-        Ok(epoch)
+        let Some(identity) = registry::named_producer(batch.header()) else { return Ok(Admission::Append(epoch)) };
+        if let Err(fenced) = self.registry.check(identity) {
+            let retry = tail.log.producers().retry_of(batch.header());
+            return retry.map(|offsets| Admission::Retry(Appended::retry(offsets))).ok_or(fenced);
+        }
+        tail.admit_named(identity.id)?;
+        Ok(Admission::Append(epoch))
     }
 
     fn record_append(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {

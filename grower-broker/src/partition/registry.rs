@@ -4,20 +4,22 @@
 //! answered. So from the answer on no append begins for an earlier identity, wherever its batch waited.
 
 use grower_protocol::batch::BatchHeader;
-use grower_protocol::message::{Failure, ProducerIdentity};
+use grower_protocol::ids::{ProducerId, ProducerIdentity};
+use grower_protocol::message::Failure;
 
 /// The named producers that may append, as the metadata has them now. Never waits.
 pub(crate) trait ProducerRegistry: Send + Sync {
     /// Refuses a named producer's identity, unless it is the one that its name has.
     fn check(&self, identity: ProducerIdentity) -> Result<(), Failure>;
+
+    /// Whether a named producer has this id, or had it before.
+    fn knows(&self, id: ProducerId) -> bool;
 }
 
-/// Refuses a batch of a named producer that has another identity now. Batches of others are not looked up.
-pub(super) fn check(registry: &dyn ProducerRegistry, header: &BatchHeader) -> Result<(), Failure> {
-    match header.producer {
-        Some(stamp) if stamp.id.is_named() => registry.check(ProducerIdentity { id: stamp.id, epoch: stamp.epoch }),
-        _ => Ok(()),
-    }
+/// The identity of a batch's producer, if it has a name.
+pub(super) fn named_producer(header: &BatchHeader) -> Option<ProducerIdentity> {
+    let stamp = header.producer?;
+    stamp.id.is_named().then_some(ProducerIdentity { id: stamp.id, epoch: stamp.epoch })
 }
 
 /// A registry that knows every identity.
@@ -28,5 +30,9 @@ pub(crate) struct AnyProducer;
 impl ProducerRegistry for AnyProducer {
     fn check(&self, _identity: ProducerIdentity) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn knows(&self, _id: ProducerId) -> bool {
+        true
     }
 }

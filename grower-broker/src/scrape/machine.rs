@@ -17,6 +17,8 @@ pub(super) fn print(page: &mut MetricsPage<'_>, state: &BrokerState) -> fmt::Res
     )?;
     let most = state.memory.state_bytes_max(StateKind::Groups) as u64;
     page.gauge(("memory_state_limit", "Limit of that memory, for groups and for producers", bytes), most)?;
+    let names = state.topics.image().named_producer_count() as u64;
+    page.gauge(("named_producers", "Named producers", None), names)?;
     if let Some(usage) = state.disk_reserve.usage() {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), usage.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), usage.total)?;

@@ -185,10 +185,6 @@ impl Log for MemLog {
         rules::fence_producer(&mut self.producers, (producer, former), now, &self.options)
     }
 
-    fn last_written(&self, producer: ProducerId) -> Option<LastWritten> {
-        self.producers.last_written(producer)
-    }
-
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.alive()?;
         self.view.write().begin_epoch(epoch)
@@ -280,8 +276,12 @@ impl Log for MemLog {
         Ok(())
     }
 
-    fn producers(&self) -> usize {
-        self.producers.len()
+    fn producers(&self) -> &ProducerStates {
+        &self.producers
+    }
+
+    fn forget_named_producers(&mut self, is_kept: &dyn Fn(ProducerId) -> bool) {
+        self.producers.forget_named(is_kept);
     }
 
     fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize) {

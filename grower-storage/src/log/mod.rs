@@ -30,6 +30,7 @@ mod rules;
 
 pub use crate::epochs::EpochEnd;
 pub use crate::options::{IndexFactory, LogOptions, RetentionLimits};
+pub use crate::producers::ProducerStates;
 pub use crate::recovery::{LogLocation, OpenError};
 pub use crate::segment::{SegmentInfo, Slice, TimedOffset};
 pub use compacted::{Compacted, SealedSegments};
@@ -94,9 +95,6 @@ pub trait Log: Send {
         now: Timestamp,
     ) -> Result<Option<LastWritten>, FenceError>;
 
-    /// The last record that a producer wrote, in any epoch; none if it is not remembered.
-    fn last_written(&self, producer: ProducerId) -> Option<LastWritten>;
-
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
 
@@ -131,10 +129,13 @@ pub trait Log: Send {
     /// and for a clean stop.
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError>;
 
-    /// How many producers are remembered.
-    fn producers(&self) -> usize;
+    /// The producers that are remembered.
+    fn producers(&self) -> &ProducerStates;
 
-    /// Forgets producers that were silent for longer than `silent_ms`, and the longest silent ones beyond `most`. A
+    /// Forgets named producers, except those to keep. The names are the caller's.
+    fn forget_named_producers(&mut self, is_kept: &dyn Fn(ProducerId) -> bool);
+
+    /// Forgets producers without a name that were silent for longer than `silent_ms`, and the longest silent ones beyond `most`. A
     /// retry of a forgotten producer is appended once more.
     fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize);
 
@@ -171,6 +172,11 @@ pub struct Appended {
 }
 
 impl Appended {
+    /// A batch that was appended before, at these offsets.
+    pub fn retry(offsets: Range<Offset>) -> Self {
+        Self { base_offset: offsets.start, next_offset: offsets.end, rolled: false, duplicate: true }
+    }
+
     /// The offsets of its records.
     pub fn offsets(&self) -> Range<Offset> {
         self.base_offset..self.next_offset

@@ -12,9 +12,7 @@ pub(crate) fn check_duplicate(check: SequenceCheck, header: &BatchHeader) -> Res
     let Some(stamp) = header.producer else { return Ok(None) };
     match check {
         SequenceCheck::Accept => Ok(None),
-        SequenceCheck::Duplicate(offsets) => {
-            Ok(Some(Appended { base_offset: offsets.start, next_offset: offsets.end, rolled: false, duplicate: true }))
-        }
+        SequenceCheck::Duplicate(offsets) => Ok(Some(Appended::retry(offsets))),
         SequenceCheck::OutOfOrder { expected } => Err(AppendError::OutOfOrderSequence {
             producer: stamp.id,
             found: stamp.base_sequence.unwrap_or_default(),

@@ -28,8 +28,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 /// The producers of one log.
+///
+/// A named producer is remembered until its name is gone: its last record tells the next holder of the name where to
+/// continue. All others expire, and their number is limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProducerStates(BTreeMap<ProducerId, ProducerState>);
+pub struct ProducerStates {
+    unnamed: BTreeMap<ProducerId, ProducerState>,
+    named: BTreeMap<ProducerId, ProducerState>,
+}
 
 /// The outcome of checking a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +54,7 @@ impl ProducerStates {
     /// Checks a batch. A producer without state may begin with any sequence: its state expired, or it is new here.
     pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
         let Some((stamp, base_sequence)) = numbered(header) else { return SequenceCheck::Accept };
-        let Some(producer) = self.0.get(&stamp.id) else { return SequenceCheck::Accept };
+        let Some(producer) = self.get(stamp.id) else { return SequenceCheck::Accept };
         // Before the epoch: the fence may have told the producer that the batch is in the log.
         if let Some(batch) = producer.find(stamp.epoch, base_sequence, records(header)) {
             return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset());
@@ -69,12 +75,12 @@ impl ProducerStates {
         now: Timestamp,
     ) -> Result<Option<LastWritten>, ProducerEpoch> {
         let ProducerIdentity { id, epoch } = producer;
-        let begun = self.0.get(&id).map(|state| state.epoch);
+        let begun = self.get(id).map(|state| state.epoch);
         if let Some(current) = begun.filter(|current| epoch < *current) {
             return Err(current);
         }
         let of_former = former.iter().filter_map(|id| self.last_written(*id)).max_by_key(|last| last.offset);
-        let state = self.0.entry(id).or_insert_with(|| ProducerState::new(epoch, now));
+        let state = self.map_of(id).entry(id).or_insert_with(|| ProducerState::new(epoch, now));
         state.seen = now;
         if begun != Some(epoch) {
             if state.epoch < epoch {
@@ -85,15 +91,33 @@ impl ProducerStates {
         Ok(state.previous())
     }
 
-    /// The last record that a producer wrote, in any epoch.
-    pub(crate) fn last_written(&self, id: ProducerId) -> Option<LastWritten> {
-        self.0.get(&id)?.last_written(id)
+    /// The last record that a producer wrote, in any epoch; none if it is not remembered.
+    pub fn last_written(&self, id: ProducerId) -> Option<LastWritten> {
+        self.get(id)?.last_written(id)
+    }
+
+    /// The offsets of a batch that is in the log already, if it is one of its producer's latest.
+    pub fn retry_of(&self, header: &BatchHeader) -> Option<Range<Offset>> {
+        match self.check(header) {
+            SequenceCheck::Duplicate(offsets) => Some(offsets),
+            _ => None,
+        }
+    }
+
+    /// Whether a producer is remembered.
+    pub fn remembers(&self, id: ProducerId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The named producers, and when each last appended or was fenced, by the clock of this process.
+    pub fn named(&self) -> impl ExactSizeIterator<Item = (ProducerId, Timestamp)> {
+        self.named.iter().map(|(id, producer)| (*id, producer.seen))
     }
 
     /// Remembers a batch that is now in the log.
     pub(crate) fn note(&mut self, header: &BatchHeader, now: Timestamp) {
         let Some((stamp, base_sequence)) = numbered(header) else { return };
-        let producer = self.0.entry(stamp.id).or_insert_with(|| ProducerState::new(stamp.epoch, now));
+        let producer = self.map_of(stamp.id).entry(stamp.id).or_insert_with(|| ProducerState::new(stamp.epoch, now));
         match producer.epoch.cmp(&stamp.epoch) {
             Ordering::Less => producer.begin(ProducerIdentity { id: stamp.id, epoch: stamp.epoch }),
             Ordering::Equal => {}
@@ -112,47 +136,76 @@ impl ProducerStates {
 
     /// Moves times of another process's clock to this one's.
     pub(crate) fn restart(&mut self, now: Timestamp) {
-        let Some(last) = self.0.values().map(|producer| producer.seen).max() else { return };
-        for producer in self.0.values_mut() {
+        let Some(last) = self.iter().map(|(_, producer)| producer.seen).max() else { return };
+        for producer in self.unnamed.values_mut().chain(self.named.values_mut()) {
             let age = last.millis_since(producer.seen);
             producer.seen = Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(age));
         }
     }
 
-    /// Forgets producers that were silent too long, and the longest silent ones beyond `most`.
+    /// Forgets producers without a name that were silent too long, and the longest silent ones beyond `most`.
     pub(crate) fn expire(&mut self, now: Timestamp, expiry_ms: u64, most: usize) {
-        self.0.retain(|_, producer| now.millis_since(producer.seen) <= expiry_ms);
-        if self.0.len() <= most {
+        self.unnamed.retain(|_, producer| now.millis_since(producer.seen) <= expiry_ms);
+        if self.unnamed.len() <= most {
             return;
         }
         // Replayed producers all appended at the same time: then their last offsets decide. A producer that was only
         // fenced comes last.
         let last_offset =
             |producer: &ProducerState| producer.batches.back().map_or(Offset::MAX, RecentBatch::next_offset);
-        let mut by_age: Vec<_> = self.0.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
+        let mut by_age: Vec<_> = self.unnamed.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
         by_age.sort_unstable();
-        for (.., id) in &by_age[..self.0.len() - most] {
-            self.0.remove(id);
+        for (.., id) in &by_age[..self.unnamed.len() - most] {
+            self.unnamed.remove(id);
         }
-        debug_assert_eq!(self.0.len(), most, "each producer has one state");
+        debug_assert_eq!(self.unnamed.len(), most, "each producer has one state");
+    }
+
+    /// Forgets named producers, except those to keep.
+    pub(crate) fn forget_named(&mut self, is_kept: impl Fn(ProducerId) -> bool) {
+        self.named.retain(|id, _| is_kept(*id));
     }
 
     /// Keeps the producers within their limit. Dropping an eighth at once, it need not scan them often.
     pub(crate) fn bound(&mut self, now: Timestamp, options: &LogOptions) {
         let most = options.producers_max;
-        if most < self.len() {
+        if most < self.unnamed.len() {
             self.expire(now, options.producer_expiry_ms, most - most / 8);
         }
     }
 
     /// Base offsets of the batches that are remembered.
     pub(crate) fn remembered(&self) -> HashSet<Offset> {
-        self.0.values().flat_map(|producer| &producer.batches).map(|batch| batch.base_offset).collect()
+        self.iter().flat_map(|(_, producer)| &producer.batches).map(|batch| batch.base_offset).collect()
     }
 
     /// How many producers are remembered.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> usize {
+        self.unnamed.len() + self.named.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn get(&self, id: ProducerId) -> Option<&ProducerState> {
+        if id.is_named() { self.named.get(&id) } else { self.unnamed.get(&id) }
+    }
+
+    fn map_of(&mut self, id: ProducerId) -> &mut BTreeMap<ProducerId, ProducerState> {
+        if id.is_named() { &mut self.named } else { &mut self.unnamed }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&ProducerId, &ProducerState)> {
+        self.unnamed.iter().chain(&self.named)
+    }
+}
+
+impl FromIterator<(ProducerId, ProducerState)> for ProducerStates {
+    fn from_iter<T: IntoIterator<Item = (ProducerId, ProducerState)>>(states: T) -> Self {
+        let (named, unnamed) = states.into_iter().partition(|(id, _)| id.is_named());
+        Self { unnamed, named }
     }
 }
 

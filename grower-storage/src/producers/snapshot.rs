@@ -29,7 +29,7 @@ impl StateFile for ProducerSnapshot {
 
     fn write(&self, into: &mut FieldWriter) {
         into.u64(self.offset.value());
-        let producers: Vec<(&ProducerId, &ProducerState)> = self.states.0.iter().collect();
+        let producers: Vec<(&ProducerId, &ProducerState)> = self.states.iter().collect();
         into.list(&producers, |into, (id, producer)| {
             into.u64(id.value());
             into.u16(producer.epoch.value());
@@ -76,7 +76,7 @@ fn read_snapshot(
         let producer = read_state(fields, epoch, seen)?;
         producer.is_sound(id, offset).then_some((id, producer))
     })?;
-    Some(ProducerSnapshot { offset, states: ProducerStates(producers.into_iter().collect()) })
+    Some(ProducerSnapshot { offset, states: producers.into_iter().collect() })
 }
 
 /// The file name of the previous snapshot.

@@ -1,8 +1,10 @@
 //! Expiry of producer states: after a day without a batch, and earlier if too many are kept, the longest silent first.
-//! A producer that returns later can write; only a retry of an earlier batch is not recognized.
+//! A producer that returns later can write; only a retry of an earlier batch is not recognized. States of named
+//! producers are kept as long as their names, which expire after their own retention time.
 
 use super::Topics;
 use crate::background;
+use crate::config::settings::LiveSettings;
 use crate::memory::StateKind;
 use grower_protocol::ids::Timestamp;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ const EXPIRE_EACH: u32 = 60;
 
 impl Topics {
     /// Expires producer states until `stop`.
-    pub(crate) async fn run_producers(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run_producers(self: Arc<Self>, settings: Arc<LiveSettings>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EACH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for look in 0u32.. {
@@ -29,9 +31,15 @@ impl Topics {
                 () = stop.cancelled() => return,
             }
             self.clock.observe();
+            let expires = look.is_multiple_of(EXPIRE_EACH);
+            if expires
+                && let Err(failure) = self.expire_named_producers(settings.now().broker.producers.named_retention).await
+            {
+                tracing::warn!(%failure, "unused named producers are not deleted yet; the broker tries again");
+            }
             let topics = self.clone();
             let looked = background::blocking(move || {
-                if look.is_multiple_of(EXPIRE_EACH) {
+                if expires {
                     topics.forget_producers(topics.clock.steady(), EXPIRY_MS);
                 }
                 topics.bound_producers(topics.clock.steady());

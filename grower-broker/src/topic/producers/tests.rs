@@ -1,16 +1,18 @@
 use super::*;
 use crate::clock::{BrokerClock, Calendar};
-use crate::config::MetadataLimits;
+use crate::config::{MetadataLimits, ProducerLimits};
 use crate::health::Health;
 use crate::logs::MemLogs;
 use crate::memory::Memory;
-use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
+use crate::metadata::{Command, MemMetadataStore, MetadataStore, ProducerClaim, Uuid};
 use crate::metrics::Metrics;
 use crate::topic::IndexKind;
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{NodeId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
-use grower_protocol::message::NewTopic;
+use grower_protocol::ids::{
+    NodeId, PartitionId, ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Sequence, TopicId, TopicName,
+};
+use grower_protocol::message::{ErrorCode, NewTopic};
 
 /// The smallest budget, and the number of producers that fit its share.
 const BUDGET: usize = 16 << 20;
@@ -48,13 +50,30 @@ impl World {
 
     /// A producer's first batch; `true` if it is known already.
     fn send(&self, partition: u32, producer: u64) -> bool {
+        self.try_send(partition, producer).unwrap()
+    }
+
+    fn try_send(&self, partition: u32, producer: u64) -> Result<bool, ErrorCode> {
         let mut batch = BatchBuilder::new(Codec::None);
         batch.push(&Record::default());
         let base_sequence = Some(Sequence::ZERO);
         let stamp = ProducerStamp { id: ProducerId::new(producer), epoch: ProducerEpoch::new(0), base_sequence };
         let batch = UnplacedBatch::built(batch.build(Some(stamp)));
         let partition = self.topics.partition(self.topic, PartitionId::new(partition)).unwrap();
-        partition.append(batch, self.clock.steady()).unwrap().duplicate
+        let appended = partition.append(batch, self.clock.steady());
+        appended.map(|appended| appended.duplicate).map_err(|failure| failure.code)
+    }
+
+    /// The id of a new named producer.
+    async fn claim(&self, name: &str) -> u64 {
+        let (name, holder) = (ProducerName::new(name).unwrap(), ProducerHolder::new(1));
+        let claim = ProducerClaim { name, holder, current: None };
+        self.topics.claim_producer(claim, ProducerLimits::default()).await.unwrap().id.value()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let image = self.topics.image();
+        image.named_producers_after(None).map(|producer| producer.name.to_string()).collect()
     }
 
     fn wait(&self, millis: i64) {
@@ -123,4 +142,58 @@ async fn memory_is_freed_after_a_day_and_with_the_topic() {
     let name = TopicName::new("events").unwrap();
     world.topics.change(move |image| Ok(image.delete_topic(&name)?)).await.unwrap();
     assert_eq!((world.remembered(), world.memory.used()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_named_producer_is_remembered_as_long_as_its_name() {
+    let world = World::new().await;
+    let producer = world.claim("shipper").await;
+    assert!(!world.send(0, producer));
+    world.wait(100 * DAY_MS);
+    world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
+    assert!(world.send(0, producer));
+    world.topics.delete_producer(ProducerName::new("shipper").unwrap()).await.unwrap();
+    assert_eq!(world.try_send(0, producer + 1), Err(ErrorCode::FencedProducer));
+    world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
+    assert_eq!(world.remembered(), 0);
+}
+
+#[tokio::test]
+async fn names_that_are_not_used_for_long_are_deleted() {
+    let world = World::new().await;
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    let writes = world.claim("writes").await;
+    world.claim("idle").await;
+    world.wait(6 * DAY_MS);
+    world.send(1, writes);
+    world.claim("young").await;
+    world.wait(2 * DAY_MS);
+    world.topics.expire_named_producers(week).await.unwrap();
+    assert_eq!(world.names(), ["writes", "young"]);
+    world.calendar.jump(30 * DAY_MS);
+    world.topics.expire_named_producers(week).await.unwrap();
+    assert_eq!(world.names(), ["writes", "young"], "a wall clock that jumps ends no name");
+    world.wait(6 * DAY_MS);
+    world.topics.expire_named_producers(week).await.unwrap();
+    assert!(world.names().is_empty());
+}
+
+#[tokio::test]
+async fn full_memory_refuses_further_named_producers_and_forgets_none() {
+    let world = World::new().await;
+    let mut named = Vec::new();
+    for number in 0..1_300 {
+        named.push(world.claim(&format!("p{number}")).await);
+    }
+    for producer in 0..MOST {
+        world.send(0, producer); // Others give way.
+    }
+    let states: Vec<(u32, u64)> = (0..2).flat_map(|number| named.iter().map(move |id| (number, *id))).collect();
+    let outcomes: Vec<_> = states.iter().map(|(partition, producer)| world.try_send(*partition, *producer)).collect();
+    let accepted = outcomes.iter().filter(|outcome| **outcome == Ok(false)).count();
+    assert!(1_300 < accepted && accepted < states.len(), "{accepted}");
+    assert!(outcomes[accepted..].iter().all(|outcome| *outcome == Err(ErrorCode::MemoryFull)));
+    assert!(world.remembered() <= BUDGET / 16 + 1_024, "{}", world.remembered());
+    assert!(states[..accepted].iter().all(|(partition, producer)| world.send(*partition, *producer)));
+    assert!(!world.send(1, 7), "a producer without a name is served");
 }

@@ -17,6 +17,7 @@ pub(super) const PROMISES: &[LogPromise] = &[
     a_truncated_batch_is_no_duplicate,
     a_flood_of_producers_pushes_out_the_longest_silent,
     the_longest_silent_producers_are_forgotten_first,
+    a_named_producer_is_remembered_until_its_name_is_gone,
 ];
 
 fn send(kit: &mut Kit, epoch: u16, sequence: i32) -> Result<Appended, AppendError> {
@@ -65,13 +66,13 @@ fn last(producer: ProducerIdentity, sequence: i32, offset: u64) -> Option<LastWr
 }
 
 fn a_fence_tells_the_last_record_and_refuses_earlier_epochs(kit: &mut Kit) {
-    assert_eq!(kit.log.last_written(ProducerId::new(7)), None);
+    assert_eq!(kit.log.producers().last_written(ProducerId::new(7)), None);
     (0..9).for_each(|sequence| assert!(!send(kit, 0, sequence).unwrap().duplicate));
     kit.append(&["between"]);
     assert_eq!(fence(kit, 1).unwrap(), last(identity(7, 0), 8, 8));
     assert!(matches!(send(kit, 0, 9), Err(AppendError::FencedProducer { .. })));
     assert_eq!(send(kit, 1, 9).unwrap().base_offset, Offset::new(10), "the next epoch continues");
-    assert_eq!(kit.log.last_written(ProducerId::new(7)), last(identity(7, 1), 9, 10));
+    assert_eq!(kit.log.producers().last_written(ProducerId::new(7)), last(identity(7, 1), 9, 10));
 }
 
 fn a_fence_is_repeated_with_the_same_answer(kit: &mut Kit) {
@@ -108,7 +109,7 @@ fn fences_count_as_producers(kit: &mut Kit) {
         kit.now += 1;
         let now = kit.now();
         assert_eq!(kit.log.fence_producer(identity(producer, 1), &[], now).unwrap(), None);
-        assert!(kit.log.producers() <= 4, "that is the limit");
+        assert!(kit.log.producers().len() <= 4, "that is the limit");
     }
     let now = kit.now();
     let stale = kit.log.append(batch(&["x"], now, stamp(99, 0, 0)), EPOCH, now);
@@ -148,11 +149,36 @@ fn the_longest_silent_producers_are_forgotten_first(kit: &mut Kit) {
     }
     let now = kit.now();
     kit.log.forget_producers(now, 1_000, 100);
-    assert_eq!(kit.log.producers(), 4);
+    assert_eq!(kit.log.producers().len(), 4);
     kit.log.forget_producers(now, 20, 100); // The first is silent for longer than that.
-    assert_eq!(kit.log.producers(), 3);
+    assert_eq!(kit.log.producers().len(), 3);
     kit.log.forget_producers(now, 1_000, 1);
-    assert_eq!(kit.log.producers(), 1);
+    assert_eq!(kit.log.producers().len(), 1);
     assert!(send(kit, 3).unwrap(), "the one that is left is the last that was heard of");
     assert!(!send(kit, 2).unwrap());
+}
+
+fn a_named_producer_is_remembered_until_its_name_is_gone(kit: &mut Kit) {
+    let named = ProducerId::NAMED.start.value();
+    let send = |kit: &mut Kit, producer| {
+        kit.now += 1;
+        let now = kit.now();
+        let batch = batch(&["x"], now, stamp(producer, 0, 0));
+        let retry = kit.log.producers().retry_of(batch.header());
+        let appended = kit.log.append(batch, EPOCH, now).unwrap();
+        assert_eq!(retry, appended.duplicate.then(|| appended.offsets()));
+        appended.duplicate
+    };
+    let flood: Vec<u64> = (0..5).map(|number| named + number).chain(0..9).collect(); // The limit is 4.
+    for producer in &flood {
+        assert!(!send(kit, *producer));
+    }
+    kit.now += 1_000_000;
+    let now = kit.now();
+    kit.log.forget_producers(now, 0, 0);
+    assert_eq!(kit.log.producers().named().len(), 5);
+    assert!((0..5).all(|number| send(kit, named + number)), "a retry is recognised after any silence");
+    kit.log.forget_named_producers(&|id| id.value() == named);
+    assert_eq!(kit.log.producers().named().map(|(id, _)| id.value()).collect::<Vec<_>>(), [named]);
+    assert!(!kit.log.producers().remembers(ProducerId::new(named + 1)) && !send(kit, named + 1));
 }

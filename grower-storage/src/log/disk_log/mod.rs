@@ -254,10 +254,6 @@ impl Log for DiskLog {
         rules::fence_producer(&mut self.producers, (producer, former), now, &self.options)
     }
 
-    fn last_written(&self, producer: ProducerId) -> Option<LastWritten> {
-        self.producers.last_written(producer)
-    }
-
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.finish_pending_work()?;
         let Some(epochs) = rules::begin_epoch(&self.epochs, epoch, self.span().end)? else { return Ok(()) };
@@ -321,8 +317,12 @@ impl Log for DiskLog {
         self.write_down(now).map_err(|error| self.judge_change(error))
     }
 
-    fn producers(&self) -> usize {
-        self.producers.len()
+    fn producers(&self) -> &ProducerStates {
+        &self.producers
+    }
+
+    fn forget_named_producers(&mut self, is_kept: &dyn Fn(ProducerId) -> bool) {
+        self.producers.forget_named(is_kept);
     }
 
     fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize) {

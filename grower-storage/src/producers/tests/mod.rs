@@ -185,12 +185,12 @@ fn a_snapshot_whose_batches_make_no_sense_is_damaged() {
     assert!(!is_sound(14, &five), "one is not before the snapshot");
     let change_state = |change: fn(&mut ProducerState)| {
         let mut changed = five.clone();
-        change(changed.0.get_mut(&ProducerId::new(1)).unwrap());
+        change(changed.unnamed.get_mut(&ProducerId::new(1)).unwrap());
         changed
     };
     let change = |change: fn(&mut VecDeque<RecentBatch>)| {
         let mut changed = five.clone();
-        change(&mut changed.0.get_mut(&ProducerId::new(1)).unwrap().batches);
+        change(&mut changed.unnamed.get_mut(&ProducerId::new(1)).unwrap().batches);
         changed
     };
     assert!(!is_sound(15, &change(|batches| batches.swap(0, 1))), "they are out of order");
