@@ -43,6 +43,11 @@ impl Deadline {
         self.limit
     }
 
+    /// The start of the call; `None` before the clock's first time.
+    pub(crate) fn start(self) -> Option<Instant> {
+        self.end.checked_sub(self.limit)
+    }
+
     /// The deadline of one step if `steps` are left to try: each gets an equal part of the time left.
     pub(crate) fn part(self, now: Instant, steps: usize) -> Self {
         let left = self.end.saturating_duration_since(now);

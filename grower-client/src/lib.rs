@@ -79,7 +79,7 @@ pub use error::{
 };
 pub use events::{ClientEvent, ClientEvents};
 pub use gap::{Gap, GapCause};
-pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder};
+pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder, ProducerStatistics};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;
 

@@ -2,6 +2,7 @@
 
 use super::in_flight::SettledRecords;
 use super::promise::{DeliveryPromise, ExpiredRecords};
+use super::statistics::UnsettledRecords;
 use super::unobserved::UnobservedFailures;
 use crate::deadline::Deadline;
 use crate::error::ProduceError;
@@ -231,6 +232,14 @@ impl Accumulator {
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = UnsentBatch> {
         self.next_expiry = None;
         self.sealed.drain(..).chain(self.open.take())
+    }
+
+    /// Counts the records without an outcome.
+    pub(super) fn count_unsettled(&self, unsettled: &mut UnsettledRecords) {
+        self.sealed
+            .iter()
+            .chain(&self.open)
+            .for_each(|batch| unsettled.add(&batch.promise, batch.builder.size(), false));
     }
 
     /// The promises of all sealed batches.

@@ -11,6 +11,7 @@ use super::in_flight::{AttemptResult, NumberedBatch, ReleasedRecords, SendAttemp
 use super::lookup::TopicLookups;
 use super::memory::ProducerMemory;
 use super::queue::{PartitionQueue, SendStep};
+use super::statistics::ProducerTotals;
 use super::timer::ProducerTimer;
 use super::topic::{NextAction, ProducerPartition, ProducerTopic, PushResult};
 use super::unobserved::UnobservedFailures;
@@ -43,6 +44,7 @@ pub(super) struct ProducerEngine {
     pool: ConnectionPool,
     pub(super) settings: ProducerSettings,
     pub(super) memory: ProducerMemory,
+    pub(super) totals: ProducerTotals,
     pub(super) yield_pace: YieldPace,
     identity: Option<ProducerIdentity>,
     topics: RwLock<BTreeMap<Arc<str>, Arc<ProducerTopic>>>,
@@ -74,6 +76,7 @@ impl ProducerEngine {
         let engine = Arc::new(Self {
             pool: ConnectionPool::new(cluster.dialer().clone()),
             memory: ProducerMemory::new(settings.memory_bytes),
+            totals: ProducerTotals::default(),
             yield_pace: YieldPace::default(),
             next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
             cluster,
@@ -246,6 +249,7 @@ impl ProducerEngine {
             match step {
                 SendStep::Build(numbered) => self.build(topic, partition, &connection, numbered),
                 SendStep::Resend(attempts) => {
+                    self.totals.retried(attempts.len());
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
                 SendStep::Fence(attempt) => return self.fence(topic, partition, &connection, attempt),
@@ -265,7 +269,9 @@ impl ProducerEngine {
         numbered: NumberedBatch,
     ) {
         let plain_bytes = numbered.builder.size();
+        let records = numbered.builder.count();
         let bytes = numbered.builder.build(numbered.stamp).freeze();
+        self.totals.sent(records, bytes.len());
         topic.partitioner_state.batch_left(partition.number.value(), plain_bytes, topic.count());
         let attempt = partition.lock().built(numbered.id, bytes);
         if let Some(attempt) = attempt {
@@ -319,8 +325,9 @@ impl ProducerEngine {
 
     /// Frees the memory of settled records and wakes their callers, outside all locks.
     pub(super) fn release(&self, released: Vec<ReleasedRecords>) {
-        for ReleasedRecords { reserved, wakers } in released {
+        for ReleasedRecords { reserved, wakers, records, is_acknowledged } in released {
             self.memory.release(reserved); // First: a woken caller sends its next record.
+            self.totals.settled(records, is_acknowledged);
             wakers.into_iter().for_each(Waker::wake);
         }
     }

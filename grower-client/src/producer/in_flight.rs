@@ -35,13 +35,18 @@ pub(super) struct ReleasedRecords {
     pub(super) reserved: usize,
     /// The callers to wake.
     pub(super) wakers: Vec<Waker>,
+    /// The number of records, for the statistics.
+    pub(super) records: u64,
+    pub(super) is_acknowledged: bool,
 }
 
 /// Settles records under the lock of their partition, so that a flush finds them either unsettled or with their
 /// outcome.
 pub(super) fn settle(settled: Vec<SettledRecords>) -> Vec<ReleasedRecords> {
-    let released =
-        |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(&outcome) };
+    let released = |SettledRecords { promise, reserved, outcome }| {
+        let (records, is_acknowledged) = (promise.live_count(), outcome.is_ok());
+        ReleasedRecords { reserved, wakers: promise.settle(&outcome), records, is_acknowledged }
+    };
     settled.into_iter().map(released).collect()
 }
 

@@ -25,6 +25,7 @@ mod record_runs;
 mod runtime;
 mod sequence_window;
 mod split;
+mod statistics;
 mod timer;
 mod topic;
 mod unobserved;
@@ -34,6 +35,7 @@ pub use builder::ProducerBuilder;
 pub use deliveries::Deliveries;
 pub use delivery::Delivery;
 pub use partitioner::Partitioner;
+pub use statistics::ProducerStatistics;
 
 use crate::acks::RecordAcks;
 use crate::deadline::Deadline;

@@ -108,6 +108,16 @@ impl DeliveryPromise {
         self.records.earliest()
     }
 
+    /// The number of its unsettled records.
+    pub(super) fn live_count(&self) -> u64 {
+        self.records.live_count()
+    }
+
+    /// The time of the call that handed in its oldest unsettled record.
+    pub(super) fn handed_in(&self) -> Option<Instant> {
+        self.records.handed_in()
+    }
+
     /// Returns a future that resolves once all its records are settled.
     pub(super) fn completion(&self) -> BatchCompletion {
         BatchCompletion::new(self.shared.clone(), self.records.span())

@@ -8,6 +8,7 @@ use super::in_flight::{
 };
 use super::promise::{DeliveryPromise, ExpiredRecords};
 use super::sequence_window::{FenceStep, SequenceWindow, WindowSettings};
+use super::statistics::UnsettledRecords;
 use super::unobserved::UnobservedFailures;
 use crate::deadline::Deadline;
 use crate::error::{ProduceError, RequestError};
@@ -222,6 +223,12 @@ impl PartitionQueue {
     pub(super) fn flush(&mut self) -> Vec<BatchCompletion> {
         self.accumulator.seal();
         self.window.promises().chain(self.accumulator.promises()).map(DeliveryPromise::completion).collect()
+    }
+
+    /// Counts the records without an outcome.
+    pub(super) fn count_unsettled(&self, unsettled: &mut UnsettledRecords) {
+        self.window.count_unsettled(unsettled);
+        self.accumulator.count_unsettled(unsettled);
     }
 
     /// Returns the last error.

@@ -92,6 +92,16 @@ impl RecordRuns {
         self.deadlines().max()
     }
 
+    /// The number of unsettled records.
+    pub(super) fn live_count(&self) -> u64 {
+        self.iter().filter(|run| !run.is_settled).map(|run| u64::from(run.len())).sum()
+    }
+
+    /// The time of the call that handed in the oldest unsettled record.
+    pub(super) fn handed_in(&self) -> Option<Instant> {
+        self.iter().filter(|run| !run.is_settled).filter_map(|run| run.deadline.start()).min()
+    }
+
     fn deadlines(&self) -> impl Iterator<Item = Instant> {
         self.iter().filter(|run| !run.is_settled).map(|run| run.deadline.end())
     }

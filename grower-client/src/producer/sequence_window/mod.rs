@@ -32,6 +32,7 @@ use super::in_flight::{
     SettledRecords, stamp,
 };
 use super::promise::DeliveryPromise;
+use super::statistics::UnsettledRecords;
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
 use fences::NextIdentity;
@@ -223,6 +224,15 @@ impl SequenceWindow {
         let expiry = self.batches.iter().filter_map(InFlightBatch::earliest_deadline).min();
         let retry = self.not_before.filter(|_| self.has_batch(BatchState::Waiting) && !self.is_sending());
         expiry.into_iter().chain(retry).min()
+    }
+
+    /// Counts the records without an outcome.
+    pub(super) fn count_unsettled(&self, unsettled: &mut UnsettledRecords) {
+        for batch in self.batches.iter().filter(|batch| batch.is_unresolved()) {
+            let is_in_flight = batch.state == BatchState::InFlight;
+            let bytes = if is_in_flight { batch.bytes.len() } else { batch.plain_bytes };
+            unsettled.add(&batch.promise, bytes, is_in_flight);
+        }
     }
 
     /// The promises of all unresolved batches.
