@@ -1,6 +1,6 @@
-//! Creates random names, unique across processes.
+//! Creates random names and numbers, unique across processes.
 
-use grower_protocol::ids::CommitterId;
+use grower_protocol::ids::{CommitterId, ProducerHolder};
 use std::fmt::Write as _;
 use std::io;
 
@@ -18,6 +18,12 @@ pub(crate) fn random_name() -> io::Result<String> {
 /// Returns an identity for commits by a client that is not a member of the group.
 pub(crate) fn random_committer() -> io::Result<CommitterId> {
     random_name().map(|name| CommitterId::new(&name).expect("hexadecimal digits are printable"))
+}
+
+/// Returns a number for the claims of one producer.
+#[expect(clippy::disallowed_methods, reason = "a shell draws random numbers")]
+pub(crate) fn random_holder() -> io::Result<ProducerHolder> {
+    getrandom::u64().map(ProducerHolder::new).map_err(io_error)
 }
 
 fn io_error(error: getrandom::Error) -> io::Error {

@@ -3,7 +3,7 @@
 use super::RequestError;
 use super::wording::{self, Cause};
 use crate::record::TopicPartition;
-use grower_protocol::ids::{NameError, PartitionCount, PartitionId, TopicName};
+use grower_protocol::ids::{NameError, PartitionCount, PartitionId, ProducerName, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ pub enum ProduceError {
     /// The topic name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The producer got no producer id.
+    /// Settings of the producer exclude each other.
+    #[error("cannot start a producer: {0}")]
+    Settings(&'static str),
+    /// The producer got no identity.
     #[error("cannot start a producer: {}", Cause(.0))]
     Start(#[source] RequestError),
     /// The topic could not be looked up.
@@ -68,6 +71,16 @@ pub enum ProduceError {
         /// The last error before the timeout.
         last: Option<Box<RequestError>>,
     },
+    /// Another process has claimed the producer's identity, or it was deleted: the producer writes no more records.
+    #[error("producer identity {identity}: {}{}", Cause(source), wording::outcome(*.in_doubt))]
+    Fenced {
+        /// The name.
+        identity: ProducerName,
+        /// The broker's reason.
+        source: RequestError,
+        /// Whether the record may have been written before.
+        in_doubt: bool,
+    },
     /// The producer was closed before it accepted the record.
     #[error("the producer is closed")]
     Closed,
@@ -102,8 +115,10 @@ impl ProduceError {
             Self::Start(source) | Self::Topic { source, .. } | Self::Failed { source, .. } => source.is_retriable(),
             Self::TimedOut { .. } => true,
             Self::Name(_)
+            | Self::Settings(_)
             | Self::UnknownPartition { .. }
             | Self::TooLarge { .. }
+            | Self::Fenced { .. }
             | Self::Closed
             | Self::RuntimeEnded
             | Self::Dropped => false,
@@ -113,9 +128,10 @@ impl ProduceError {
     /// Whether the record may be in the log despite the error.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Failed { in_doubt: true, .. } | Self::TimedOut { in_doubt: true, .. } | Self::Dropped => {
-                Outcome::Unknown
-            }
+            Self::Failed { in_doubt: true, .. }
+            | Self::TimedOut { in_doubt: true, .. }
+            | Self::Fenced { in_doubt: true, .. }
+            | Self::Dropped => Outcome::Unknown,
             _ => Outcome::Refused,
         }
     }
@@ -124,6 +140,7 @@ impl ProduceError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Start(source) | Self::Topic { source, .. } | Self::Failed { source, .. } => source.code(),
+            Self::Fenced { source, .. } => source.code(),
             Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.code()),
             _ => None,
         }

@@ -67,6 +67,11 @@ pub(super) fn timed_out<'a>(
     AtPartition { topic_partition, cause: TimedOut { after, last }, offset: None, in_doubt: Some(in_doubt) }
 }
 
+/// Words the outcome of a record.
+pub(super) fn outcome(in_doubt: bool) -> &'static str {
+    if in_doubt { "; it may have been written" } else { "; it was not written" }
+}
+
 /// A time limit that passed, and the last error before.
 pub(super) struct TimedOut<'a> {
     after: Duration,
@@ -86,11 +91,7 @@ impl<T: fmt::Display> fmt::Display for AtPartition<'_, T> {
         let name = format!("{}: ", self.topic_partition);
         let cause = self.cause.to_string().replace(&name, "");
         let is_named = cause.contains(&format!("partition {partition} of topic {topic} "));
-        let outcome = match self.in_doubt {
-            Some(true) => "; it may have been written",
-            Some(false) => "; it was not written",
-            None => "",
-        };
+        let outcome = self.in_doubt.map_or("", outcome);
         match (is_named, self.offset) {
             (true, None) => {}
             (true, Some(offset)) => write!(f, "offset {offset}: ")?,
@@ -108,7 +109,7 @@ mod tests {
         AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,
         ProduceError, SendAllError,
     };
-    use crate::ids::{GroupId, PartitionId, TopicName};
+    use crate::ids::{GroupId, PartitionId, ProducerName, TopicName};
     use grower_protocol::message::{ErrorCode, Failure};
     use std::error::Error;
 
@@ -147,6 +148,7 @@ mod tests {
             ProduceError::Topic { topic: topic(), source: source.clone() },
             ProduceError::failed(&partition(), source, true),
             ProduceError::failed(&partition(), source, false),
+            ProduceError::Fenced { identity: ProducerName::new("p").unwrap(), source: source.clone(), in_doubt: true },
             ProduceError::timed_out(&partition(), LIMIT, true, Some(source)),
             ProduceError::timed_out(&partition(), LIMIT, false, Some(source)),
         ];

@@ -2,7 +2,8 @@
 
 use super::Producer;
 use super::accumulator::BatchSettings;
-use super::engine::{self, ProducerEngine};
+use super::engine::ProducerEngine;
+use super::identity::IdentitySource;
 use super::partitioner::Partitioner;
 use super::sequence_window::WindowSettings;
 use crate::backoff;
@@ -12,6 +13,7 @@ use crate::retry;
 use futures_core::future::BoxFuture;
 use grower_protocol::batch::BatchLimits;
 use grower_protocol::compression::Codec;
+use grower_protocol::ids::ProducerName;
 use grower_protocol::message::Acks;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,7 @@ impl ProducerSettings {
 pub struct ProducerBuilder {
     cluster: Arc<Cluster>,
     settings: ProducerSettings,
+    identity: Option<String>,
 }
 
 impl ProducerBuilder {
@@ -56,6 +59,7 @@ impl ProducerBuilder {
         let window = WindowSettings {
             codec: Codec::None,
             in_flight_max: IN_FLIGHT_MAX as usize,
+            is_named: false,
             retry_wait: |error, failures| retry::wait(Some(error), failures, backoff::random()),
         };
         let settings = ProducerSettings {
@@ -68,7 +72,7 @@ impl ProducerBuilder {
             create_topics: false,
             metadata_max_age: Duration::from_secs(30),
         };
-        Self { cluster, settings }
+        Self { cluster, settings, identity: None }
     }
 
     /// Sets the durability at which the broker acknowledges records; [`Acks::All`] by default. With [`Acks::None`] a
@@ -148,20 +152,33 @@ impl ProducerBuilder {
         self
     }
 
-    /// Gets a producer id and starts the producer. With acks `none` nothing is sent again, so no id is needed.
+    /// Sets a name that identifies the producer over restarts; none by default. A new holder of the name fences the old
+    /// one: nothing that the old one sent is written any more, on whatever connection it waits, and its records fail
+    /// with [`ProduceError::Fenced`]. [`Producer::last_written`] tells the last record of earlier holders in each
+    /// partition. Needs acks of the broker: not with [`Acks::None`].
+    ///
+    /// The name has up to 249 characters. Give each producer that runs at the same time a name of its own.
+    pub fn identity(mut self, name: impl Into<String>) -> Self {
+        self.identity = Some(name.into());
+        self
+    }
+
+    /// Gets an identity and starts the producer. With acks `none` nothing is sent again, so no id is needed.
     pub fn build(self) -> BoxFuture<'static, Result<Producer, ProduceError>> {
         Box::pin(self.assemble()) // This crate compiles it, not each crate that awaits it.
     }
 
-    async fn assemble(self) -> Result<Producer, ProduceError> {
-        let identity = match self.settings.acks {
-            Acks::None => None,
-            Acks::Leader | Acks::All => {
-                let deadline = self.cluster.deadline();
-                self.cluster.require("idempotence", deadline).await.map_err(ProduceError::Start)?;
-                Some(engine::identity(&self.cluster, deadline).await.map_err(ProduceError::Start)?)
+    async fn assemble(mut self) -> Result<Producer, ProduceError> {
+        let name = self.identity.map(|name| ProducerName::new(&name)).transpose()?;
+        self.settings.window.is_named = name.is_some();
+        let identities = match (self.settings.acks, name) {
+            (Acks::None, None) => None,
+            (Acks::None, Some(_)) => return Err(ProduceError::Settings("with acks none a producer has no identity")),
+            (Acks::Leader | Acks::All, name) => {
+                let (cluster, deadline) = (self.cluster.clone(), self.cluster.deadline());
+                Some(IdentitySource::start(cluster, name, deadline).await.map_err(ProduceError::Start)?)
             }
         };
-        Ok(Producer::new(ProducerEngine::start(self.cluster, self.settings, identity)))
+        Ok(Producer::new(ProducerEngine::start(self.cluster, self.settings, identities)))
     }
 }

@@ -7,6 +7,7 @@ use super::builder::ProducerSettings;
 use super::connection_selector::ConnectionKind;
 use super::deadline_grid::DeadlineGrid;
 use super::delivery::BatchAck;
+use super::identity::IdentitySource;
 use super::in_flight::{AttemptResult, NumberedBatch, ReleasedRecords, SendAttempt};
 use super::lookup::TopicLookups;
 use super::memory::ProducerMemory;
@@ -21,9 +22,7 @@ use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::deadline::Deadline;
 use crate::error::{FlushError, RequestError, single_part};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
-use grower_protocol::message::{
-    Acks, Durability, InitProducer, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
-};
+use grower_protocol::message::{Acks, Durability, Produce, ProducePartition, Request, Response, TopicMetadata};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +45,8 @@ pub(super) struct ProducerEngine {
     pub(super) memory: ProducerMemory,
     pub(super) totals: ProducerTotals,
     pub(super) yield_pace: YieldPace,
-    identity: Option<ProducerIdentity>,
+    /// None if the producer is not idempotent.
+    pub(super) identities: Option<IdentitySource>,
     topics: RwLock<BTreeMap<Arc<str>, Arc<ProducerTopic>>>,
     pub(super) lookups: TopicLookups,
     pub(super) unobserved: Arc<UnobservedFailures>,
@@ -71,7 +71,7 @@ impl ProducerEngine {
     pub(super) fn start(
         cluster: Arc<Cluster>,
         settings: ProducerSettings,
-        identity: Option<ProducerIdentity>,
+        identities: Option<IdentitySource>,
     ) -> Arc<Self> {
         let engine = Arc::new(Self {
             pool: ConnectionPool::new(cluster.dialer().clone()),
@@ -81,7 +81,7 @@ impl ProducerEngine {
             next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
             cluster,
             settings,
-            identity,
+            identities,
             topics: RwLock::default(),
             lookups: TopicLookups::default(),
             unobserved: Arc::default(),
@@ -186,7 +186,8 @@ impl ProducerEngine {
 
     fn queue(&self, topic: &ProducerTopic, topic_id: TopicId, partition: PartitionId) -> PartitionQueue {
         let ProducerSettings { batches, window, .. } = self.settings;
-        PartitionQueue::new(topic.topic_partition(partition), batches, window, topic_id, self.identity)
+        let identity = self.identities.as_ref().map(|identities| identities.first);
+        PartitionQueue::new(topic.topic_partition(partition), batches, window, topic_id, identity)
             .reporting_to(self.unobserved.clone())
     }
 
@@ -253,7 +254,7 @@ impl ProducerEngine {
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
                 SendStep::Fence(attempt) => return self.fence(topic, partition, &connection, attempt),
-                SendStep::Identify => return self.identify(topic, partition), // Sending waits for the producer id.
+                SendStep::Identify(old) => return self.identify(topic, partition, old), // Sending waits for it.
             }
             let deadline;
             (next_action, deadline) = partition.end_step(self.connection_kind(), Instant::now);
@@ -332,17 +333,6 @@ impl ProducerEngine {
         }
     }
 
-    /// Requests a new producer id for one partition, in the background.
-    fn identify(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
-        let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
-        self.runtime.spawn(async move {
-            let identity = identity(&engine.cluster, engine.cluster.deadline()).await;
-            tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "requested a new producer id");
-            partition.lock().queue.set_identity(identity, Instant::now());
-            engine.drain(&topic, &partition);
-        });
-    }
-
     /// Sets the timer to a queue's deadline. Must follow every change of a queue, or its deadline would be missed.
     fn set_timer(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
@@ -391,14 +381,6 @@ impl ProducerEngine {
 #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 pub(super) fn now() -> Instant {
     Instant::now()
-}
-
-/// Requests a producer id that was never used.
-pub(super) async fn identity(cluster: &Cluster, deadline: Deadline) -> Result<ProducerIdentity, RequestError> {
-    match cluster.ask_retrying(&Request::InitProducer(InitProducer::default()), deadline).await? {
-        (_, Response::InitProducer(identity)) => Ok(identity),
-        (connection, other) => Err(connection.unexpected("init producer", other)),
-    }
 }
 
 /// Returns the ack from the answer to a request with one batch.

@@ -10,7 +10,7 @@ use super::topic::{ProducerPartition, ProducerTopic};
 use crate::deadline::Deadline;
 use crate::error::ProduceError;
 use crate::record::Record;
-use grower_protocol::ids::{Timestamp, TopicName};
+use grower_protocol::ids::{PartitionId, Timestamp, TopicName};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,11 +40,8 @@ impl ProducerEngine {
         }
         let (mut topic, mut partition) = self.route(record, deadline).await?;
         let until = may_wait.then_some(deadline.end());
-        let reservation =
-            self.memory.reserve(record, until, || self.end_lingers()).await.map_err(|error| match error {
-                ProduceError::Closed => self.closed_error(),
-                error => error,
-            })?;
+        let reserving = self.memory.reserve(record, until, || self.end_lingers()).await;
+        let reservation = reserving.map_err(|error| self.explained(error))?;
         let mut reservation = reservation.ok_or_else(|| {
             let topic_partition = topic.topic_partition(partition.number);
             ProduceError::timed_out(&topic_partition, deadline.limit(), false, partition.lock().queue.last_error())
@@ -89,6 +86,16 @@ impl ProducerEngine {
             }
             None => Err(reservation),
         }
+    }
+
+    /// Finds a partition by its number.
+    pub(super) async fn find_partition(
+        self: &Arc<Self>,
+        topic: &str,
+        partition: PartitionId,
+        deadline: Deadline,
+    ) -> Result<Route, ProduceError> {
+        self.route(&Record::new(topic).partition(partition), deadline).await
     }
 
     async fn route(self: &Arc<Self>, record: &Record, deadline: Deadline) -> Result<Route, ProduceError> {

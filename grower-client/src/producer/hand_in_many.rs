@@ -60,7 +60,9 @@ impl SharedFailure {
     fn of(record: &Record, error: &Arc<ProduceError>) -> Option<Self> {
         let topic = record.topic.clone();
         let (target, may_pass) = match &**error {
-            ProduceError::Closed | ProduceError::RuntimeEnded => (FailedTarget::All, false),
+            ProduceError::Closed | ProduceError::RuntimeEnded | ProduceError::Fenced { .. } => {
+                (FailedTarget::All, false)
+            }
             ProduceError::Topic { source, .. } => (FailedTarget::Topic(topic), source.is_retriable()),
             ProduceError::UnknownPartition { .. } => (FailedTarget::Partition(topic, record.partition), false),
             _ => return None,

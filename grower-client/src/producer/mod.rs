@@ -14,6 +14,7 @@ mod engine;
 mod fences;
 mod hand_in;
 mod hand_in_many;
+mod identity;
 mod in_flight;
 mod lookup;
 mod memory;

@@ -25,6 +25,9 @@ impl ProducerEngine {
 
     /// The error of a record that comes too late.
     pub(super) fn closed_error(&self) -> ProduceError {
-        if self.runtime_ended.load(Ordering::Acquire) { ProduceError::RuntimeEnded } else { ProduceError::Closed }
+        if self.runtime_ended.load(Ordering::Acquire) {
+            return ProduceError::RuntimeEnded;
+        }
+        self.identities.as_ref().and_then(|identities| identities.lost(false)).unwrap_or(ProduceError::Closed)
     }
 }

@@ -82,7 +82,7 @@ fn topic(unobserved: &Arc<UnobservedFailures>) -> ProducerTopic {
     let topic = ProducerTopic::new(TopicName::new("t").unwrap(), 0);
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
     let retry_wait = |_: &RequestError, _| Duration::ZERO;
-    let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait };
+    let window = WindowSettings { codec: Codec::None, in_flight_max: 5, is_named: false, retry_wait };
     let queue = |number| {
         let topic_partition = topic.topic_partition(number);
         PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), None)

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`after_produce`] | the producer, for one batch |
 //! | [`after_fence`] | the producer, for the fence of one partition |
+//! | [`is_identity_lost`] | the producer, for the renewal of a named identity |
 //! | [`is_topic_deleted`] | the producer, for the lookup of a topic |
 //! | [`after_fetch`] | the consumer, for one partition of a fetch |
 //! | [`after_start_lookup`] | the consumer, for the start of one partition |
@@ -128,13 +129,19 @@ pub(crate) enum FenceAction {
 }
 
 /// Decides how a producer continues after it could not fence a partition.
-pub(crate) fn after_fence(error: &RequestError) -> FenceAction {
+pub(crate) fn after_fence(error: &RequestError, is_named: bool) -> FenceAction {
     let lacks_fences = matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }));
     match error.code() {
-        Some(ErrorCode::FencedProducer | ErrorCode::Unsupported) => FenceAction::NewIdentity,
-        _ if lacks_fences => FenceAction::NewIdentity,
+        Some(ErrorCode::FencedProducer) => FenceAction::NewIdentity,
+        Some(ErrorCode::Unsupported) if !is_named => FenceAction::NewIdentity,
+        _ if lacks_fences && !is_named => FenceAction::NewIdentity,
         _ => FenceAction::Retry, // The records wait as long as they may.
     }
+}
+
+/// Whether a failed renewal means that the producer's name has another holder, or was deleted.
+pub(crate) fn is_identity_lost(error: &RequestError) -> bool {
+    matches!(error.code(), Some(ErrorCode::FencedProducer | ErrorCode::UnknownProducer))
 }
 
 /// Returns the records that the broker names as the reason for which it refused a batch, as ranges in order.

@@ -97,7 +97,12 @@ impl World {
     fn new() -> Self {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
-        let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait: |_, _| Duration::from_secs(1) };
+        let window = WindowSettings {
+            codec: Codec::None,
+            in_flight_max: 5,
+            is_named: false,
+            retry_wait: |_, _| Duration::from_secs(1),
+        };
         let queue =
             PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
         Self {
@@ -161,7 +166,7 @@ impl World {
                 self.sender = Some(Sender { wire, to_build: None, to_send: attempts.into() });
             }
             NextAction::Send(SendStep::Fence(attempt), _) => self.next_epoch = Some(NextEpoch::Fence(attempt)),
-            NextAction::Send(SendStep::Identify, _) => self.next_epoch = Some(NextEpoch::Identity),
+            NextAction::Send(SendStep::Identify(_), _) => self.next_epoch = Some(NextEpoch::Identity),
             NextAction::Connect => self.reconnect(),
             NextAction::Idle => {}
         }

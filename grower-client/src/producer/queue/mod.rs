@@ -15,8 +15,7 @@ use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
 use grower_protocol::batch::RecordRef;
-use grower_protocol::ids::TopicId;
-use grower_protocol::message::ProducerIdentity;
+use grower_protocol::ids::{LastWritten, ProducerIdentity, TopicId};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -31,6 +30,8 @@ pub(super) struct PartitionQueue {
     has_sender: bool,
     /// A fence or a request for an identity has no answer yet.
     awaits_epoch: bool,
+    /// A caller asks for the last record before this producer's first one.
+    wants_last_written: bool,
 }
 
 /// The next step of a sender.
@@ -42,8 +43,8 @@ pub(super) enum SendStep {
     Resend(Vec<SendAttempt>),
     /// Fence the partition and pass the answer to [`PartitionQueue::fenced`].
     Fence(FenceAttempt),
-    /// Request a producer id and pass it to [`PartitionQueue::set_identity`].
-    Identify,
+    /// Request an identity in place of this one and pass it to [`PartitionQueue::set_identity`].
+    Identify(ProducerIdentity),
 }
 
 impl SendStep {
@@ -52,7 +53,7 @@ impl SendStep {
         match self {
             Self::Build(_) => 1,
             Self::Resend(attempts) => attempts.len(),
-            Self::Fence(_) | Self::Identify => 0,
+            Self::Fence(_) | Self::Identify(_) => 0,
         }
     }
 }
@@ -70,6 +71,7 @@ impl PartitionQueue {
             window: SequenceWindow::new(window, topic_id, identity),
             has_sender: false,
             awaits_epoch: false,
+            wants_last_written: false,
         }
     }
 
@@ -95,6 +97,7 @@ impl PartitionQueue {
 
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.
     pub(super) fn abandon(&mut self) -> Vec<DeliveryPromise> {
+        self.wants_last_written = false;
         let mut promises = self.window.abandon();
         promises.extend(self.accumulator.take_all().map(|batch| batch.promise));
         debug_assert!(!self.is_busy(), "all records are dropped");
@@ -109,7 +112,7 @@ impl PartitionQueue {
         }
         let step = self.step(now)?;
         match step {
-            SendStep::Fence(_) | SendStep::Identify => self.awaits_epoch = true,
+            SendStep::Fence(_) | SendStep::Identify(_) => self.awaits_epoch = true,
             SendStep::Build(_) | SendStep::Resend(_) => self.has_sender = true,
         }
         Some(step)
@@ -135,7 +138,7 @@ impl PartitionQueue {
         let step = self.window.fence_step().filter(|_| !self.awaits_epoch && self.needs_connection())?;
         Some(match step {
             FenceStep::Fence(attempt) => SendStep::Fence(attempt),
-            FenceStep::Identify => SendStep::Identify,
+            FenceStep::Identify(old) => SendStep::Identify(old),
         })
     }
 
@@ -165,7 +168,9 @@ impl PartitionQueue {
     pub(super) fn fenced(&mut self, attempt: FenceAttempt, result: FenceResult, now: Instant) -> Vec<SettledRecords> {
         debug_assert!(self.awaits_epoch, "one fence has one answer");
         self.awaits_epoch = false;
-        self.window.fenced(attempt, result, now)
+        let settled = self.window.fenced(attempt, result, now);
+        self.wants_last_written &= self.window.last_written().is_none();
+        settled
     }
 
     /// Handles the answer to an attempt.
@@ -193,15 +198,28 @@ impl PartitionQueue {
         settled
     }
 
-    /// Fails all records, because the topic is deleted.
+    /// Fails all records, because the topic is deleted. None is in doubt: the log that it may be in is deleted, too.
     pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
-        let mut settled = self.window.fail_all(error);
+        self.fail_each(|topic_partition, _| ProduceError::failed(topic_partition, error, false))
+    }
+
+    /// Fails all records. `error` makes the error of records that may or may not be in doubt.
+    pub(super) fn fail_each(&mut self, error: impl Fn(&TopicPartition, bool) -> ProduceError) -> Vec<SettledRecords> {
+        self.wants_last_written = false;
+        let mut settled = self.window.fail_each(&error);
         for batch in self.accumulator.take_all() {
-            let error = ProduceError::failed(batch.promise.topic_partition(), error, false);
+            let error = error(batch.promise.topic_partition(), false);
             settled.push(batch.fail(error));
         }
         debug_assert!(!self.is_busy(), "all records have failed");
         settled
+    }
+
+    /// Returns the last record before this producer's first one. If it is not known yet, a fence asks for it.
+    pub(super) fn request_last_written(&mut self) -> Option<Option<LastWritten>> {
+        let known = self.window.last_written();
+        self.wants_last_written = known.is_none();
+        known
     }
 
     /// Sets the topic's id.
@@ -248,7 +266,7 @@ impl PartitionQueue {
 
     /// Whether the queue has something to send, now or later.
     pub(super) fn needs_connection(&self) -> bool {
-        self.is_busy() || self.has_open_doubt()
+        self.is_busy() || self.has_open_doubt() || self.wants_last_written
     }
 
     /// The producer's memory that its records hold, in bytes.

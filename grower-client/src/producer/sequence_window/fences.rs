@@ -13,8 +13,8 @@ use tokio::time::Instant;
 pub(in crate::producer) enum FenceStep {
     /// Begin this epoch in the partition.
     Fence(FenceAttempt),
-    /// Request an identity.
-    Identify,
+    /// Request an identity in place of this one.
+    Identify(ProducerIdentity),
 }
 
 /// The source of the identity for the next epoch.
@@ -22,8 +22,10 @@ pub(in crate::producer) enum FenceStep {
 pub(super) enum NextIdentity {
     /// The next epoch of the same id, which no other process uses.
     NextEpoch,
-    /// The broker allocates one.
-    Requested,
+    /// The producer has this one, which has not begun in the partition.
+    Given(ProducerIdentity),
+    /// The broker gives one in place of this one.
+    RequestedFor(ProducerIdentity),
 }
 
 impl SequenceWindow {
@@ -40,11 +42,14 @@ impl SequenceWindow {
     /// Returns the step towards the next epoch, if the window needs one and no batch is in flight.
     pub(in crate::producer) fn fence_step(&self) -> Option<FenceStep> {
         let identity = self.identity.filter(|_| self.needs_fence() && !self.is_sending())?;
-        Some(match (self.next_identity, next_epoch(identity)) {
-            (NextIdentity::NextEpoch, Some(producer)) => {
-                FenceStep::Fence(FenceAttempt { topic: self.topic_id, producer })
-            }
-            _ => FenceStep::Identify,
+        let next = match self.next_identity {
+            NextIdentity::NextEpoch => next_epoch(identity).ok_or(identity),
+            NextIdentity::Given(producer) => Ok(producer),
+            NextIdentity::RequestedFor(old) => Err(old),
+        };
+        Some(match next {
+            Ok(producer) => FenceStep::Fence(FenceAttempt { topic: self.topic_id, producer }),
+            Err(old) => FenceStep::Identify(old),
         })
     }
 
@@ -65,20 +70,26 @@ impl SequenceWindow {
                 self.not_before = None;
                 self.open_doubt = false;
                 self.identity = Some(attempt.producer);
+                self.last_written.get_or_insert(last);
+                if self.is_named {
+                    self.next_identity = NextIdentity::RequestedFor(attempt.producer);
+                }
                 let settled = self.resolve_doubt(last);
-                if next_epoch(attempt.producer).is_some() {
+                if self.is_named || next_epoch(attempt.producer).is_some() {
                     self.known_until = None;
                     self.renumber_from(last.map_or(Sequence::ZERO, |last| last.sequence.wrapping_add(1)), |_| true);
-                } // The largest epoch only closes its id.
+                } // Without a name the largest epoch only closes its id.
                 settled
             }
             Err(error) => {
                 self.back_off(&error, now);
                 let mut settled = Vec::new();
-                if retry::after_fence(&error) == FenceAction::NewIdentity {
-                    self.next_identity = NextIdentity::Requested;
-                    self.open_doubt = false;
-                    settled = self.give_up_doubt(&error);
+                if retry::after_fence(&error, self.is_named) == FenceAction::NewIdentity {
+                    self.next_identity = NextIdentity::RequestedFor(attempt.producer);
+                    if !self.is_named {
+                        self.open_doubt = false; // The broker refuses the id, so no fence can follow.
+                        settled = self.give_up_doubt(&error);
+                    }
                 }
                 self.last_error = Some(error);
                 settled
@@ -111,15 +122,22 @@ impl SequenceWindow {
         settled
     }
 
-    /// Continues under a new producer id, which no batch has used.
+    /// Continues under another identity: that of the name, which a fence begins, or an id that no batch has used.
     pub(in crate::producer) fn set_identity(&mut self, identity: ProducerIdentity) {
-        if self.needs_fence() {
+        if self.is_named {
+            self.next_identity = NextIdentity::Given(identity);
+        } else if self.needs_fence() {
             debug_assert!(!self.is_sending(), "the window changed during the request for an id: {self:?}");
             self.identity = Some(identity);
             self.next_identity = NextIdentity::NextEpoch;
             self.known_until = None;
             self.renumber_from(Sequence::ZERO, |_| true);
         }
+    }
+
+    /// The answer to the first fence: the last record before this producer's first one.
+    pub(in crate::producer) fn last_written(&self) -> Option<Option<LastWritten>> {
+        self.last_written
     }
 
     /// Handles a failed request for an identity.

@@ -1,6 +1,7 @@
 //! Gaps in the sequences (rule 3): how they pause the window, and how batches get new sequences.
 
 use super::SequenceWindow;
+use super::fences::NextIdentity;
 use crate::error::ProduceError;
 use crate::producer::in_flight::{BatchState, InFlightBatch, SequenceGap, SettledRecords, follows};
 use crate::producer::split::part;
@@ -16,6 +17,10 @@ impl SequenceWindow {
         }
         self.topic_id = topic_id;
         self.open_doubt = false;
+        self.last_written = None;
+        if let (true, Some(identity)) = (self.is_named, self.identity) {
+            self.next_identity = NextIdentity::Given(identity); // The epoch has not begun in the new log.
+        }
         let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
         self.pause_at(SequenceGap { first_missing, unusable: true });
         for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {

@@ -34,11 +34,11 @@ use super::in_flight::{
 use super::promise::DeliveryPromise;
 use super::statistics::UnsettledRecords;
 use crate::error::{ProduceError, RequestError};
+use crate::record::TopicPartition;
 use bytes::Bytes;
 use fences::NextIdentity;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Sequence, TopicId};
-use grower_protocol::message::ProducerIdentity;
+use grower_protocol::ids::{LastWritten, ProducerIdentity, Sequence, TopicId};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,9 +52,12 @@ pub(super) struct SequenceWindow {
     topic_id: TopicId,
     /// `None` if the producer is not idempotent, because its requests have no answers.
     identity: Option<ProducerIdentity>,
+    is_named: bool,
     next_identity: NextIdentity,
     /// A batch was given up in doubt since the last fence.
     open_doubt: bool,
+    /// The answer to the first fence: the last record before this producer's first one.
+    last_written: Option<Option<LastWritten>>,
     next_sequence: Sequence,
     next_id: BatchId,
     batches: VecDeque<InFlightBatch>,
@@ -81,25 +84,30 @@ pub(super) struct WindowSettings {
     pub(super) codec: Codec,
     /// 1 to 5.
     pub(super) in_flight_max: usize,
+    /// The identity has a name: an epoch is valid in all partitions, and earlier holders may have written before.
+    pub(super) is_named: bool,
     /// The wait before the next attempt, after an error and this many failures in a row.
     pub(super) retry_wait: fn(&RequestError, u32) -> Duration,
 }
 
 impl SequenceWindow {
     pub(super) fn new(settings: WindowSettings, topic_id: TopicId, identity: Option<ProducerIdentity>) -> Self {
-        let WindowSettings { codec, in_flight_max, retry_wait } = settings;
+        let WindowSettings { codec, in_flight_max, is_named, retry_wait } = settings;
+        let first_fence = identity.filter(|_| is_named);
         Self {
             codec,
             in_flight_max,
             retry_wait,
             topic_id,
+            is_named,
             identity,
-            next_identity: NextIdentity::NextEpoch,
+            next_identity: first_fence.map_or(NextIdentity::NextEpoch, NextIdentity::Given),
+            last_written: None,
             open_doubt: false,
             next_sequence: Sequence::ZERO,
             next_id: 0,
             batches: VecDeque::new(),
-            gap: None,
+            gap: first_fence.map(|_| SequenceGap { first_missing: Sequence::ZERO, unusable: true }),
             known_until: None,
             failures: 0,
             searches: 0,
@@ -205,13 +213,14 @@ impl SequenceWindow {
         self.last_error = Some(error);
     }
 
-    /// Fails all batches, because the topic is deleted.
-    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
+    /// Fails all batches. `error` makes the error of a batch that may or may not be in doubt.
+    pub(super) fn fail_each(&mut self, error: impl Fn(&TopicPartition, bool) -> ProduceError) -> Vec<SettledRecords> {
         let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
         let mut settled = Vec::new();
         while let Some(at) = self.batches.iter().position(unresolved) {
-            // Not in doubt for its caller: the log that it may be in is deleted.
-            let error = ProduceError::failed(self.batches[at].promise.topic_partition(), error, false);
+            let batch = &self.batches[at];
+            let in_doubt = batch.in_doubt || batch.state == BatchState::InFlight;
+            let error = error(batch.promise.topic_partition(), in_doubt);
             settled.push(self.give_up(at, true, error));
         }
         self.open_doubt = false;

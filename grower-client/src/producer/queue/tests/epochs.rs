@@ -170,3 +170,33 @@ fn a_refused_producer_id_is_requested_again_after_a_backoff() {
     world.heal();
     assert!(offsets(&mut world).iter().all(Option::is_some));
 }
+
+#[test]
+fn a_named_producer_continues_the_sequences_of_its_predecessor() {
+    let mut world = World::named();
+    world.apply(Event::Push(2));
+    world.heal();
+    let mut next = world.successor();
+    assert_eq!(next.queue.request_last_written(), None);
+    next.drain();
+    next.apply(Event::Handle);
+    next.apply(Event::Answer(0));
+    let last = next.queue.request_last_written().flatten().unwrap();
+    assert_eq!((last.sequence.to_wire(), last.offset.value()), (1, 1));
+    next.apply(Event::Push(1));
+    next.heal();
+    assert_eq!(next.broker.log(), [0, 1, 2]);
+    assert_eq!(next.queue.request_last_written().flatten(), Some(last), "it tells of the predecessor");
+}
+
+#[test]
+fn a_renewal_in_another_partition_costs_no_record() {
+    let mut world = World::named();
+    world.apply(Event::Push(1));
+    world.heal();
+    world.apply(Event::Push(2 * RECORDS_MAX));
+    world.apply(Event::Renew);
+    world.apply(Event::Handle);
+    world.heal();
+    assert_eq!(world.broker.log(), (0..7).collect::<Vec<_>>());
+}

@@ -21,6 +21,8 @@ pub(super) struct MiniBroker {
     producers: HashMap<ProducerId, ProducerState>,
     /// The ids that the broker never allocated, as far as it knows.
     pub(super) refused_ids: HashSet<ProducerId>,
+    /// The only valid identity, if the producer has a name.
+    pub(super) registered: Option<ProducerIdentity>,
     /// The broker refuses batches with more records.
     pub(super) records_max: Option<u32>,
     /// The broker refuses records with values that are divisible by this number.
@@ -46,6 +48,11 @@ struct ProducerState {
 }
 
 impl MiniBroker {
+    /// A broker with this named producer.
+    pub(super) fn knowing(registered: Option<ProducerIdentity>) -> Self {
+        Self { registered, ..Self::default() }
+    }
+
     pub(super) fn log(&self) -> Vec<u32> {
         self.batches.iter().flat_map(|batch| batch.values.iter().copied()).collect()
     }
@@ -91,20 +98,24 @@ impl MiniBroker {
     /// Returns the offset of a repeated batch.
     fn check(&self, producer: ProducerIdentity, first: Sequence, values: &[u32]) -> Result<Option<u64>, RequestError> {
         let Some(state) = self.producers.get(&producer.id) else {
-            let is_refused = self.refused_ids.contains(&producer.id);
-            return if is_refused { Err(refusal(ErrorCode::FencedProducer)) } else { Ok(None) };
+            return if self.is_refused(producer) { Err(refusal(ErrorCode::FencedProducer)) } else { Ok(None) };
         };
         let is_same =
             |old: &&LoggedBatch| (old.producer, old.first, old.values.len()) == (producer, first, values.len());
         if let Some(same) = state.recent.iter().find(is_same) {
             return Ok(Some(same.offset));
         }
-        if producer.epoch < state.epoch || self.refused_ids.contains(&producer.id) {
+        if producer.epoch < state.epoch || self.is_refused(producer) {
             return Err(refusal(ErrorCode::FencedProducer));
         }
         let Some(last) = state.recent.back() else { return Ok(None) };
         let begins = last.producer != producer && first == Sequence::ZERO;
         if begins || first == last.next() { Ok(None) } else { Err(refusal(ErrorCode::OutOfOrderSequence)) }
+    }
+
+    fn is_refused(&self, producer: ProducerIdentity) -> bool {
+        let is_unregistered = self.registered.is_some_and(|registered| registered != producer);
+        is_unregistered || self.refused_ids.contains(&producer.id)
     }
 
     fn note(&mut self, batch: LoggedBatch) {
@@ -118,8 +129,9 @@ impl MiniBroker {
     }
 
     pub(super) fn fence(&mut self, producer: ProducerIdentity) -> FenceResult {
+        let is_refused = self.is_refused(producer);
         let state = self.producers.entry(producer.id).or_default();
-        if producer.epoch < state.epoch || self.refused_ids.contains(&producer.id) {
+        if producer.epoch < state.epoch || is_refused {
             return Err(refusal(ErrorCode::FencedProducer));
         }
         state.epoch = producer.epoch;

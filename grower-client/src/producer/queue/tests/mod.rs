@@ -96,6 +96,8 @@ enum Event {
     Forget,
     /// The broker refuses the current id.
     RefuseId,
+    /// Another partition of a named producer renews the identity.
+    Renew,
     Wait,
     /// Every delivery timeout passes.
     TimeOut,
@@ -108,18 +110,39 @@ enum Event {
 
 impl World {
     fn new() -> Self {
-        Self::with_batches_of(RECORDS_MAX)
+        Self::of(None, RECORDS_MAX)
+    }
+
+    /// The producer has a name.
+    fn named() -> Self {
+        Self::of(Some(identity(1)), RECORDS_MAX)
+    }
+
+    /// The next holder of the name, with the same broker.
+    fn successor(mut self) -> Self {
+        let mut next = Self::of(self.renew(), RECORDS_MAX);
+        (next.broker, next.pushed) = (self.broker, self.pushed);
+        next
     }
 
     fn with_batches_of(records: u32) -> Self {
+        Self::of(None, records)
+    }
+
+    fn of(registered: Option<ProducerIdentity>, records: u32) -> Self {
         let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records, linger: Duration::ZERO };
-        let window = WindowSettings { codec: Codec::None, in_flight_max: 5, retry_wait: |_, _| Duration::from_secs(1) };
+        let window = WindowSettings {
+            codec: Codec::None,
+            in_flight_max: 5,
+            is_named: registered.is_some(),
+            retry_wait: |_, _| Duration::from_secs(1),
+        };
         let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
         Self {
-            queue: PartitionQueue::new(topic_partition, batches, window, topic_id, Some(identity(1))),
-            broker: MiniBroker::default(),
+            queue: PartitionQueue::new(topic_partition, batches, window, topic_id, registered.or(Some(identity(1)))),
+            broker: MiniBroker::knowing(registered),
             wire: VecDeque::new(),
             lost_wires: Vec::new(),
             answers: Vec::new(),
@@ -171,7 +194,9 @@ impl World {
                     self.broker.forget_producers();
                 }
             }
+            Event::RefuseId if self.broker.registered.is_some() => {}
             Event::RefuseId => drop(self.broker.refused_ids.insert(ProducerId::new(self.ids))),
+            Event::Renew => drop(self.renew()),
             Event::Wait => return self.wait(PAUSE),
             Event::TimeOut => return self.wait(DELIVERY_TIMEOUT),
             Event::RecordsMax(most) => self.broker.records_max = most,
@@ -240,9 +265,8 @@ impl World {
                     self.queue.end_step();
                 }
                 SendStep::Fence(attempt) => self.wire.push_back(Message::Fence(attempt)),
-                SendStep::Identify => {
-                    self.ids += u64::from(!self.no_identities);
-                    let identity = if self.no_identities { Err(lost()) } else { Ok(identity(self.ids)) };
+                SendStep::Identify(old) => {
+                    let identity = if self.no_identities { Err(lost()) } else { Ok(self.renewed(old)) };
                     self.queue.set_identity(identity, self.now);
                 }
             }
@@ -251,6 +275,25 @@ impl World {
         if self.now < self.give_up {
             self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
         }
+    }
+
+    /// The identity in place of `old`.
+    fn renewed(&mut self, old: ProducerIdentity) -> ProducerIdentity {
+        match self.broker.registered {
+            None => {
+                self.ids += 1;
+                identity(self.ids)
+            }
+            Some(newest) if newest == old => self.renew().expect("it has a name"),
+            Some(newest) => newest,
+        }
+    }
+
+    /// Begins the next epoch of a named producer.
+    fn renew(&mut self) -> Option<ProducerIdentity> {
+        let newest = self.broker.registered.as_mut()?;
+        newest.epoch = newest.epoch.next();
+        Some(*newest)
     }
 
     fn answer(&mut self, answer: Answer) {

@@ -48,6 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0usize..6).prop_map(Event::Restart),
         1 => Just(Event::Forget),
         1 => Just(Event::RefuseId),
+        1 => Just(Event::Renew),
         2 => Just(Event::Wait),
         2 => Just(Event::TimeOut),
         1 => prop::option::of(1u32..3).prop_map(Event::RecordsMax),
@@ -60,8 +61,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn stalls_and_faults_never_reorder_duplicate_or_block_records(events in prop::collection::vec(event(), 0..80)) {
-        let mut world = World::new();
+    fn stalls_and_faults_never_reorder_duplicate_or_block_records(
+        named: bool,
+        events in prop::collection::vec(event(), 0..80),
+    ) {
+        let mut world = if named { World::named() } else { World::new() };
         for event in events {
             world.apply(event);
             if world.is_definite() {
