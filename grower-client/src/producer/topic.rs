@@ -222,8 +222,9 @@ impl ProducerPartition {
         if !needs_attention && !ends_linger {
             return PushResult::Joined(delivery);
         }
-        let next_action = state.next_action(kind, clock());
-        PushResult::Sends(delivery, next_action, state.queue.deadline())
+        let now = clock();
+        let next_action = state.next_action(kind, now);
+        PushResult::Sends(delivery, next_action, state.queue.deadline(now))
     }
 
     /// Handles the answer to an attempt. The second result tells whether the cached metadata may be outdated.
@@ -262,14 +263,16 @@ impl ProducerPartition {
         clock: impl Fn() -> Instant,
     ) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
-        (state.next_action(kind, clock()), state.queue.deadline())
+        let now = clock();
+        (state.next_action(kind, now), state.queue.deadline(now))
     }
 
     /// Ends a sender's step; returns the next action and the queue's next deadline.
     pub(super) fn end_step(&self, kind: ConnectionKind, clock: impl Fn() -> Instant) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
         state.queue.end_step();
-        (state.next_action(kind, clock()), state.queue.deadline())
+        let now = clock();
+        (state.next_action(kind, now), state.queue.deadline(now))
     }
 }
 

@@ -232,8 +232,9 @@ impl World {
 
     /// Lets time pass; the timer expires if its time has come.
     fn wait(&mut self, time: Duration) {
+        let deadline = self.state.queue.deadline(self.now);
         self.now += time;
-        if self.state.queue.deadline().is_some_and(|deadline| deadline <= self.now) {
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
             settle(self.state.queue.expire(self.now));
             self.run_actions();
         }

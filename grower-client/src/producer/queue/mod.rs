@@ -275,12 +275,13 @@ impl PartitionQueue {
         self.window.reserved() + self.accumulator.reserved()
     }
 
-    /// Returns the time at which the queue needs attention without an event.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let expiry = self.accumulator.next_expiry();
+    /// Returns the time at which the queue needs attention without an event. Follows [`PartitionQueue::next`] at `now`:
+    /// a step that is not possible although its time has come waits for an event, such as a connection.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = self.accumulator.due().filter(|_| self.window.is_idle());
         let fence = self.window.not_before().filter(|_| self.fence_step().is_some());
-        expiry.into_iter().chain(due).chain(fence).chain(self.window.deadline()).min()
+        let later = due.into_iter().chain(fence).chain(self.window.retry_time()).filter(|time| now < *time);
+        later.chain(self.accumulator.next_expiry()).chain(self.window.next_expiry()).min()
     }
 }
 

@@ -228,11 +228,14 @@ impl SequenceWindow {
         settled
     }
 
-    /// Returns the time at which the window needs attention without an answer.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let expiry = self.batches.iter().filter_map(InFlightBatch::earliest_deadline).min();
-        let retry = self.not_before.filter(|_| self.has_batch(BatchState::Waiting) && !self.is_sending());
-        expiry.into_iter().chain(retry).min()
+    /// Returns the time at which [`SequenceWindow::expire`] is due.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.batches.iter().filter_map(InFlightBatch::earliest_deadline).min()
+    }
+
+    /// Returns the time from which batches may be sent again.
+    pub(super) fn retry_time(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.has_batch(BatchState::Waiting) && !self.is_sending())
     }
 
     /// Counts the records without an outcome.

@@ -271,7 +271,7 @@ impl World {
                 }
             }
         }
-        self.next_check = self.next_check.into_iter().chain(self.queue.deadline()).min();
+        self.next_check = self.next_check.into_iter().chain(self.queue.deadline(self.now)).min();
         if self.now < self.give_up {
             self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
         }
