@@ -46,7 +46,28 @@
 //! runtime with I/O and time enabled, and logs through `tracing`.
 
 #[doc = include_str!("../docs/guide.md")]
-pub mod guide {}
+pub mod guide {
+    #[doc = include_str!("../docs/replay.md")]
+    ///
+    /// ```no_run
+    #[doc = include_str!("../examples/replay.rs")]
+    /// ```
+    pub mod replay {}
+
+    #[doc = include_str!("../docs/tail.md")]
+    ///
+    /// ```no_run
+    #[doc = include_str!("../examples/tail.rs")]
+    /// ```
+    pub mod tail {}
+
+    #[doc = include_str!("../docs/service.md")]
+    ///
+    /// ```no_run
+    #[doc = include_str!("../examples/service.rs")]
+    /// ```
+    pub mod service {}
+}
 
 mod acks;
 mod admin;

@@ -85,6 +85,7 @@ impl Consumer {
     /// A member whose reader handles an event for longer than `max_poll_interval` leaves its group; see
     /// [`crate::ConsumerBuilder::max_poll_interval`].
     pub async fn next_event(&mut self) -> Option<Result<ConsumerEvent, ConsumeError>> {
+        self.read_beyond_ends();
         poll_fn(|context| self.poll_event(context)).await
     }
 
