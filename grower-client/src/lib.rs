@@ -91,8 +91,8 @@ pub use acks::{AckRange, RecordAcks};
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
-    AssignedPartition, Consumer, ConsumerBuilder, ConsumerEvent, OnDamage, OnGap, ReadToEnd, RebalanceEvent, Revoking,
-    StartFrom,
+    AssignedPartition, Consumer, ConsumerBuilder, ConsumerEvent, ConsumerStatistics, OnDamage, OnGap, ReadToEnd,
+    RebalanceEvent, Revoking, StartFrom,
 };
 pub use error::{
     AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,

@@ -1,8 +1,10 @@
 //! The statistics of a producer and a consumer.
 
+mod away;
 mod support;
 
-use grower_client::{ErrorCode, Record};
+use away::{Absence, Presence};
+use grower_client::{Client, ErrorCode, Record, StartFrom};
 use grower_protocol::message::Request;
 use std::time::Duration;
 use support::{Act, FakeBroker, TOPIC};
@@ -58,4 +60,33 @@ async fn a_producer_counts_what_it_holds_and_for_how_long() {
     for delivery in deliveries {
         timeout(LONG, delivery).await.unwrap().unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_consumer_counts_its_records_and_tells_how_old_its_knowledge_is() {
+    let (absence, fake) = (Absence::new(), FakeBroker::new(|_| Act::Serve));
+    let transport = absence.transport(fake.connector());
+    let client = Client::builder().transport(transport).bootstrap(["fake:1"]).connect().await.unwrap();
+    let producer = client.producer().build().await.unwrap();
+    for _ in 0..5 {
+        producer.send(record(100)).await.unwrap();
+    }
+    let consumer = client.consumer().subscribe([TOPIC]).from(StartFrom::Beginning);
+    let mut consumer = consumer.fetch_max_wait(Duration::from_millis(20)).build().await.unwrap();
+    for _ in 0..3 {
+        timeout(LONG, consumer.next()).await.unwrap().unwrap().unwrap();
+    }
+    let statistics = consumer.statistics();
+    assert_eq!((statistics.records, statistics.bytes, statistics.partitions), (3, 300, 1));
+    assert!(0 < statistics.fetches && statistics.known_lag == 2, "{statistics:?}");
+    assert!(0 < statistics.buffered_bytes, "two records are prefetched: {statistics:?}");
+    while timeout(LONG, consumer.poll(Duration::from_millis(50))).await.unwrap().unwrap().len() != 0 {}
+    sleep(Duration::from_millis(300)).await;
+    let idle = consumer.statistics();
+    assert_eq!((idle.records, idle.known_lag, idle.buffered_bytes), (5, 0, 0));
+    assert!(idle.oldest_high_watermark.unwrap() < Duration::from_millis(250), "an idle partition is known: {idle:?}");
+    absence.set(Presence::Away);
+    sleep(Duration::from_millis(300)).await;
+    let away = consumer.statistics().oldest_high_watermark.unwrap();
+    assert!(Duration::from_millis(250) <= away, "{away:?}");
 }

@@ -11,6 +11,7 @@ mod positions;
 mod read_to_end;
 mod settings;
 mod state;
+mod statistics;
 mod tasks;
 
 pub use builder::ConsumerBuilder;
@@ -18,6 +19,7 @@ pub use event::{ConsumerEvent, Revoking};
 pub use read_to_end::ReadToEnd;
 pub use settings::{OnDamage, OnGap, RebalanceEvent, StartFrom};
 pub use state::AssignedPartition;
+pub use statistics::ConsumerStatistics;
 
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;

@@ -32,7 +32,8 @@ impl PartitionFetchState {
         let end = self.high_watermark.map_or(start, |end| end.max(start));
         self.hold_gap(start..end, OffsetAndEpoch::ZERO, GapCause::TopicRecreated);
         self.topic = topic;
-        (self.high_watermark, self.log_start, self.gaps_allowed) = (None, None, false);
+        (self.high_watermark, self.high_watermark_at) = (None, None);
+        (self.log_start, self.gaps_allowed) = (None, false);
         self.continue_behind_gap(OffsetAndEpoch::ZERO);
     }
 

@@ -79,6 +79,7 @@ pub(crate) struct PartitionFetchState {
     pub(crate) is_recovering: bool,
     not_before: Option<Instant>,
     pub(crate) high_watermark: Option<Offset>,
+    pub(crate) high_watermark_at: Option<Instant>,
     pub(crate) log_start: Option<Offset>,
     /// The topic is compacted.
     pub(crate) gaps_allowed: bool,
@@ -132,6 +133,7 @@ impl PartitionFetchState {
             is_recovering: false,
             not_before: None,
             high_watermark: None,
+            high_watermark_at: None,
             log_start: None,
             gaps_allowed: false,
             investigated_at: None,

@@ -25,7 +25,7 @@ pub(crate) struct FetchPlacement {
 }
 
 /// Identifies a fetch session of a consumer. A key is used once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey(pub(crate) u64);
 
 /// The partitions of a consumer.
@@ -131,6 +131,11 @@ impl ConsumerPartitions {
 
     pub(crate) fn contains(&self, name: &TopicPartition) -> bool {
         self.by_name.contains_key(name)
+    }
+
+    /// Iterates over all partitions with their placements.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (&PartitionFetchState, Option<FetchPlacement>)> {
+        self.entries.iter().flatten().map(|entry| (&entry.partition, entry.placement))
     }
 
     /// Returns the partitions, sorted by name.

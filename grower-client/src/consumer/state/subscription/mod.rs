@@ -5,6 +5,7 @@ mod events;
 mod read_ends;
 mod revocation;
 mod shared;
+mod totals;
 mod turn;
 
 pub(crate) use consumer_partitions::{ConsumerPartitions, FetchPlacement, PartitionIndex, SessionKey};
@@ -24,6 +25,7 @@ use grower_protocol::ids::{Offset, TopicId, TopicName};
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 use tokio::time::Instant;
+use totals::ConsumerTotals;
 use turn::{PartitionTurn, TURN, TurnEnd};
 
 /// The limits of one call.
@@ -53,6 +55,7 @@ pub(crate) struct SubscriptionState {
     on_damage: OnDamage,
     /// The memory of open batches, above which a turn lasts until its batch ends.
     open_bytes_max: usize,
+    totals: ConsumerTotals,
     calls: CallNumber,
     moves: u64,
     /// The reader reads up to an end of each partition: partitions that are added meanwhile wait.
@@ -91,6 +94,7 @@ impl SubscriptionState {
             first_seen: HashMap::new(),
             on_damage,
             open_bytes_max,
+            totals: ConsumerTotals::default(),
             calls: CallNumber::default(),
             moves: 0,
             reads_to_end: false,
@@ -280,6 +284,7 @@ impl SubscriptionState {
             clock,
             open_bytes_free: self.open_bytes_max.saturating_sub(open_elsewhere),
             turn_left: &mut self.turn_left,
+            totals: &mut self.totals,
             limits,
         };
         let end = turn.run(into);

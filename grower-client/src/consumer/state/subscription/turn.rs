@@ -1,6 +1,7 @@
 //! One partition's turn: it ends after [`TURN`] records, at a gap or an error, or at the call's limits.
 
 use super::TakeLimits;
+use super::totals::ConsumerTotals;
 use crate::consumer::settings::OnDamage;
 use crate::consumer::state::partition::{CallNumber, PartitionFetchState, PartitionItem};
 use crate::error::ConsumeError;
@@ -31,6 +32,7 @@ pub(super) struct PartitionTurn<'a> {
     pub(super) open_bytes_free: usize,
     /// The records of the turn that are left.
     pub(super) turn_left: &'a mut usize,
+    pub(super) totals: &'a mut ConsumerTotals,
     /// The limits of the call that are left.
     pub(super) limits: &'a mut TakeLimits,
 }
@@ -44,6 +46,7 @@ impl PartitionTurn<'_> {
             }
             match self.partition.next(self.call, self.on_damage, self.clock) {
                 Some(PartitionItem::Record(record, bytes)) => {
+                    self.totals.count(&record);
                     into.push(record);
                     self.limits.records -= 1;
                     self.limits.bytes = self.limits.bytes.saturating_sub(bytes);

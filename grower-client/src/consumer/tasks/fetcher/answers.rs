@@ -53,16 +53,18 @@ struct Recoveries {
     to_refresh: Vec<PartitionFetch>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
 impl Fetcher {
     /// Takes in one answer.
     pub(super) fn take_in(&mut self, at: usize, answer: ReceivedAnswer) -> Result<(), SessionEnd> {
         let (key, checked) = (self.sessions[at].key, self.check_parts(at, answer)?);
-        let mut recoveries = Recoveries::default();
+        let (mut recoveries, now) = (Recoveries::default(), Instant::now());
+        self.shared.lock().note_answer(key, now);
         let mut checked = checked.into_iter().peekable();
         while checked.peek().is_some() {
             let mut subscription = self.shared.lock();
             for part in checked.by_ref().take(PARTITIONS_AT_ONCE) {
-                accept(&mut subscription, key, part, &mut recoveries);
+                accept(&mut subscription, key, part, now, &mut recoveries);
             }
         }
         self.recover(recoveries);
@@ -124,7 +126,13 @@ impl Fetcher {
 }
 
 /// Hands the part of a slot to its partition, if the partition still reads from it.
-fn accept(subscription: &mut SubscriptionState, key: SessionKey, part: CheckedPart, recoveries: &mut Recoveries) {
+fn accept(
+    subscription: &mut SubscriptionState,
+    key: SessionKey,
+    part: CheckedPart,
+    now: Instant,
+    recoveries: &mut Recoveries,
+) {
     let CheckedPart { slot, owner, offset, outcome } = part;
     let on_damage = subscription.on_damage();
     let Some(mut partition) = subscription.partitions.update_at(owner.partition) else { return };
@@ -138,6 +146,7 @@ fn accept(subscription: &mut SubscriptionState, key: SessionKey, part: CheckedPa
     let partition = &mut *partition;
     match outcome {
         FetchOutcome::Records(fetched, checked) => {
+            partition.high_watermark_at = Some(now);
             if let Some(damage) = accept_records(partition, offset, &fetched, checked, on_damage) {
                 recoveries.damages.push((PartitionFetch::of(partition), damage));
             }

@@ -203,6 +203,7 @@ impl Fetcher {
         }
         let (topics, session) = (self.topics_of(at), self.sessions.swap_remove(at));
         session.close();
+        self.shared.lock().note_session_end(session.key);
         let error = match end {
             SessionEnd::Restart => None,
             SessionEnd::Evicted => Some(None),

@@ -120,6 +120,7 @@ impl Fetcher {
                 self.end_session(at, SessionEnd::Restart);
             } else if let Some(until) = self.sessions[at].unused_until(now) {
                 if until <= now {
+                    self.shared.lock().note_session_end(self.sessions[at].key);
                     self.sessions.swap_remove(at).close();
                 } else {
                     next_close = next_close.into_iter().chain([until]).min();
