@@ -287,14 +287,8 @@ fn a_refusal_names_the_records_that_break_its_rule() {
         let text = "record 1 and 1 more of the batch: timestamp 2000000000002 is later than 2000000000000: is the producer's clock right?";
         assert_eq!(in_the_future.to_string(), text);
         let both = refusal(&[late(limit + 2), record("a")]);
-        assert_eq!(
-            (ranges(&both), both.to_string()),
-            (
-                vec![1..2],
-                "record 1 of the batch: no key, and the topic is compacted: every record needs one".to_owned()
-            ),
-            "one rule at a time"
-        );
+        let text = "record 1 of the batch: no key, and the topic is compacted: every record needs one";
+        assert_eq!(both.to_string(), text, "one rule at a time");
     }
 }
 

@@ -215,67 +215,86 @@ fn check_header(header: &BatchHeader) -> Result<(), ClientBatchError> {
 
 /// Checks every record and returns the largest timestamp. If one breaks a rule, a second pass finds all that do.
 fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Result<Timestamp, ClientBatchError> {
-    let (mut latest, mut keyless) = (Timestamp::MIN, false);
-    for_each_record(header, bytes, limits, |timestamp, has_key| {
-        latest = latest.max(timestamp);
-        keyless |= limits.key_required && !has_key;
-    })?;
-    if keyless {
-        let (records, _) = find_records(header, bytes, limits, |_, has_key| !has_key)?;
-        return Err(ClientBatchError::NoKey { records });
+    let RecordsSummary { latest, keyless } = scan_records(header, bytes, limits, None)?;
+    if limits.key_required && keyless {
+        let mut search = RecordSearch::new(|_, has_key| !has_key);
+        scan_records(header, bytes, limits, Some(&mut search))?;
+        return Err(ClientBatchError::NoKey { records: search.found });
     }
-    if limits.timestamp_max < latest {
-        let limit = limits.timestamp_max;
-        let (records, found) = find_records(header, bytes, limits, |timestamp, _| limit < timestamp)?;
-        return Err(ClientBatchError::Timestamp { found, limit, records });
+    let limit = limits.timestamp_max;
+    if limit < latest {
+        let mut search = RecordSearch::new(move |timestamp, _| limit < timestamp);
+        scan_records(header, bytes, limits, Some(&mut search))?;
+        return Err(ClientBatchError::Timestamp { found: search.first, limit, records: search.found });
     }
     Ok(latest)
 }
 
-/// The records that break a rule, and the timestamp of the first.
-fn find_records(
-    header: &BatchHeader,
-    bytes: &[u8],
-    limits: &BatchLimits,
-    breaks_rule: impl Fn(Timestamp, bool) -> bool,
-) -> Result<(RefusedRecords, Timestamp), ClientBatchError> {
-    let (mut records, mut first, mut number) = (RefusedRecords::default(), None, 0);
-    for_each_record(header, bytes, limits, |timestamp, has_key| {
-        if breaks_rule(timestamp, has_key) {
-            records.push(number);
-            first.get_or_insert(timestamp);
-        }
-        number += 1;
-    })?;
-    debug_assert!(first.is_some(), "the first pass found one");
-    Ok((records, first.unwrap_or(Timestamp::MAX)))
+/// What the limits of a log look at.
+struct RecordsSummary {
+    latest: Timestamp,
+    /// Whether a record has no key.
+    keyless: bool,
 }
 
-/// Checks every record, and calls `each` with its timestamp and whether it has a key. The scanner checks that `count`
-/// deltas rise below `count`, so they are dense. Compressed records pass through a decoder's window, so a decompression
-/// bomb takes little memory.
-fn for_each_record(
+/// The search for the records that break a rule.
+struct RecordSearch {
+    breaks_rule: Box<dyn Fn(Timestamp, bool) -> bool>,
+    found: RefusedRecords,
+    /// The timestamp of the first of them.
+    first: Timestamp,
+    next: u32,
+}
+
+impl RecordSearch {
+    fn new(breaks_rule: impl Fn(Timestamp, bool) -> bool + 'static) -> Self {
+        Self { breaks_rule: Box::new(breaks_rule), found: RefusedRecords::default(), first: Timestamp::MIN, next: 0 }
+    }
+
+    #[cold]
+    fn look_at(&mut self, timestamp: Timestamp, has_key: bool) {
+        if (self.breaks_rule)(timestamp, has_key) {
+            if self.found.ranges().is_empty() {
+                self.first = timestamp;
+            }
+            self.found.push(self.next);
+        }
+        self.next += 1;
+    }
+}
+
+/// Checks every record. The scanner checks that `count` deltas rise below `count`, so they are dense. Compressed records
+/// pass through a decoder's window, so a decompression bomb takes little memory.
+fn scan_records(
     header: &BatchHeader,
     bytes: &[u8],
     limits: &BatchLimits,
-    mut each: impl FnMut(Timestamp, bool),
-) -> Result<(), ClientBatchError> {
+    mut search: Option<&mut RecordSearch>,
+) -> Result<RecordsSummary, ClientBatchError> {
     let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
     let mut scanner = RecordScanner::new(header);
+    let mut summary = RecordsSummary { latest: Timestamp::MIN, keyless: false };
+    let mut add = |timestamp: Timestamp, has_key: bool| {
+        summary.latest = summary.latest.max(timestamp);
+        summary.keyless |= !has_key;
+        if let Some(search) = &mut search {
+            search.look_at(timestamp, has_key);
+        }
+    };
     match codec(header)? {
         Codec::None => {
             while let Some(record) = scanner.next_record(packed) {
                 let record = record?;
-                each(record.timestamp, record.key.is_some());
+                add(record.timestamp, record.key.is_some());
             }
         }
         codec => {
             let plain = Decompressor::new(codec, packed, limits.plain_bytes_max);
             let mut plain = plain.map_err(RecordsError::from)?;
             while let Some(record) = scanner.check_next(&mut plain)? {
-                each(record.timestamp, record.has_key);
+                add(record.timestamp, record.has_key);
             }
         }
     }
-    Ok(())
+    Ok(summary)
 }
