@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command as typed.
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 45] = [
     "",
     "demo",
     "topic",
@@ -21,6 +21,10 @@ const COMMANDS: [&str; 41] = [
     "group describe",
     "group reset",
     "group delete",
+    "producer",
+    "producer list",
+    "producer describe",
+    "producer delete",
     "why",
     "top",
     "doctor",

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
+pub(crate) mod producer;
 pub(crate) mod restore;
 pub(crate) mod top;
 pub(crate) mod topic;
@@ -34,6 +35,9 @@ pub enum CliCommand {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// List, describe and delete named producers
+    #[command(subcommand)]
+    Producer(producer::ProducerCommand),
     /// Explain why a topic or a group is stuck or lags
     Why(why::WhyCommand),
     /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
@@ -100,6 +104,7 @@ async fn run_with(session: &Session, command: CliCommand) -> anyhow::Result<()> 
         CliCommand::Produce(command) => command.run(session).await,
         CliCommand::Consume(command) => command.run(session).await,
         CliCommand::Group(command) => command.run(session).await,
+        CliCommand::Producer(command) => command.run(session).await,
         CliCommand::Top(command) => command.run(session).await,
         CliCommand::Why(command) => command.run(session).await,
         CliCommand::Broker(command) => command.run(session).await,

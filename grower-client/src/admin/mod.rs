@@ -1,4 +1,4 @@
-//! Creates, changes and describes topics, groups and the broker itself.
+//! Creates, changes and describes topics, groups, named producers and the broker itself.
 //!
 //! A request with an effect is sent once: if the connection breaks meanwhile, the error says that the outcome is
 //! unknown, and the caller checks before it retries. A read-only request is retried automatically. The request timeout
@@ -8,6 +8,7 @@ mod backup;
 mod broker;
 mod groups;
 mod offsets;
+mod producers;
 mod topic_spec;
 mod topics;
 

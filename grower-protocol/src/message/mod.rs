@@ -54,7 +54,7 @@ pub mod descriptions {
         CommitTime, CommittedOffset, GroupDescription, GroupMemory, GroupState, Holding, MemberDescription,
         RefusedGrowth, TopicPartitions,
     };
-    pub use crate::message::producer::{LastWritten, NamedProducerDescription, ProducerDescription};
+    pub use crate::message::producer::{LastWritten, NamedProducerDescription, ProducerDescription, ProducerIdentity};
 }
 
 /// The result of one part of a request. Each part succeeds or fails alone.
