@@ -95,12 +95,12 @@ pub use consumer::{
     RebalanceEvent, Revoking, StartFrom,
 };
 pub use error::{
-    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError, NotCommitted,
-    ProduceError, RequestError, SendAllError,
+    AdminError, AppendAtError, CommitError, ConnectError, ConnectionError, ConsumeError, FailedRange, FlushError,
+    NotCommitted, ProduceError, RequestError, SendAllError,
 };
 pub use events::{ClientEvent, ClientEvents};
 pub use gap::{Gap, GapCause};
-pub use producer::{Deliveries, Delivery, Partitioner, Producer, ProducerBuilder, ProducerStatistics};
+pub use producer::{AppendedAt, Deliveries, Delivery, Partitioner, Producer, ProducerBuilder, ProducerStatistics};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;
 

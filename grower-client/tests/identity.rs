@@ -1,73 +1,22 @@
 //! A named producer: one holder at a time, and sequences that continue over holders.
 
+mod rig;
 mod stalling;
 mod support;
 mod world;
 
 use grower_client::ids::PartitionId;
-use grower_client::{Acks, Client, ErrorCode, Outcome, ProduceError, Producer, Record, StartFrom, TopicSpec};
+use grower_client::{Acks, Client, ErrorCode, Outcome, ProduceError, Producer};
 use grower_protocol::message::Request;
-use stalling::Stall;
-use std::time::Duration;
+use rig::{REQUEST_TIMEOUT, Rig, record};
 use support::{Act, FakeBroker, TOPIC};
 use tokio::time::{sleep, timeout};
-use world::World;
+use world::LONG;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
-const LONG: Duration = Duration::from_secs(20);
 const PARTITION: PartitionId = PartitionId::new(0);
-
-fn record(value: impl ToString) -> Record {
-    Record::new(TOPIC).value(value.to_string())
-}
 
 async fn holder(client: &Client) -> Producer {
     client.producer().identity("shipper").delivery_timeout(3 * REQUEST_TIMEOUT).build().await.unwrap()
-}
-
-/// A broker with two clients, one of which reaches it through a stall.
-struct Rig {
-    client: Client,
-    stalled: Client,
-    stall: Stall,
-    _world: Option<World>,
-}
-
-impl Rig {
-    async fn fake(fake: &FakeBroker) -> Self {
-        let stall = Stall::new();
-        let stalled = stalled_client(stall.transport(fake.connector())).await;
-        Self { client: fake.client().await, stalled, stall, _world: None }
-    }
-
-    async fn real() -> Self {
-        let (world, stall) = (World::in_memory().await, Stall::new());
-        world.topic(TOPIC, TopicSpec::partitions(1)).await;
-        let stalled = stalled_client(stall.transport(world.connector())).await;
-        Self { client: world.client.clone(), stalled, stall, _world: Some(world) }
-    }
-
-    async fn both() -> [Self; 2] {
-        [Self::fake(&FakeBroker::new(|_| Act::Serve)).await, Self::real().await]
-    }
-
-    async fn values(&self) -> Vec<String> {
-        let mut consumer =
-            self.client.consumer().assign([(TOPIC, 0)]).from(StartFrom::Beginning).build().await.unwrap();
-        let mut values = Vec::new();
-        loop {
-            let records = consumer.poll(Duration::from_millis(50)).await.unwrap();
-            if records.is_empty() {
-                return values;
-            }
-            values.extend(records.into_iter().map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
-        }
-    }
-}
-
-async fn stalled_client(transport: impl grower_client::Transport + 'static) -> Client {
-    let builder = Client::builder().transport(transport).bootstrap(["fake:1"]);
-    builder.request_timeout(REQUEST_TIMEOUT).connect_timeout(REQUEST_TIMEOUT).connect().await.unwrap()
 }
 
 /// The number of rows that earlier holders have written.

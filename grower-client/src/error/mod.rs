@@ -1,6 +1,7 @@
 //! The errors: one enum per operation. Each tells whether a retry helps and whether the outcome is known.
 
 mod admin;
+mod append_at;
 mod commit;
 mod connect;
 mod consume;
@@ -11,6 +12,7 @@ mod send_all;
 mod wording;
 
 pub use admin::AdminError;
+pub use append_at::AppendAtError;
 pub use commit::{CommitError, NotCommitted};
 pub use connect::{ConnectError, ConnectionError};
 pub use consume::ConsumeError;
@@ -19,4 +21,5 @@ pub use produce::ProduceError;
 pub use request::RequestError;
 pub use send_all::{FailedRange, SendAllError};
 
+pub(crate) use append_at::actual_end;
 pub(crate) use request::{single_part, unexpected_response};

@@ -9,6 +9,7 @@ use crate::error::ProduceError;
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, RecordRef};
 use grower_protocol::compression::Codec;
+use grower_protocol::ids::Offset;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(super) struct UnsentBatch {
     pub(super) reserved: usize,
     /// The time of its first record.
     since: Instant,
+    /// The end that the partition must have. Such a batch is sent whole.
+    pub(super) expected_end: Option<Offset>,
 }
 
 impl UnsentBatch {
@@ -154,6 +157,31 @@ impl Accumulator {
         PushedRecord { delivery, started: !is_joined, filled, expires_first }
     }
 
+    /// Adds records as a batch of their own, whatever its size, to append only at this end of the partition.
+    pub(super) fn push_at<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = RecordRef<'a>>,
+        reserved: usize,
+        deadline: Deadline,
+        expected_end: Offset,
+        now: Instant,
+    ) -> &DeliveryPromise {
+        self.seal();
+        let mut builder = BatchBuilder::new(self.settings.codec);
+        let mut promise = DeliveryPromise::new(self.topic_partition.clone(), self.unobserved.clone());
+        for record in records {
+            let is_pushed = builder.push_within(record, usize::MAX);
+            debug_assert!(is_pushed, "there is no limit");
+            promise.extend(deadline);
+        }
+        debug_assert!(0 < builder.count(), "a batch holds a record");
+        let next_expiry = self.next_expiry.map_or(deadline.end(), |next| next.min(deadline.end()));
+        self.next_expiry = Some(next_expiry);
+        let expected_end = Some(expected_end);
+        self.sealed.push_back(UnsentBatch { builder, promise, reserved, since: now, expected_end });
+        &self.sealed.back().expect("it was just added").promise
+    }
+
     /// Starts a batch with this record; seals the open batch first.
     fn start(&mut self, record: RecordRef<'_>, now: Instant) {
         self.seal();
@@ -161,7 +189,7 @@ impl Accumulator {
         let is_pushed = builder.push_within(record, self.bytes_max);
         debug_assert!(is_pushed, "an empty batch takes every record");
         let promise = DeliveryPromise::new(self.topic_partition.clone(), self.unobserved.clone());
-        self.open = Some(UnsentBatch { builder, promise, reserved: 0, since: now });
+        self.open = Some(UnsentBatch { builder, promise, reserved: 0, since: now, expected_end: None });
     }
 
     /// Seals the open batch: it leaves as soon as the window has room.

@@ -287,15 +287,11 @@ impl ProducerEngine {
         connection: &BrokerConnection,
         attempt: SendAttempt,
     ) {
-        let SendAttempt { id, topic: topic_id, bytes } = attempt;
+        let SendAttempt { id, topic: topic_id, expected_end, bytes } = attempt;
         let acks = self.settings.acks;
         let timeout_ms = u32::try_from(self.cluster.request_timeout().as_millis()).unwrap_or(u32::MAX);
-        let part = ProducePartition {
-            topic: topic_id,
-            partition: partition.number,
-            length: bytes.len() as u32,
-            expected_end: None,
-        };
+        let part =
+            ProducePartition { topic: topic_id, partition: partition.number, length: bytes.len() as u32, expected_end };
         let request = Request::Produce(Produce { acks, timeout_ms, partitions: vec![part] });
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         let address = connection.address().clone();

@@ -3,11 +3,11 @@
 use super::delivery::{BatchAck, DeliveryOutcome};
 use super::promise::DeliveryPromise;
 use super::split::part;
-use crate::error::RequestError;
+use crate::error::{RequestError, actual_end};
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Sequence, TopicId};
+use grower_protocol::ids::{Offset, Sequence, TopicId};
 use grower_protocol::message::{LastWritten, ProducerIdentity};
 use std::task::Waker;
 use tokio::time::Instant;
@@ -95,6 +95,8 @@ pub(super) struct InFlightBatch {
     pub(super) in_doubt: bool,
     /// A fence found it in the log: it is sent again unchanged, under its earlier epoch, for its ack.
     pub(super) in_log: bool,
+    /// The end that the partition must have.
+    pub(super) expected_end: Option<Offset>,
     pub(super) topic_id: TopicId,
 }
 
@@ -137,6 +139,7 @@ pub(super) type FenceResult = Result<Option<LastWritten>, RequestError>;
 pub(super) struct SendAttempt {
     pub(super) id: BatchId,
     pub(super) topic: TopicId,
+    pub(super) expected_end: Option<Offset>,
     pub(super) bytes: Bytes,
 }
 
@@ -153,6 +156,18 @@ impl InFlightBatch {
     /// Whether its outcome is open.
     pub(super) fn is_unresolved(&self) -> bool {
         self.state != BatchState::Acked
+    }
+
+    /// Whether it may be split or lose some of its records.
+    pub(super) fn is_divisible(&self) -> bool {
+        1 < self.count && self.expected_end.is_none()
+    }
+
+    /// Whether the error shows that no attempt was carried out or ever will be: the partition has grown past the end
+    /// that it must have.
+    pub(super) fn comes_too_late(&self, error: &RequestError) -> bool {
+        let expected = self.expected_end.zip(actual_end(error));
+        expected.is_some_and(|(expected, actual)| expected < actual)
     }
 
     /// Whether a fence found it in the log and its ack is missing.
@@ -211,7 +226,7 @@ impl InFlightBatch {
         debug_assert!(matches!(self.state, BatchState::Building | BatchState::Waiting), "{self:?}");
         debug_assert!(!self.bytes.is_empty(), "batch {} is not built", self.id);
         self.state = BatchState::InFlight;
-        SendAttempt { id: self.id, topic: self.topic_id, bytes: self.bytes.clone() }
+        SendAttempt { id: self.id, topic: self.topic_id, expected_end: self.expected_end, bytes: self.bytes.clone() }
     }
 
     /// Writes the producer's identity and the current sequence into a copy of its bytes. Earlier attempts keep theirs.

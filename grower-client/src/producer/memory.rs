@@ -71,7 +71,16 @@ impl ProducerMemory {
         until: Option<Instant>,
         full: impl FnOnce(),
     ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
-        let bytes = size(record);
+        self.reserve_bytes(size(record), until, full).await
+    }
+
+    /// The same for records of this size together.
+    pub(super) async fn reserve_bytes(
+        &self,
+        bytes: usize,
+        until: Option<Instant>,
+        full: impl FnOnce(),
+    ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
         let permits = match u32::try_from(bytes) {
             Ok(permits) if bytes <= self.capacity => permits,
             _ => return Err(ProduceError::TooLarge { bytes, memory: self.capacity }),

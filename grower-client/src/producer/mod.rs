@@ -5,6 +5,7 @@
 //! [`connection_selector::ConnectionSelector`] selects.
 
 mod accumulator;
+mod append_at;
 mod builder;
 mod connection_selector;
 mod deadline_grid;
@@ -32,6 +33,7 @@ mod topic;
 mod unobserved;
 mod yield_pace;
 
+pub use append_at::AppendedAt;
 pub use builder::ProducerBuilder;
 pub use deliveries::Deliveries;
 pub use delivery::Delivery;

@@ -80,7 +80,7 @@ pub(crate) struct ProduceContext {
     pub(crate) behind_gap: bool,
     /// The broker writes a batch once even if it is sent twice.
     pub(crate) idempotent: bool,
-    /// The batch holds more than one record.
+    /// The batch holds more than one record and need not be written whole.
     pub(crate) divisible: bool,
     /// The batch may be split to find the records that the broker refuses without naming them.
     pub(crate) may_search: bool,

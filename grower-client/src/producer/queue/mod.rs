@@ -15,7 +15,7 @@ use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
 use grower_protocol::batch::RecordRef;
-use grower_protocol::ids::{LastWritten, ProducerIdentity, TopicId};
+use grower_protocol::ids::{LastWritten, Offset, ProducerIdentity, TopicId};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -93,6 +93,18 @@ impl PartitionQueue {
         deliver: impl FnOnce(&DeliveryPromise, u32) -> D,
     ) -> PushedRecord<D> {
         self.accumulator.push(record, reserved, deadline, clock, deliver)
+    }
+
+    /// Queues records as a batch of their own, to append only at this end; see [`Accumulator::push_at`].
+    pub(super) fn push_at<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = RecordRef<'a>>,
+        reserved: usize,
+        deadline: Deadline,
+        expected_end: Offset,
+        now: Instant,
+    ) -> &DeliveryPromise {
+        self.accumulator.push_at(records, reserved, deadline, expected_end, now)
     }
 
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.

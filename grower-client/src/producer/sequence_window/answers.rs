@@ -104,10 +104,11 @@ impl SequenceWindow {
             is_first,
             behind_gap: self.gap.is_some_and(|gap| follows(batch.first, gap.first_missing)),
             idempotent: self.identity.is_some(),
-            divisible: 1 < batch.count,
+            divisible: batch.is_divisible(),
             may_search: self.searches < SEARCHES_MAX,
         };
-        let (action, in_doubt) = retry::after_produce(error, context);
+        let (action, mut in_doubt) = retry::after_produce(error, context);
+        in_doubt &= !batch.comes_too_late(error);
         batch.in_log &= in_doubt;
         batch.in_doubt = in_doubt;
         if batch.in_log && !matches!(action, ProduceAction::Resend(_)) {

@@ -66,7 +66,7 @@ impl SequenceWindow {
     /// Replaces a batch that the broker refuses by its two halves.
     pub(super) fn split(&mut self, at: usize) {
         let mut batch = self.batches.remove(at).expect("the caller found it there");
-        debug_assert!(1 < batch.count && !batch.in_doubt, "{batch:?} cannot be split");
+        debug_assert!(batch.is_divisible() && !batch.in_doubt, "{batch:?} cannot be split");
         self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
         batch.state = BatchState::NeedsSequence;
         if batch.withdraw_settled(self.codec) {

@@ -151,6 +151,7 @@ impl SequenceWindow {
             state: BatchState::Building,
             in_doubt: false,
             in_log: false,
+            expected_end: batch.expected_end,
             topic_id: self.topic_id,
         });
         self.check();
