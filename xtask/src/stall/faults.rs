@@ -1,6 +1,6 @@
 //! Stops, resumes and kills the processes of the rig at random.
 
-use super::clients::StallRole;
+use super::clients::{REPLACED, StallRole};
 use super::journal::{Journal, JournalEvent, Nanos};
 use super::phases::RigPhases;
 use super::rig_broker::{BrokerSetup, RigBroker};
@@ -8,8 +8,10 @@ use super::rig_process::{ProcessSignals, RigProcess};
 use super::seeded_random::SeededRandom;
 use crate::stop::Stop;
 use rustix::process::Signal;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 /// What all tasks of the rig share.
@@ -23,15 +25,26 @@ pub(super) struct RigContext {
     pub(super) journal: Journal,
 }
 
-/// A fault of a process.
+/// A fault of the broker.
 #[derive(Clone, Copy, Debug)]
-enum ProcessFault {
+enum BrokerFault {
     /// SIGSTOP, and SIGCONT later.
     Stop,
     /// Writes and syncs hang.
     Hang,
     /// SIGKILL, and a new process later.
     Kill,
+}
+
+/// A fault of a client.
+#[derive(Clone, Copy, Debug)]
+enum ClientFault {
+    /// SIGSTOP, and SIGCONT later.
+    Stop,
+    /// SIGKILL, and a new process later.
+    Kill,
+    /// SIGSTOP, and a new process meanwhile; SIGCONT later.
+    Replace,
 }
 
 impl RigContext {
@@ -52,7 +65,7 @@ impl RigContext {
         }
     }
 
-    fn note(&self, process: &str, fault: ProcessFault, from: Nanos) {
+    fn note(&self, process: &str, fault: impl Debug, from: Nanos) {
         let (process, kind) = (process.to_owned(), format!("{fault:?}"));
         self.journal.note(&JournalEvent::Fault { process, kind, from, to: Nanos::now() });
     }
@@ -73,12 +86,12 @@ pub(super) async fn disturb_broker(
     let mut random = SeededRandom::new(context.seed, "broker");
     loop {
         let fault = random.pick(&[
-            ProcessFault::Stop,
-            ProcessFault::Stop,
-            ProcessFault::Stop,
-            ProcessFault::Hang,
-            ProcessFault::Hang,
-            ProcessFault::Kill,
+            BrokerFault::Stop,
+            BrokerFault::Stop,
+            BrokerFault::Stop,
+            BrokerFault::Hang,
+            BrokerFault::Hang,
+            BrokerFault::Kill,
         ]);
         let lasts = tokio::select! {
             status = broker.child.wait() => anyhow::bail!("the broker ended by itself with {}; see broker.log", status?),
@@ -87,17 +100,17 @@ pub(super) async fn disturb_broker(
         let Some(lasts) = lasts else { return Ok(broker) };
         let from = Nanos::now();
         match fault {
-            ProcessFault::Stop => {
+            BrokerFault::Stop => {
                 broker.signal(Signal::STOP)?;
                 sleep(lasts).await;
                 broker.signal(Signal::CONT)?;
             }
-            ProcessFault::Hang => {
+            BrokerFault::Hang => {
                 context.setup.disk_hang.set(1)?;
                 sleep(lasts).await;
                 context.setup.disk_hang.set(0)?;
             }
-            ProcessFault::Kill => {
+            BrokerFault::Kill => {
                 broker.child.kill().await?;
                 sleep(lasts / 2).await;
                 broker = context.setup.start().await?;
@@ -119,29 +132,57 @@ pub(super) struct ClientPlan {
 /// Runs a client and disturbs it, until the stop; then waits for its end.
 pub(super) async fn disturb_client(context: RigContext, plan: ClientPlan, mut stop: Stop) -> anyhow::Result<()> {
     let mut random = SeededRandom::new(context.seed, plan.name);
+    let mut replaced = JoinSet::new();
     for life in 0.. {
         let name = format!("{}.{life}", plan.name);
         let mut client =
             RigProcess::start(plan.role, name.clone(), &context.setup.address, &context.dir, context.seed)?;
         loop {
-            let fault = if random.one_in(plan.kill_one_in) { ProcessFault::Kill } else { ProcessFault::Stop };
+            let kills = [
+                ClientFault::Kill,
+                if plan.role == StallRole::Shipper { ClientFault::Replace } else { ClientFault::Kill },
+            ];
+            let fault = if random.one_in(plan.kill_one_in) { random.pick(&kills) } else { ClientFault::Stop };
             let lasts = tokio::select! {
-                status = client.child.wait() => return Err(client.ended_early(status?)),
+                status = client.child.wait() => {
+                    let status = status?;
+                    if status.code() == Some(REPLACED) {
+                        break;
+                    }
+                    return Err(client.ended_early(status));
+                }
                 lasts = context.next_fault(&mut random, 6_000, &mut stop) => lasts,
             };
-            let Some(lasts) = lasts else { return client.finish().await };
+            let Some(lasts) = lasts else {
+                client.finish().await?;
+                while let Some(ended) = replaced.join_next().await {
+                    ended??;
+                }
+                return Ok(());
+            };
             let from = Nanos::now();
             match fault {
-                ProcessFault::Stop | ProcessFault::Hang => {
+                ClientFault::Stop => {
                     client.signal(Signal::STOP)?;
                     sleep(lasts).await;
                     client.signal(Signal::CONT)?;
                     context.note(&name, fault, from);
                 }
-                ProcessFault::Kill => {
+                ClientFault::Kill => {
                     client.child.kill().await?;
                     sleep(lasts / 4).await;
                     context.note(&name, fault, from);
+                    break;
+                }
+                ClientFault::Replace => {
+                    client.signal(Signal::STOP)?;
+                    let (context, stop) = (context.clone(), stop.clone());
+                    replaced.spawn(async move {
+                        sleep(lasts).await;
+                        client.signal(Signal::CONT)?;
+                        context.note(&name, fault, from);
+                        client.wait_replaced(stop).await
+                    });
                     break;
                 }
             }

@@ -3,6 +3,7 @@
 //! A killed process leaves all events before its death: each is one write. The audit reads the journals at the end.
 
 use anyhow::Context;
+use grower_client::{Ack, Outcome, ProduceError};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -58,6 +59,16 @@ pub(super) enum RecordOutcome {
     NotWritten {
         error: String,
     },
+}
+
+impl RecordOutcome {
+    pub(super) fn of(result: &Result<Ack, ProduceError>) -> Self {
+        match result {
+            Ok(ack) => Self::Acked { offset: ack.offset.map_or(u64::MAX, |offset| offset.value()) },
+            Err(error) if error.outcome() == Outcome::Unknown => Self::Unknown { error: error.to_string() },
+            Err(error) => Self::NotWritten { error: error.to_string() },
+        }
+    }
 }
 
 /// An event.

@@ -19,7 +19,7 @@ mod timeouts;
 
 pub(crate) use clients::StallClient;
 
-use crate::bench::{real_directory, run_in_release};
+use crate::bench::run_in_release;
 use crate::interrupt::unless_interrupted;
 use crate::stop::Stopper;
 use crate::workspace::{cargo, must_succeed, root};
@@ -40,6 +40,11 @@ use tokio::time::sleep_until;
 /// The topic of all anonymous producers.
 const EVENTS: &str = "events";
 const PARTITIONS: u32 = 3;
+/// The topic of the shipper: record `n` of a partition is row `n`.
+const OUTBOX: &str = "outbox";
+const OUTBOX_PARTITIONS: u32 = 2;
+/// The identity of the shipper.
+const SHIPPER: &str = "shipper";
 /// The group of all members.
 const GROUP: &str = "workers";
 
@@ -50,7 +55,8 @@ const GROUP: &str = "workers";
 to 4.5 s. Storms of faults and calms take turns.
 
 Promises: records of a producer and partition are in the log once and in the order of hand-in; an acknowledged record is at its \
-offset; one that was not written is absent; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
+offset; one that was not written is absent; rows of a named producer, which is killed and replaced again and \
+again, are all there once and in order; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
 was committed before its partition was assigned; a commit of what moved away fails; each call ends within \
 its limit and 0.3 s, apart from the time in which its own process did not run. It needs a C compiler.
 
@@ -67,7 +73,7 @@ pub(crate) struct StallRig {
     /// Run release builds, which have no debug assertions
     #[arg(long)]
     release: bool,
-    /// The folder of the data, on a real file system [default: target/]
+    /// The folder of the data [default: target/]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -82,7 +88,8 @@ impl StallRig {
         let seed =
             self.seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs()));
         let program = build_broker()?;
-        let directory = real_directory(self.dir.as_deref(), "stall-")?;
+        let base = self.dir.unwrap_or_else(|| root().join("target"));
+        let directory = tempfile::Builder::new().prefix("stall-").tempdir_in(base)?;
         let again = format!("cargo xtask stall --minutes {} --seed {seed}", self.minutes);
         println!("{again} (data in {})", directory.path().display());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -112,9 +119,10 @@ fn build_broker() -> anyhow::Result<PathBuf> {
 }
 
 /// The clients that stop first, then those that read what they wrote.
-const WRITERS: [ClientPlan; 2] = [
+const WRITERS: [ClientPlan; 3] = [
     ClientPlan { role: StallRole::Writer, name: "writer-1", kill_one_in: 8 },
     ClientPlan { role: StallRole::Writer, name: "writer-2", kill_one_in: 8 },
+    ClientPlan { role: StallRole::Shipper, name: "shipper", kill_one_in: 2 },
 ];
 const READERS: [ClientPlan; 4] = [
     ClientPlan { role: StallRole::Reader, name: "reader", kill_one_in: 20 },
@@ -170,5 +178,7 @@ async fn create_topics(broker: &str) -> anyhow::Result<()> {
     let client = Client::connect(broker).await?;
     let spec = TopicSpec::partitions(PARTITIONS).config("segment.messages", "2000").config("retention.ms", "-1");
     client.admin().create_topic(EVENTS, spec).await?;
+    let spec = TopicSpec::partitions(OUTBOX_PARTITIONS).config("retention.ms", "-1");
+    client.admin().create_topic(OUTBOX, spec).await?;
     Ok(())
 }

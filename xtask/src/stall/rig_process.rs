@@ -1,6 +1,7 @@
 //! A client process of the rig, and signals for processes.
 
-use super::clients::StallRole;
+use super::clients::{REPLACED, StallRole};
+use crate::stop::Stop;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -60,6 +61,20 @@ impl RigProcess {
         let status = timeout(END_MAX, child.wait()).await;
         let status = status.with_context(|| format!("{process} does not end within {END_MAX:?}"))??;
         ensure!(status.success(), "{process} ended with {status}; see {process}.log");
+        Ok(())
+    }
+
+    /// Waits until it has noticed that another process took its work over, or until the stop.
+    pub(super) async fn wait_replaced(mut self, mut stop: Stop) -> anyhow::Result<()> {
+        let Self { process, child, stdin } = &mut self;
+        let status = tokio::select! {
+            status = timeout(END_MAX, child.wait()) => status.with_context(|| format!("{process} was not replaced"))??,
+            () = stop.wait() => {
+                drop(stdin.take());
+                timeout(END_MAX, child.wait()).await.with_context(|| format!("{process} does not end"))??
+            }
+        };
+        ensure!(matches!(status.code(), Some(0 | REPLACED)), "{process} ended with {status}; see {process}.log");
         Ok(())
     }
 

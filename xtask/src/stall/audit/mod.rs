@@ -6,7 +6,7 @@ mod log;
 mod records;
 
 use super::journal::{self, JournalEvent, ProcessJournal};
-use super::{EVENTS, PARTITIONS};
+use super::{EVENTS, OUTBOX, OUTBOX_PARTITIONS, PARTITIONS};
 use anyhow::Context;
 use grower_client::Client;
 use std::collections::BTreeMap;
@@ -67,6 +67,15 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
         records::check(&journals, EVENTS, partition, &log, &mut report);
         group.check(partition, log.len() as u64, &mut report);
         last_reader_reached_the_end(&journals, partition, log.len() as u64, &mut report);
+    }
+    for partition in 0..OUTBOX_PARTITIONS {
+        let name = format!("{OUTBOX}/{partition}");
+        let log = log::read(&client, OUTBOX, partition, &mut report).await.with_context(|| name.clone())?;
+        records::check(&journals, OUTBOX, partition, &log, &mut report);
+        report.count("rows of the shipper", log.len() as u64);
+        if let Some((row, found)) = (0..).zip(&log).find(|(row, found)| found.number != *row) {
+            report.broken(format!("{name} offset {row} holds row {} by {}", found.number, found.writer));
+        }
     }
     Ok(report)
 }

@@ -1,13 +1,16 @@
-//! Works as one group member after the other: polls, and commits what it was handed.
+//! Works as one group member after the other: polls or takes events, and commits what it was handed.
 
 use super::{RETRY, RigClient};
 use crate::stall::journal::{CallTime, JournalEvent, Nanos};
 use crate::stall::timeouts::{REQUEST, SESSION};
 use crate::stall::{EVENTS, GROUP};
-use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, RebalanceEvent, StartFrom};
+use grower_client::ids::Offset;
+use grower_client::{
+    Client, ConsumeError, Consumer, ConsumerEvent, ConsumerRecord, RebalanceEvent, Revoking, StartFrom, TopicPartition,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -21,8 +24,8 @@ pub(super) async fn run(mut rig: RigClient) -> anyhow::Result<()> {
             continue;
         };
         let until = Instant::now() + rig.random.millis(2_000..12_000);
-        let leaves = !rig.random.one_in(4);
-        Member { rig: &mut rig, name, consumer, uncommitted: BTreeMap::new() }.work(until, leaves).await;
+        let (leaves, takes_events) = (!rig.random.one_in(4), rig.random.one_in(2));
+        Member { rig: &mut rig, name, consumer, takes_events, uncommitted: BTreeMap::new() }.work(until, leaves).await;
     }
     Ok(())
 }
@@ -43,6 +46,8 @@ struct Member<'a> {
     rig: &'a mut RigClient,
     name: String,
     consumer: Consumer,
+    /// Whether it takes events, or polls.
+    takes_events: bool,
     /// By partition, the end of what was handed out and not committed yet.
     uncommitted: BTreeMap<u32, u64>,
 }
@@ -63,13 +68,48 @@ impl Member<'_> {
 
     async fn work_on_some(&mut self) {
         let began = Nanos::now();
-        let polled = self.consumer.poll(POLL).await;
-        let Some(records) = self.rig.journal.called("poll as a member", began, POLL, polled) else { return };
-        self.note(&records);
+        if !self.takes_events {
+            let polled = self.consumer.poll(POLL).await;
+            let Some(records) = self.rig.journal.called("poll as a member", began, POLL, polled) else { return };
+            return self.work_on(&records).await;
+        }
+        let Ok(event) = timeout(POLL, self.consumer.next_event()).await else { return };
+        let event = event.unwrap_or(Err(ConsumeError::Closed));
+        match self.rig.journal.called("take an event", began, POLL, event) {
+            Some(ConsumerEvent::Records(records)) => self.work_on(&records).await,
+            Some(ConsumerEvent::Revoking(revoking)) => self.give_up(revoking).await,
+            Some(ConsumerEvent::Lost(lost)) => {
+                self.uncommitted.retain(|partition, _| lost.iter().all(|lost| lost.partition.value() != *partition));
+            }
+            _ => {}
+        }
+    }
+
+    async fn work_on(&mut self, records: &[ConsumerRecord]) {
+        self.note(records);
         let work = self.rig.random.millis(0..15);
         tokio::time::sleep(work).await;
         if !self.uncommitted.is_empty() {
             self.commit().await;
+        }
+    }
+
+    /// Commits what it was handed of partitions that are to move.
+    async fn give_up(&mut self, revoking: Revoking) {
+        let partitions: Vec<TopicPartition> = revoking.partitions().to_vec();
+        let handed_out = partitions.into_iter().filter_map(|topic_partition| {
+            let offset = self.uncommitted.remove(&topic_partition.partition.value())?;
+            Some((topic_partition, Offset::new(offset)))
+        });
+        let offsets: Vec<_> = handed_out.collect();
+        let began = Nanos::now();
+        let done = revoking.done(offsets.clone()).await;
+        let time = CallTime { began, ended: Nanos::now(), limit: REQUEST };
+        let Some(()) = self.rig.journal.called("give partitions up", began, REQUEST, done) else { return };
+        for (topic_partition, offset) in offsets {
+            let (consumer, partition) = (self.name.clone(), topic_partition.partition.value());
+            let offset = offset.value();
+            self.rig.journal.note(&JournalEvent::Committed { consumer, partition, offset, time });
         }
     }
 

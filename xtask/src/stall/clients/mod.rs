@@ -2,6 +2,7 @@
 
 mod member;
 mod reader;
+mod shipper;
 mod writer;
 
 use super::journal::{Journal, JournalEvent, Nanos};
@@ -15,6 +16,9 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The exit code of a client whose work another process took over.
+pub(super) const REPLACED: i32 = 3;
 
 /// One client process of the stall rig.
 #[derive(Args)]
@@ -44,6 +48,8 @@ pub(super) enum StallRole {
     Reader,
     /// Works as one member of a group after the other.
     Member,
+    /// Ships an outbox under a producer identity.
+    Shipper,
 }
 
 impl StallClient {
@@ -60,13 +66,18 @@ impl StallClient {
         let random = SeededRandom::new(self.seed, &self.process);
         let rig = RigClient { broker: self.broker, process: self.process, journal, random, stop };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(async {
+        let was_replaced = runtime.block_on(async {
             match self.role {
-                StallRole::Writer => writer::run(rig).await,
-                StallRole::Reader => reader::run(rig).await,
-                StallRole::Member => member::run(rig).await,
+                StallRole::Writer => writer::run(rig).await.map(|()| false),
+                StallRole::Reader => reader::run(rig).await.map(|()| false),
+                StallRole::Member => member::run(rig).await.map(|()| false),
+                StallRole::Shipper => shipper::run(rig).await,
             }
-        })
+        })?;
+        if was_replaced {
+            std::process::exit(REPLACED);
+        }
+        Ok(())
     }
 }
 

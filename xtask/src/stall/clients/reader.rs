@@ -33,7 +33,12 @@ pub(super) async fn run(mut rig: RigClient) -> anyhow::Result<()> {
 }
 
 async fn build(rig: &RigClient, client: &Client) -> Option<Consumer> {
-    let builder = client.consumer().subscribe([EVENTS]).from(StartFrom::Beginning).on_gap(|_| OnGap::Report);
+    let builder = client
+        .consumer()
+        .subscribe([EVENTS])
+        .from(StartFrom::Beginning)
+        .on_gap(|_| OnGap::Report)
+        .max_poll_records(100);
     let began = Nanos::now();
     rig.journal.called("build a reader", began, REQUEST, builder.build().await)
 }

@@ -7,9 +7,7 @@ use crate::stall::seeded_random::SeededRandom;
 use crate::stall::timeouts::{DELIVERY, REQUEST};
 use crate::stall::{EVENTS, PARTITIONS};
 use crate::stop::Stop;
-use grower_client::{
-    Acks, Client, Codec, Delivery, OffsetSpec, Outcome, ProduceError, Producer, ProducerBuilder, Record,
-};
+use grower_client::{Acks, Client, Codec, Delivery, OffsetSpec, Producer, ProducerBuilder, Record};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -65,14 +63,16 @@ fn with_settings(builder: ProducerBuilder, random: &mut SeededRandom) -> Produce
         .memory(random.pick(&[64 << 20, 32 << 10]))
 }
 
-/// Flushes, and looks where the partitions end then: what is not there by now never comes.
+/// Flushes, and looks where the partitions end then: a record that is not there by now never comes. A flush that fails
+/// promises nothing.
 async fn flush(rig: &RigClient, client: &Client, producer: &Producer, writer: String) {
     let began = Nanos::now();
-    rig.journal.called("flush", began, DELIVERY, producer.flush().await);
+    let flushed = rig.journal.called("flush", began, DELIVERY, producer.flush().await);
     let asked = Nanos::now();
     let partitions = (0..PARTITIONS).map(|partition| (EVENTS, partition, OffsetSpec::End));
     let listed = client.admin().list_offsets(partitions).await;
-    let Some(listed) = rig.journal.called("list offsets", asked, REQUEST, listed) else { return };
+    let listed = rig.journal.called("list offsets", asked, REQUEST, listed);
+    let Some((listed, ())) = listed.zip(flushed) else { return };
     let ends = (0..).zip(listed).filter_map(|(partition, end)| Some((partition, end.ok()?.offset?.value())));
     let (topic, ends) = (EVENTS.to_owned(), ends.collect());
     rig.journal.note(&JournalEvent::Flushed { topic, writer, began, ends });
@@ -128,7 +128,7 @@ impl OrderedWriter {
                 let awaited = AwaitedRecord { number, began, delivery };
                 settling.send(awaited).await.unwrap_or_else(|_| panic!("the settler runs"));
             }
-            Ok(Err(error)) => settler.note(number, began, failed(&error)),
+            Ok(Err(error)) => settler.note(number, began, RecordOutcome::of(&Err(error))),
             // Its documentation says: if the future is dropped before it completes, the record is not queued.
             Err(_) => settler.note(number, began, RecordOutcome::NotWritten { error: "dropped".to_owned() }),
         }
@@ -146,10 +146,7 @@ struct RecordSettler {
 impl RecordSettler {
     async fn run(self, mut settled: mpsc::Receiver<AwaitedRecord>) {
         while let Some(AwaitedRecord { number, began, delivery }) = settled.recv().await {
-            let outcome = match delivery.await {
-                Ok(ack) => RecordOutcome::Acked { offset: ack.offset.map_or(u64::MAX, |offset| offset.value()) },
-                Err(error) => failed(&error),
-            };
+            let outcome = RecordOutcome::of(&delivery.await);
             self.note(number, began, outcome);
         }
     }
@@ -158,12 +155,5 @@ impl RecordSettler {
         let time = CallTime { began, ended: Nanos::now(), limit: DELIVERY };
         let (topic, partition, writer) = (EVENTS.to_owned(), self.partition, self.writer.clone());
         self.journal.note(&JournalEvent::Settled { topic, partition, writer, number, time, outcome });
-    }
-}
-
-fn failed(error: &ProduceError) -> RecordOutcome {
-    match error.outcome() {
-        Outcome::Unknown => RecordOutcome::Unknown { error: error.to_string() },
-        Outcome::Refused => RecordOutcome::NotWritten { error: error.to_string() },
     }
 }
