@@ -165,6 +165,24 @@ async fn a_cut_off_member_learns_that_it_lost_its_partitions_and_gets_them_again
 }
 
 #[tokio::test]
+async fn an_old_revocation_commits_nothing_for_a_partition_that_came_back() {
+    let world = world(2).await;
+    let builder = member(&world.client).rebalance_timeout(Duration::from_millis(50));
+    let mut first = builder.build().await.unwrap();
+    assigned(&mut first).await;
+    records(&mut first, 20).await;
+    let mut second = member(&world.client).build().await.unwrap();
+    let revoking = revoking(&mut first).await;
+    assert!(matches!(next(&mut first).await, ConsumerEvent::Lost(_)));
+    assigned(&mut second).await;
+    second.close().await.unwrap();
+    assert_eq!(assigned(&mut first).await, [(1, 0, Some(0))]);
+    let error = revoking.done([(topic_partition("events", 1), Offset::new(10))]).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::NotAssigned), "{error}");
+    assert_eq!(records(&mut first, 10).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_reader_that_never_reads_its_events_keeps_its_session_until_max_poll_interval() {
     let world = world(1).await;
     let session = Duration::from_secs(1);

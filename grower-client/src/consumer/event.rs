@@ -1,7 +1,10 @@
 //! The events of a consumer: records, and the partitions that come and go.
 
 use super::Consumer;
-use super::state::{AssignedPartition, EventNumber, SharedSubscription, SubscriptionEvent, TakeLimits};
+use super::state::{
+    AssignedPartition, EventNumber, PartitionFetchState, RevocationNotice, SharedSubscription, SubscriptionEvent,
+    TakeLimits,
+};
 use super::tasks::commit::Committer;
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
@@ -54,7 +57,12 @@ impl Revoking {
         mut self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
     ) -> Result<(), ConsumeError> {
-        self.committer.commit_offsets(&self.shared, offsets).await?;
+        let (partitions, told) = (std::mem::take(&mut self.partitions), RevocationNotice::Told(self.number));
+        // A partition that was lost and came back belongs to another event.
+        let accepts = |partition: &PartitionFetchState| {
+            partition.revocation_notice() == Some(told) || !partitions.contains(&partition.topic_partition)
+        };
+        self.committer.commit_offsets(&self.shared, offsets, accepts).await?;
         self.is_done = true;
         Ok(())
     }

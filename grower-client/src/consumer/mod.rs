@@ -115,7 +115,7 @@ impl Consumer {
 
     /// Commits all records handed out so far; a partition without any commits its start. [`ConsumeError::Commit`] names
     /// the partitions that are not committed, including those that were taken away and whose next owner reads the same
-    /// records again; all others are committed.
+    /// records again ([`ErrorCode::NotAssigned`](crate::ErrorCode::NotAssigned)); all others are committed.
     pub async fn commit(&self) -> Result<(), ConsumeError> {
         if self.closed {
             return Err(ConsumeError::Closed);
@@ -129,7 +129,7 @@ impl Consumer {
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
     ) -> Result<(), ConsumeError> {
-        self.committer()?.commit_offsets(&self.shared, offsets).await
+        self.committer()?.commit_offsets(&self.shared, offsets, |_| true).await
     }
 
     /// Pauses a partition: hands out none of its records until [`Consumer::resume`]. A partition that is revoked and

@@ -9,7 +9,7 @@ mod subscription;
 pub(super) use checked_batches::{CheckedBatches, FetchDamage, check_batches};
 pub(super) use fetch_session::{ClientFetchSession, ReceivedAnswer, RequestLimits, SessionMismatch};
 pub(super) use offset_and_epoch::OffsetAndEpoch;
-pub(super) use partition::{EventNumber, FetchVersion, PartitionFetchState};
+pub(super) use partition::{EventNumber, FetchVersion, PartitionFetchState, RevocationNotice};
 pub use subscription::AssignedPartition;
 pub(super) use subscription::{
     FetchPlacement, PartitionIndex, SessionKey, SharedSubscription, SubscriptionEvent, SubscriptionState, TakeLimits,

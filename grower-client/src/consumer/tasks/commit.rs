@@ -94,16 +94,19 @@ impl Committer {
         result(failed)
     }
 
-    /// Commits explicit offsets, except those of partitions that are not assigned, which the error names.
+    /// Commits explicit offsets, except those of partitions that are not assigned or not accepted, which the error
+    /// names.
     pub(crate) async fn commit_offsets(
         &self,
         shared: &SharedSubscription,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
+        accepts: impl Fn(&PartitionFetchState) -> bool,
     ) -> Result<(), ConsumeError> {
         let (mut progress, mut failed) = (Vec::new(), Vec::new());
         for (topic_partition, offset) in offsets {
             let mut subscription = shared.lock();
-            match subscription.partitions.get(&topic_partition).map(|partition| partition.topic) {
+            let partition = subscription.partitions.get(&topic_partition).filter(|partition| accepts(partition));
+            match partition.map(|partition| partition.topic) {
                 // The broker knows the leader epoch of an explicit offset.
                 Some(topic) => progress.push(UncommittedOffset { topic_partition, topic, offset, leader_epoch: None }),
                 None => {

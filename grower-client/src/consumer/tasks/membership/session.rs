@@ -109,6 +109,7 @@ impl MemberSession {
 #[allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 mod tests {
     use super::*;
+    use grower_protocol::message::SESSION_MAX;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -126,6 +127,19 @@ mod tests {
         assert_eq!(session.next_heartbeat(now), now + SECOND * 3);
         session.record_answer(now, false, SECOND * 9);
         assert_eq!(session.next_heartbeat(now), now + SECOND * 5, "a heartbeat comes twice in a session");
+    }
+
+    #[test]
+    fn a_member_releases_a_revoked_partition_before_the_broker_expels_it() {
+        for (session, rebalance) in [(1, None), (10, Some(0)), (10, Some(60)), (1_800, None), (1, Some(86_400))] {
+            let settings = ConsumerSettings {
+                session_timeout: SECOND * session,
+                rebalance_timeout: rebalance.map(|seconds| SECOND * seconds),
+                ..ConsumerSettings::default()
+            };
+            let session = MemberSession::new(&settings, Instant::now());
+            assert!(session.rebalance_timeout() < session.broker_rebalance_timeout().min(SESSION_MAX), "{session:?}");
+        }
     }
 
     #[test]
