@@ -16,9 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 /// The time for one order: lookup of the topic, waiting for memory, and delivery.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// The program may start before the broker.
+const BROKER_WAIT: Duration = Duration::from_secs(60);
+
 /// Serves until the listener fails.
 pub async fn serve(address: &str, topic: &str, listener: TcpListener) -> Result<(), Box<dyn Error>> {
-    let client = Client::connect(address).await?;
+    let client = Client::builder().bootstrap([address]).wait_for_broker(BROKER_WAIT).connect().await?;
     let producer = client.producer().build().await?;
     loop {
         let (connection, _) = listener.accept().await?;

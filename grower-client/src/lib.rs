@@ -47,6 +47,13 @@
 
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {
+    #[doc = include_str!("../docs/worker.md")]
+    ///
+    /// ```no_run
+    #[doc = include_str!("../examples/worker.rs")]
+    /// ```
+    pub mod worker {}
+
     #[doc = include_str!("../docs/replay.md")]
     ///
     /// ```no_run

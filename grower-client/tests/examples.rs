@@ -8,12 +8,15 @@ mod replay;
 mod service;
 #[path = "../examples/tail.rs"]
 mod tail;
+#[path = "../examples/worker.rs"]
+mod worker;
 
 use futures_util::future::join_all;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::Timestamp;
-use grower_client::{Client, ConsumerRecord, Record, StartFrom, TopicSpec};
-use std::collections::BTreeSet;
+use grower_client::{Client, ConsumerRecord, Record, StartFrom, TopicPartition, TopicSpec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -124,5 +127,54 @@ async fn service_answers_two_hundred_requests_at_once() {
         (order, format!("ok {} {}", record.partition, record.offset))
     });
     assert_eq!(written.collect::<BTreeSet<_>>(), answers.into_iter().collect::<BTreeSet<_>>());
+    world.broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn workers_count_each_record_once_although_partitions_move() {
+    let world = World::with_topics(&["orders"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let member = || {
+        let member = world.client.consumer().group("counters").subscribe(["orders"]).max_poll_records(10);
+        worker::work(member.session_timeout(Duration::from_millis(600)), folder.path())
+    };
+    let counted = || {
+        let mut all: BTreeMap<String, u64> = BTreeMap::new();
+        for partition in 0..3 {
+            let name = TopicPartition::new("orders", partition).unwrap();
+            for (key, count) in worker::Counts::load(folder.path(), &name).unwrap().by_key {
+                *all.entry(key).or_default() += count;
+            }
+        }
+        all
+    };
+    let producer = world.client.producer().build().await.unwrap();
+    let produce = async |records: std::ops::Range<u32>| {
+        for n in records {
+            drop(producer.enqueue(Record::new("orders").key(format!("{}", n % 20))).await.unwrap());
+        }
+        producer.flush().await.unwrap();
+    };
+    let until = async |records: u64| {
+        while counted().values().sum::<u64>() < records {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let counting = async {
+        produce(0..1_000).await;
+        tokio::select! {
+            ended = member() => panic!("{ended:?}"),
+            () = until(500) => {} // Then the first one is gone without a word.
+        }
+        produce(1_000..2_000).await;
+        tokio::select! {
+            ended = member() => panic!("{ended:?}"),
+            ended = member() => panic!("{ended:?}"),
+            () = until(2_000) => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counting).await.expect("all are counted");
+    let expected: BTreeMap<String, u64> = (0..20).map(|key| (key.to_string(), 100)).collect();
+    assert_eq!(counted(), expected);
     world.broker.stop().await.unwrap();
 }
