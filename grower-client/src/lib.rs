@@ -47,6 +47,13 @@
 
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {
+    #[doc = include_str!("../docs/outbox.md")]
+    ///
+    /// ```no_run
+    #[doc = include_str!("../examples/outbox.rs")]
+    /// ```
+    pub mod outbox {}
+
     #[doc = include_str!("../docs/worker.md")]
     ///
     /// ```no_run

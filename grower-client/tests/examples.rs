@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "the programs have a `main`")]
 
+#[path = "../examples/outbox.rs"]
+mod outbox;
 #[path = "../examples/replay.rs"]
 mod replay;
 #[path = "../examples/service.rs"]
@@ -55,6 +57,29 @@ impl World {
         all.sort_by_key(|record| (record.partition, record.offset));
         all
     }
+}
+
+#[tokio::test]
+async fn outbox_ships_each_row_once_although_it_is_cut_short() {
+    let world = World::with_topics(&["orders"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outbox");
+    let rows = |count: u32| (0..count).map(|row| format!("order {row}\n")).collect::<String>();
+    let long = Duration::from_secs(20);
+    for (number, count) in (1..=10).map(|number| (number, 700 * number)) {
+        std::fs::write(&file, rows(count) + "half a r").unwrap();
+        // Cut short after a while that differs: before the claim, between two chunks, or after the end.
+        let cut = tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 5) * 8));
+        tokio::select! {
+            shipped = outbox::ship(&world.client, "orders", &file, long) => assert_eq!(shipped.unwrap(), count as usize),
+            () = cut => {}
+        }
+    }
+    assert_eq!(outbox::ship(&world.client, "orders", &file, long).await.unwrap(), 7_000);
+    let written = world.records("orders").await.into_iter().map(|record| record.value.unwrap());
+    let written: String = written.map(|value| format!("{}\n", str::from_utf8(&value).unwrap())).collect();
+    assert_eq!(written, rows(7_000));
+    world.broker.stop().await.unwrap();
 }
 
 #[tokio::test]
