@@ -1,5 +1,6 @@
 //! `produce TOPIC [FILE]`: one record a line.
 
+mod at_end;
 mod following;
 mod in_flight;
 mod line_sender;
@@ -11,10 +12,11 @@ use crate::options::{AckLevel, Compression, WrongUsage, key_value};
 use crate::output::{EscapeError, is_reader_gone, unescaped};
 use crate::session::Session;
 use anyhow::{Context, bail};
+use at_end::ExpectedEnd;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use following::Follower;
-use grower_client::ids::PartitionId;
+use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Partitioner, Producer, ProducerBuilder, Record};
 use line_sender::LineSender;
 use report::ProduceReport;
@@ -55,6 +57,10 @@ Each record gets a header `grower-follow` that identifies its line. It shows the
 note, uncommitted ones included: a killed follower loses nothing, and its successor sends nothing twice. Duplicates are possible only \
 with --acks none, or if the broker is so slow that it reads requests of the killed follower after those of its successor.
 
+--expect-end N writes all lines in one batch, and only if --partition ends at offset N: of several commands that expect one end, at most \
+one succeeds. Otherwise nothing is written, the error names the actual end, and the exit status is 1; the JSON form is then \
+{\"topic\",\"partition\",\"expected_end\",\"end\"}. All lines together must fit max.message.bytes.
+
 Table form: a summary at the end. JSON: an object for each acknowledged line, in the order of lines: \
 {\"topic\",\"partition\",\"offset\",\"timestamp\",\"line\",\"durability\"}; \
 line counts from 1, timestamp is in milliseconds, durability is \"fsynced\", \"written\" (in the memory of the operating \
@@ -63,6 +69,7 @@ system: what --acks leader gives, and topics with flush=os) or \"none\"; with --
 Examples:
   grower-cli produce events big.log --compression zstd
   printf 'user1:login\\nuser2:logout\\n' | grower-cli produce events --key-separator :
+  echo \"leader: $HOSTNAME\" | grower-cli produce terms --partition 0 --expect-end 41
   grower-cli produce events /var/log/syslog --follow --header host=web1
   grower-cli produce events /var/log/syslog --follow --state-dir ~/.local/state/grower"
 )]
@@ -84,6 +91,10 @@ pub struct ProduceCommand {
     /// Partition of every record, instead of a partitioner
     #[arg(long, value_name = "N", conflicts_with = "partitioner")]
     partition: Option<u32>,
+    /// Write all lines in one batch if the partition ends at offset N, else nothing
+    #[arg(long, value_name = "N", requires = "partition", value_parser = clap::value_parser!(u64).range(..=Offset::MAX.value()))]
+    #[arg(conflicts_with_all = ["follow", "batch_bytes", "batch_records", "linger"])]
+    expect_end: Option<u64>,
     /// How each record's partition is chosen
     #[arg(long, value_name = "NAME", default_value = "default")]
     partitioner: PartitionerName,
@@ -146,6 +157,10 @@ impl ProduceCommand {
             return self.follow(session, producer, report, line_bytes_max).await;
         }
         let source = source::open(self.file.as_deref(), line_bytes_max)?;
+        if let (Some(partition), Some(offset)) = (self.partition, self.expect_end) {
+            let bytes_max = self.batch_bytes_max(line_bytes_max);
+            return self.append_at(ExpectedEnd { partition, offset }, &producer, report, source, bytes_max).await;
+        }
         LineSender::new(self, producer, report).run(source).await
     }
 
@@ -184,14 +199,18 @@ impl ProduceCommand {
             .compression(self.compression.into())
             .partitioner(self.partitioner.into())
             .linger(Duration::from_millis(self.linger));
-        // Larger batches than the topic accepts are never built.
-        let inflation = if self.compression == Compression::None { 1 } else { ProducerBuilder::INFLATION_MAX };
         let bytes = self.batch_bytes.unwrap_or(BATCH_BYTES);
-        builder = builder.batch_bytes(bytes.min(message_bytes_max.saturating_mul(inflation)));
+        builder = builder.batch_bytes(bytes.min(self.batch_bytes_max(message_bytes_max)));
         if let Some(records) = self.batch_records {
             builder = builder.batch_records(records);
         }
         Ok(builder.build().await?)
+    }
+
+    /// The largest batch, before compression, that the topic may accept. Larger ones are never built.
+    fn batch_bytes_max(&self, message_bytes_max: usize) -> usize {
+        let inflation = if self.compression == Compression::None { 1 } else { ProducerBuilder::INFLATION_MAX };
+        message_bytes_max.saturating_mul(inflation)
     }
 
     /// Makes the record of a line.

@@ -32,6 +32,15 @@ struct AckJson<'a> {
     durability: &'static str,
 }
 
+/// The answer to an expected end that is not the partition's, as JSON.
+#[derive(Serialize)]
+struct UnexpectedEndJson<'a> {
+    topic: &'a str,
+    partition: u32,
+    expected_end: u64,
+    end: u64,
+}
+
 impl ProduceReport {
     pub(super) fn new(output: OutputForm, topic: &str) -> Self {
         Self {
@@ -64,6 +73,14 @@ impl ProduceReport {
             durability: durability_name(ack.durability),
         };
         json_line(&mut self.out, &ack)
+    }
+
+    /// Prints the end of a partition that does not end where it must; people read it in the error.
+    pub(super) fn end_unexpectedly(mut self, partition: u32, expected_end: u64, end: u64) -> io::Result<()> {
+        if self.output == OutputForm::Json {
+            json_line(&mut self.out, &UnexpectedEndJson { topic: &self.topic, partition, expected_end, end })?;
+        }
+        self.out.flush()
     }
 
     /// Reports a refused line.
