@@ -45,6 +45,8 @@ const OUTBOX: &str = "outbox";
 const OUTBOX_PARTITIONS: u32 = 2;
 /// The identity of the shipper.
 const SHIPPER: &str = "shipper";
+/// The topic of the candidates, of one partition: a record is at the offset that its candidate expected.
+const LEASES: &str = "leases";
 /// The group of all members.
 const GROUP: &str = "workers";
 
@@ -56,7 +58,7 @@ to 4.5 s. Storms of faults and calms take turns.
 
 Promises: records of a producer and partition are in the log once and in the order of hand-in; an acknowledged record is at its \
 offset; one that was not written is absent; rows of a named producer, which is killed and replaced again and \
-again, are all there once and in order; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
+again, are all there once and in order; of candidates that append at one end, one succeeds; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
 was committed before its partition was assigned; a commit of what moved away fails; each call ends within \
 its limit and 0.3 s, apart from the time in which its own process did not run. It needs a C compiler.
 
@@ -119,10 +121,12 @@ fn build_broker() -> anyhow::Result<PathBuf> {
 }
 
 /// The clients that stop first, then those that read what they wrote.
-const WRITERS: [ClientPlan; 3] = [
+const WRITERS: [ClientPlan; 5] = [
     ClientPlan { role: StallRole::Writer, name: "writer-1", kill_one_in: 8 },
     ClientPlan { role: StallRole::Writer, name: "writer-2", kill_one_in: 8 },
     ClientPlan { role: StallRole::Shipper, name: "shipper", kill_one_in: 2 },
+    ClientPlan { role: StallRole::Candidate, name: "candidate-1", kill_one_in: 6 },
+    ClientPlan { role: StallRole::Candidate, name: "candidate-2", kill_one_in: 6 },
 ];
 const READERS: [ClientPlan; 4] = [
     ClientPlan { role: StallRole::Reader, name: "reader", kill_one_in: 20 },
@@ -180,5 +184,6 @@ async fn create_topics(broker: &str) -> anyhow::Result<()> {
     client.admin().create_topic(EVENTS, spec).await?;
     let spec = TopicSpec::partitions(OUTBOX_PARTITIONS).config("retention.ms", "-1");
     client.admin().create_topic(OUTBOX, spec).await?;
+    client.admin().create_topic(LEASES, TopicSpec::partitions(1).config("retention.ms", "-1")).await?;
     Ok(())
 }

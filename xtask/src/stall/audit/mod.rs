@@ -6,7 +6,8 @@ mod log;
 mod records;
 
 use super::journal::{self, JournalEvent, ProcessJournal};
-use super::{EVENTS, OUTBOX, OUTBOX_PARTITIONS, PARTITIONS};
+use super::rig_record::RigRecord;
+use super::{EVENTS, LEASES, OUTBOX, OUTBOX_PARTITIONS, PARTITIONS};
 use anyhow::Context;
 use grower_client::Client;
 use std::collections::BTreeMap;
@@ -68,16 +69,21 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
         group.check(partition, log.len() as u64, &mut report);
         last_reader_reached_the_end(&journals, partition, log.len() as u64, &mut report);
     }
-    for partition in 0..OUTBOX_PARTITIONS {
-        let name = format!("{OUTBOX}/{partition}");
-        let log = log::read(&client, OUTBOX, partition, &mut report).await.with_context(|| name.clone())?;
-        records::check(&journals, OUTBOX, partition, &log, &mut report);
-        report.count("rows of the shipper", log.len() as u64);
-        if let Some((row, found)) = (0..).zip(&log).find(|(row, found)| found.number != *row) {
-            report.broken(format!("{name} offset {row} holds row {} by {}", found.number, found.writer));
-        }
+    for (topic, partition) in (0..OUTBOX_PARTITIONS).map(|partition| (OUTBOX, partition)).chain([(LEASES, 0)]) {
+        let name = format!("{topic}/{partition}");
+        let log = log::read(&client, topic, partition, &mut report).await.with_context(|| name.clone())?;
+        records::check(&journals, topic, partition, &log, &mut report);
+        report.count(if topic == OUTBOX { "rows of the shipper" } else { "records of candidates" }, log.len() as u64);
+        numbers_are_offsets(&name, &log, &mut report);
     }
     Ok(report)
+}
+
+/// Row `n` of an outbox is its record `n`, and a candidate's record is where it was expected to be.
+fn numbers_are_offsets(name: &str, log: &[RigRecord], report: &mut AuditReport) {
+    if let Some((offset, found)) = (0..).zip(log).find(|(offset, found)| found.number != *offset) {
+        report.broken(format!("{name} offset {offset} holds number {} by {}", found.number, found.writer));
+    }
 }
 
 /// The reader that ended last has read everything.

@@ -1,5 +1,6 @@
 //! The client processes of the rig. Each keeps a journal, and ends when its standard input does.
 
+mod candidate;
 mod member;
 mod reader;
 mod shipper;
@@ -48,6 +49,8 @@ pub(super) enum StallRole {
     Reader,
     /// Works as one member of a group after the other.
     Member,
+    /// Appends at the end of a partition that others append to.
+    Candidate,
     /// Ships an outbox under a producer identity.
     Shipper,
 }
@@ -71,6 +74,7 @@ impl StallClient {
                 StallRole::Writer => writer::run(rig).await.map(|()| false),
                 StallRole::Reader => reader::run(rig).await.map(|()| false),
                 StallRole::Member => member::run(rig).await.map(|()| false),
+                StallRole::Candidate => candidate::run(rig).await.map(|()| false),
                 StallRole::Shipper => shipper::run(rig).await,
             }
         })?;
