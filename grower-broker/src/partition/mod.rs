@@ -84,7 +84,7 @@ pub(crate) struct Partition {
 }
 
 /// What happens to a batch.
-enum Admission {
+enum BatchAdmission {
     /// It is appended under this epoch.
     Append(LeaderEpoch),
     /// Its producer may not write any more, and the batch is in the log already.
@@ -148,10 +148,10 @@ impl Partition {
         };
         let mut tail = self.writer.lock_slowly();
         let appended = match self.admit(&mut tail, &batch)? {
-            Admission::Append(epoch) => {
+            BatchAdmission::Append(epoch) => {
                 tail.log.append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?
             }
-            Admission::Retry(appended) => appended,
+            BatchAdmission::Retry(appended) => appended,
         };
         let effects = self.record_append(&mut tail, &appended, now);
         drop(tail);
@@ -175,11 +175,11 @@ impl Partition {
         now: Timestamp,
     ) -> Result<TryAppend, Failure> {
         let tried = match self.admit(&mut tail, &batch)? {
-            Admission::Append(epoch) => {
+            BatchAdmission::Append(epoch) => {
                 let _keep_reserve = KeepReserve::begin();
                 tail.log.try_append(batch, epoch, now).map_err(|error| refusal::of_append(&error))?
             }
-            Admission::Retry(appended) => TryAppend::Appended(appended),
+            BatchAdmission::Retry(appended) => TryAppend::Appended(appended),
         };
         if let TryAppend::Appended(appended) = &tried {
             let effects = self.record_append(&mut tail, appended, now);
@@ -190,15 +190,15 @@ impl Partition {
     }
 
     /// Decides whether a batch is appended. Only batches of named producers are looked up.
-    fn admit(&self, tail: &mut PartitionTail, batch: &UnplacedBatch) -> Result<Admission, Failure> {
+    fn admit(&self, tail: &mut PartitionTail, batch: &UnplacedBatch) -> Result<BatchAdmission, Failure> {
         let epoch = tail.writable_epoch()?;
-        let Some(identity) = registry::named_producer(batch.header()) else { return Ok(Admission::Append(epoch)) };
+        let Some(identity) = registry::named_producer(batch.header()) else { return Ok(BatchAdmission::Append(epoch)) };
         if let Err(fenced) = self.registry.check(identity) {
             let retry = tail.log.producers().retry_of(batch.header());
-            return retry.map(|offsets| Admission::Retry(Appended::retry(offsets))).ok_or(fenced);
+            return retry.map(|offsets| BatchAdmission::Retry(Appended::retry(offsets))).ok_or(fenced);
         }
         tail.admit_named(identity.id)?;
-        Ok(Admission::Append(epoch))
+        Ok(BatchAdmission::Append(epoch))
     }
 
     fn record_append(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {
