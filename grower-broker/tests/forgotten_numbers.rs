@@ -160,3 +160,54 @@ async fn older_metadata_uses_numbers_above_those_of_the_logs_and_fences_no_reade
         broker.stop().await.unwrap();
     }
 }
+
+async fn claim(client: &mut Raw<DuplexStream>, holder: u64) -> ProducerIdentity {
+    let (name, holder) = (ProducerName::new("shipper").ok(), ProducerHolder::new(holder));
+    match client.ask(&Request::InitProducer(InitProducer { name, holder, current: None })).await {
+        Response::InitProducer(identity) => identity,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn send_as(
+    client: &mut Raw<DuplexStream>,
+    topic: TopicId,
+    producer: ProducerIdentity,
+    sequence: u32,
+) -> Part<()> {
+    let base_sequence = Some(Sequence::ZERO.wrapping_add(sequence));
+    let stamp = ProducerStamp { id: producer.id, epoch: producer.epoch, base_sequence };
+    client.produce(topic, Acks::All, &batch_of(Codec::None, &["x"], Some(stamp))).await.map(drop)
+}
+
+#[tokio::test]
+async fn after_a_restore_a_name_is_claimed_again_and_continues_after_the_records_of_the_backup() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, saved, restored) = (root.path().join("data"), root.path().join("backups"), root.path().join("restored"));
+    let topic = with_topic(&data).await;
+    let (broker, mut client) = start(&data).await;
+    let first = claim(&mut client, 1).await;
+    send_as(&mut client, topic, first, 0).await.unwrap();
+    send_as(&mut client, topic, first, 1).await.unwrap();
+    broker.stop().await.unwrap();
+    backups::backup(&data, &saved, false, |_| true).unwrap();
+    let (broker, mut client) = start(&data).await;
+    let second = claim(&mut client, 2).await;
+    send_as(&mut client, topic, second, 2).await.unwrap();
+    broker.stop().await.unwrap();
+
+    backups::restore(&saved, &restored, |_| {}).unwrap();
+    let (broker, mut client) = start(&restored).await;
+    for before in [first, second] {
+        let refused = send_as(&mut client, topic, before, 3).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::FencedProducer, "{refused}");
+    }
+    let third = claim(&mut client, 3).await;
+    assert_ne!(third.id, first.id);
+    let fence = FenceProducer { producer: third, partitions: vec![(topic, PARTITION)] };
+    let Response::FenceProducer(fenced) = client.ask(&Request::FenceProducer(fence)).await else { panic!("no fence") };
+    let last = fenced[0].as_ref().unwrap().last.unwrap();
+    assert_eq!((last.producer, last.sequence, last.offset), (first, Sequence::ZERO.wrapping_add(1), Offset::new(1)));
+    send_as(&mut client, topic, third, 2).await.unwrap();
+    broker.stop().await.unwrap();
+}

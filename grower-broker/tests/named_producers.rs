@@ -225,12 +225,7 @@ async fn a_claim_fences_batches_that_wait_behind_a_stalled_disk() {
         let partitions = vec![ProducePartition { topic, partition: PARTITION, length, expected_end: None }];
         zombie.send(&Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions }), &batch).await;
     }
-    tokio::task::spawn_blocking({
-        let gate = gate.clone();
-        move || gate.wait_until_reached()
-    })
-    .await
-    .unwrap();
+    tokio::task::block_in_place(|| gate.wait_until_reached());
     let second = claim(&mut client, "shipper", 2).await.unwrap();
     gate.open();
     let mut outcomes = BTreeMap::new(); // A refusal may overtake the answer that waits for a sync.

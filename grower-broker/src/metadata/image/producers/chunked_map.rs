@@ -116,6 +116,16 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    #[test]
+    fn a_change_of_a_large_map_copies_one_chunk() {
+        let mut map = ChunkedMap::default();
+        (0..100_000u32).for_each(|key| assert_eq!(map.insert(key, key), None));
+        let before = map.clone();
+        map.insert(70_000, 0);
+        let differ = map.chunks.iter().zip(&*before.chunks).filter(|(new, old)| !Arc::ptr_eq(new, old));
+        assert_eq!((differ.count(), map.chunks.len()), (1, before.chunks.len()));
+    }
+
     #[derive(Clone, Debug)]
     enum Change {
         Insert(u16, u8),

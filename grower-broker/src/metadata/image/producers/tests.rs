@@ -143,6 +143,19 @@ fn a_snapshot_in_which_two_names_have_one_id_is_damaged() {
     assert!(!image.producers.restore(NamedProducer { name: name("b"), identity: foreign, ..producer }));
 }
 
+#[test]
+fn ten_thousand_names_take_little_memory_and_all_survive_a_snapshot() {
+    let mut image = Image::default();
+    for number in 0..10_000 {
+        let claim = ProducerClaim { name: name(&format!("n{number}")), holder: ProducerHolder::new(1), current: None };
+        let command = image.claim_producer(&claim, ProducerId::new(0), AT, 10_000).unwrap();
+        image = image.clone(); // As for each group of commands.
+        image.apply(command).unwrap();
+    }
+    assert!(image.named_producer_bytes() < 4 << 20, "{}", image.named_producer_bytes());
+    assert_eq!(snapshot::decode(&snapshot::encode(&image)).unwrap(), image);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Claim { name: u8, holder: u64 },
