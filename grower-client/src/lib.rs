@@ -114,7 +114,9 @@ pub use error::{
 };
 pub use events::{ClientEvent, ClientEvents};
 pub use gap::{Gap, GapCause};
-pub use producer::{AppendedAt, Deliveries, Delivery, Partitioner, Producer, ProducerBuilder, ProducerStatistics};
+pub use producer::{
+    AppendedAt, Deliveries, Delivery, OnFailure, Partitioner, Producer, ProducerBuilder, ProducerStatistics,
+};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;
 

@@ -5,6 +5,7 @@ use super::wording::{self, Cause};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{NameError, PartitionCount, PartitionId, ProducerName, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The error of building a producer or sending a record.
@@ -71,6 +72,16 @@ pub enum ProduceError {
         /// The last error before the timeout.
         last: Option<Box<RequestError>>,
     },
+    /// An earlier record of the partition failed, and the producer stops then; see
+    /// [`OnFailure::StopPartition`](crate::OnFailure::StopPartition).
+    #[error("{topic_partition}: stopped, because an earlier record failed{}", wording::outcome(false))]
+    Stopped {
+        /// The record's partition.
+        topic_partition: TopicPartition,
+        /// The failure of the earlier record.
+        #[source]
+        first: Arc<ProduceError>,
+    },
     /// Another process has claimed the producer's identity, or it was deleted: the producer writes no more records.
     #[error("producer identity {identity}: {}{}", Cause(source), wording::outcome(*.in_doubt))]
     Fenced {
@@ -109,6 +120,10 @@ impl ProduceError {
         Self::TimedOut { topic_partition: topic_partition.clone(), after, in_doubt, last }
     }
 
+    pub(crate) fn stopped(topic_partition: &TopicPartition, first: &Self) -> Self {
+        Self::Stopped { topic_partition: topic_partition.clone(), first: Arc::new(first.clone()) }
+    }
+
     /// Whether sending the same record again may succeed. If the outcome is unknown, that may write it twice.
     pub fn is_retriable(&self) -> bool {
         match self {
@@ -118,6 +133,7 @@ impl ProduceError {
             | Self::Settings(_)
             | Self::UnknownPartition { .. }
             | Self::TooLarge { .. }
+            | Self::Stopped { .. }
             | Self::Fenced { .. }
             | Self::Closed
             | Self::RuntimeEnded

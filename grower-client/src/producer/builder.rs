@@ -4,6 +4,7 @@ use super::Producer;
 use super::accumulator::BatchSettings;
 use super::engine::ProducerEngine;
 use super::identity::IdentitySource;
+use super::on_failure::OnFailure;
 use super::partitioner::Partitioner;
 use super::sequence_window::WindowSettings;
 use crate::backoff;
@@ -29,6 +30,7 @@ pub(super) struct ProducerSettings {
     pub(super) window: WindowSettings,
     pub(super) delivery_timeout: Duration,
     pub(super) partitioner: Partitioner,
+    pub(super) on_failure: OnFailure,
     pub(super) memory_bytes: usize,
     pub(super) create_topics: bool,
     pub(super) metadata_max_age: Duration,
@@ -68,6 +70,7 @@ impl ProducerBuilder {
             window,
             delivery_timeout: Duration::from_secs(120),
             partitioner: Partitioner::Default,
+            on_failure: OnFailure::Continue,
             memory_bytes: 64 << 20,
             create_topics: false,
             metadata_max_age: Duration::from_secs(30),
@@ -117,6 +120,12 @@ impl ProducerBuilder {
     /// Sets the partitioner; by default records with a key go by the key's hash and others are sticky.
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.settings.partitioner = partitioner;
+        self
+    }
+
+    /// Sets what happens to the records of a partition behind one that failed; by default they are written.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.settings.on_failure = on_failure;
         self
     }
 

@@ -189,6 +189,7 @@ impl ProducerEngine {
         let identity = self.identities.as_ref().map(|identities| identities.first);
         PartitionQueue::new(topic.topic_partition(partition), batches, window, topic_id, identity)
             .reporting_to(self.unobserved.clone())
+            .stopping(self.settings.on_failure)
     }
 
     /// Sends all batches of a partition that may be sent now.
@@ -212,6 +213,10 @@ impl ProducerEngine {
         match partition.push(kind, ends_linger, || self.is_closed(), Instant::now, fill) {
             PushResult::Closed => None,
             PushResult::Joined(delivery) => Some(delivery),
+            PushResult::Stopped(delivery, released) => {
+                self.release(released);
+                Some(delivery)
+            }
             PushResult::Sends(delivery, next_action, deadline) => {
                 self.set_timer(deadline);
                 self.run_actions(topic, partition, next_action);

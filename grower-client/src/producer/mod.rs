@@ -19,6 +19,7 @@ mod identity;
 mod in_flight;
 mod lookup;
 mod memory;
+mod on_failure;
 mod partitioner;
 mod promise;
 mod queue;
@@ -37,6 +38,7 @@ pub use append_at::AppendedAt;
 pub use builder::ProducerBuilder;
 pub use deliveries::Deliveries;
 pub use delivery::Delivery;
+pub use on_failure::OnFailure;
 pub use partitioner::Partitioner;
 pub use statistics::ProducerStatistics;
 

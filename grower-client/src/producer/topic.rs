@@ -60,6 +60,8 @@ pub(super) enum PushResult<D> {
     Joined(D),
     /// The action to run now, and the queue's next deadline.
     Sends(D, NextAction, Option<Instant>),
+    /// The partition is stopped: the records have failed.
+    Stopped(D, Vec<ReleasedRecords>),
     /// The partition is closed and accepts no records.
     Closed,
 }
@@ -216,6 +218,9 @@ impl ProducerPartition {
             return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
         let (delivery, needs_attention) = fill(&mut state.queue);
+        if state.queue.is_stopped() {
+            return PushResult::Stopped(delivery, settle(state.queue.fail_stopped()));
+        }
         if ends_linger {
             state.queue.seal();
         }

@@ -6,6 +6,7 @@ use super::in_flight::{
     AnswerEffects, AttemptResult, BatchId, BatchSizeChange, FenceAttempt, FenceResult, NumberedBatch, SendAttempt,
     SettledRecords,
 };
+use super::on_failure::PartitionStop;
 use super::promise::{DeliveryPromise, ExpiredRecords};
 use super::sequence_window::{FenceStep, SequenceWindow, WindowSettings};
 use super::statistics::UnsettledRecords;
@@ -25,8 +26,9 @@ use tokio::time::Instant;
 /// connection in the order of their sequences.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
-    accumulator: Accumulator,
-    window: SequenceWindow,
+    pub(super) accumulator: Accumulator,
+    pub(super) window: SequenceWindow,
+    pub(super) stop: PartitionStop,
     has_sender: bool,
     /// A fence or a request for an identity has no answer yet.
     awaits_epoch: bool,
@@ -69,6 +71,7 @@ impl PartitionQueue {
         Self {
             accumulator: Accumulator::new(topic_partition, batches),
             window: SequenceWindow::new(window, topic_id, identity),
+            stop: PartitionStop::default(),
             has_sender: false,
             awaits_epoch: false,
             wants_last_written: false,
@@ -182,12 +185,13 @@ impl PartitionQueue {
         self.awaits_epoch = false;
         let settled = self.window.fenced(attempt, result, now);
         self.wants_last_written &= self.window.last_written().is_none();
-        settled
+        self.with_stopped(settled)
     }
 
     /// Handles the answer to an attempt.
     pub(super) fn answered(&mut self, id: BatchId, result: AttemptResult, now: Instant) -> AnswerEffects {
-        let effects = self.window.answered(id, result, now);
+        let mut effects = self.window.answered(id, result, now);
+        effects.settled = self.with_stopped(std::mem::take(&mut effects.settled));
         match effects.batch_size {
             Some(BatchSizeChange::Halve(bytes)) => self.accumulator.shrink(bytes / 2),
             Some(BatchSizeChange::Restore) => self.accumulator.restore_size(),
@@ -207,7 +211,7 @@ impl PartitionQueue {
             settled.push(SettledRecords { promise, reserved, outcome: Err(error) });
         }
         debug_assert_eq!(released, 0, "only expired records release memory");
-        settled
+        self.with_stopped(settled)
     }
 
     /// Fails all records, because the topic is deleted. None is in doubt: the log that it may be in is deleted, too.

@@ -47,6 +47,18 @@ impl SequenceWindow {
         SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
     }
 
+    /// Fails all batches that are certainly not in the log, after the failure `first`.
+    pub(in crate::producer) fn stop_behind(&mut self, first: &ProduceError) -> Vec<SettledRecords> {
+        let is_unwritten = |batch: &InFlightBatch| batch.is_unresolved() && batch.may_renumber();
+        let mut settled = Vec::new();
+        while let Some(at) = self.batches.iter().position(is_unwritten) {
+            let error = ProduceError::stopped(self.batches[at].promise.topic_partition(), first);
+            settled.push(self.give_up(at, false, error));
+        }
+        self.pop_acked();
+        settled
+    }
+
     /// Pauses the window at a gap. The earlier of two gaps counts.
     pub(super) fn pause_at(&mut self, new: SequenceGap) {
         let new = SequenceGap { unusable: new.unusable && self.identity.is_some(), ..new };

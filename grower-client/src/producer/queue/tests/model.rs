@@ -58,9 +58,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
-    #[test]
+    #[test] // `PROPTEST_CASES` sets the number of cases.
     fn stalls_and_faults_never_reorder_duplicate_or_block_records(
         named: bool,
         events in prop::collection::vec(event(), 0..80),

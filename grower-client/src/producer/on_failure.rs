@@ -1,0 +1,93 @@
+//! What happens to the records behind one that failed.
+
+use super::Producer;
+use super::accumulator::UnsentBatch;
+use super::in_flight::SettledRecords;
+use super::queue::PartitionQueue;
+use crate::error::{ProduceError, actual_end};
+use grower_protocol::ids::PartitionId;
+
+/// What a producer does with the records of a partition behind one that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// They are written. Most records do not depend on others, and one failure harms no other caller. Sending the failed
+    /// record again puts it behind them.
+    #[default]
+    Continue,
+    /// They fail with [`ProduceError::Stopped`] and are not written, so that no record overtakes the failed one, until
+    /// [`Producer::resume_partition`]. That holds for records of the failed one's batch too, and for those handed in
+    /// later. A batch that was on its way already may still be acknowledged.
+    ///
+    /// A record that fails before it is queued stops nothing, and neither does an
+    /// [`append_at`](Producer::append_at) that finds another end.
+    StopPartition,
+}
+
+/// The stop of one partition.
+#[derive(Debug, Default)]
+pub(super) struct PartitionStop {
+    pub(super) on_failure: OnFailure,
+    /// The first failure since the partition was resumed.
+    pub(super) first: Option<ProduceError>,
+}
+
+impl PartitionStop {
+    /// Stops the partition at the first failure among these records.
+    fn note(&mut self, settled: &[SettledRecords]) {
+        if self.on_failure == OnFailure::StopPartition && self.first.is_none() {
+            let mut failures = settled.iter().filter_map(|settled| settled.outcome.as_ref().err());
+            self.first = failures.find(|error| stops(error)).cloned();
+        }
+    }
+}
+
+/// Whether a failure stops its partition.
+fn stops(error: &ProduceError) -> bool {
+    !matches!(error, ProduceError::Failed { source, .. } if actual_end(source).is_some())
+}
+
+impl PartitionQueue {
+    /// Sets what happens behind a failed record.
+    pub(super) fn stopping(mut self, on_failure: OnFailure) -> Self {
+        self.stop.on_failure = on_failure;
+        self
+    }
+
+    /// Whether the partition accepts no records after a failure.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.first.is_some()
+    }
+
+    /// Ends a stop; returns the failure that began it.
+    pub(super) fn resume(&mut self) -> Option<ProduceError> {
+        self.stop.first.take()
+    }
+
+    /// Adds the records that fail because of these ones.
+    pub(super) fn with_stopped(&mut self, mut settled: Vec<SettledRecords>) -> Vec<SettledRecords> {
+        self.stop.note(&settled);
+        settled.extend(self.fail_stopped());
+        settled
+    }
+
+    /// Fails all records of a stopped partition that are certainly not in the log.
+    pub(super) fn fail_stopped(&mut self) -> Vec<SettledRecords> {
+        let Some(first) = &self.stop.first else { return Vec::new() };
+        let mut settled = self.window.stop_behind(first);
+        settled.extend(self.accumulator.take_all().map(|batch: UnsentBatch| {
+            let error = ProduceError::stopped(batch.promise.topic_partition(), first);
+            batch.fail(error)
+        }));
+        settled
+    }
+}
+
+impl Producer {
+    /// Accepts records again for a partition that stopped after a failure; returns the failure that stopped it. See
+    /// [`OnFailure::StopPartition`].
+    pub fn resume_partition(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<ProduceError> {
+        let topic = self.handle.engine.known_topic(topic.as_ref())?;
+        topic.partition(partition.into())?.lock().queue.resume()
+    }
+}
