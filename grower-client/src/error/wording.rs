@@ -151,6 +151,8 @@ mod tests {
             ProduceError::Fenced { identity: ProducerName::new("p").unwrap(), source: source.clone(), in_doubt: true },
             ProduceError::timed_out(&partition(), LIMIT, true, Some(source)),
             ProduceError::timed_out(&partition(), LIMIT, false, Some(source)),
+            ProduceError::Fenced { identity: ProducerName::new("p").unwrap(), source: source.clone(), in_doubt: false },
+            ProduceError::Fenced { identity: ProducerName::new("p").unwrap(), source: source.clone(), in_doubt: true },
         ];
         let not_committed =
             NotCommitted { topic_partition: partition(), offset: Offset::new(7), source: source.clone() };

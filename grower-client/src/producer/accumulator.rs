@@ -27,6 +27,9 @@ pub(super) struct BatchSettings {
 /// The least time between two checks for expired records, which look at all batches.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(25);
 
+/// An open batch that records expired from is sealed once it has had this many, so that its outcomes stay few.
+const EXPIRING_RECORDS_MAX: u32 = 1 << 16;
+
 /// A batch without a sequence: the open one, or one that is sealed and waits for the window.
 #[derive(Debug)]
 pub(super) struct UnsentBatch {
@@ -245,6 +248,9 @@ impl Accumulator {
         }
         self.sealed.retain(|batch| !batch.promise.is_settled());
         self.open = self.open.take().filter(|batch| !batch.promise.is_settled());
+        if self.open.as_ref().is_some_and(|open| EXPIRING_RECORDS_MAX <= open.promise.added()) {
+            self.seal();
+        }
         let earliest = self.sealed.iter().chain(&self.open).filter_map(|batch| batch.promise.earliest_deadline()).min();
         self.next_expiry = earliest.map(|earliest| earliest.max(now + EXPIRY_PAUSE));
         (expired, released)
@@ -400,6 +406,19 @@ mod tests {
         assert_eq!(accumulator.next_expiry(), Some(now + LIMIT * 3));
         assert_eq!(counts(&mut accumulator, true, now), [3, 1], "the first batch leaves without the expired record");
         assert_eq!(accumulator.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_batch_that_records_expire_from_for_long_is_sealed() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, u32::MAX);
+        push(&mut accumulator, 1, now);
+        for millis in 1..=10 {
+            let then = now + Duration::from_millis(millis);
+            (0..EXPIRING_RECORDS_MAX / 4).for_each(|_| drop(push_until(&mut accumulator, 1, now, then)));
+            accumulator.expire(now + Duration::from_millis(millis) + EXPIRY_PAUSE * 20);
+        }
+        assert!(accumulator.open.is_none() && accumulator.sealed.len() == 1, "{accumulator:?}");
     }
 
     #[test]

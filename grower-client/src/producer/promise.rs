@@ -88,6 +88,11 @@ impl DeliveryPromise {
         self.records.withdraw_settled()
     }
 
+    /// The number of records that were added to its batch, with those that have left it.
+    pub(super) fn added(&self) -> u32 {
+        self.records.added()
+    }
+
     /// The number of records in the bytes that are settled already.
     pub(super) fn settled_count(&self) -> u32 {
         self.records.settled_count()

@@ -55,6 +55,11 @@ impl RecordRuns {
         self.count
     }
 
+    /// The number of records that were added, with those that were withdrawn.
+    pub(super) fn added(&self) -> u32 {
+        self.next_index
+    }
+
     /// Adds a record and returns its index.
     #[inline]
     pub(super) fn push(&mut self, deadline: Deadline) -> u32 {
