@@ -1,4 +1,5 @@
 //! The events of a client, and a client that starts before its broker.
+#![allow(clippy::disallowed_methods, reason = "a test is the shell of what it tests")]
 
 mod away;
 mod support;

@@ -80,7 +80,7 @@ async fn a_consumer_counts_its_records_and_tells_how_old_its_knowledge_is() {
     assert_eq!((statistics.records, statistics.bytes, statistics.partitions), (3, 300, 1));
     assert!(0 < statistics.fetches && statistics.known_lag == 2, "{statistics:?}");
     assert!(0 < statistics.buffered_bytes, "two records are prefetched: {statistics:?}");
-    while timeout(LONG, consumer.poll(Duration::from_millis(50))).await.unwrap().unwrap().len() != 0 {}
+    while !timeout(LONG, consumer.poll(Duration::from_millis(50))).await.unwrap().unwrap().is_empty() {}
     sleep(Duration::from_millis(300)).await;
     let idle = consumer.statistics();
     assert_eq!((idle.records, idle.known_lag, idle.buffered_bytes), (5, 0, 0));
