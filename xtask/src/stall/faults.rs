@@ -38,7 +38,7 @@ enum BrokerFault {
 
 /// A fault of a client.
 #[derive(Clone, Copy, Debug)]
-enum ClientFault {
+pub(super) enum ClientFault {
     /// SIGSTOP, and SIGCONT later.
     Stop,
     /// SIGKILL, and a new process later.
@@ -49,7 +49,12 @@ enum ClientFault {
 
 impl RigContext {
     /// Waits for the next fault. Returns how long it may last, or `None` at the stop.
-    async fn next_fault(&self, random: &mut SeededRandom, longest_run: u64, stop: &mut Stop) -> Option<Duration> {
+    pub(super) async fn next_fault(
+        &self,
+        random: &mut SeededRandom,
+        longest_run: u64,
+        stop: &mut Stop,
+    ) -> Option<Duration> {
         let run = random.millis(200..longest_run);
         let wanted = duration(random);
         if !stop.sleep(run).await {
@@ -65,7 +70,8 @@ impl RigContext {
         }
     }
 
-    fn note(&self, process: &str, fault: impl Debug, from: Nanos) {
+    /// Notes a fault that ended just now.
+    pub(super) fn note(&self, process: &str, fault: impl Debug, from: Nanos) {
         let (process, kind) = (process.to_owned(), format!("{fault:?}"));
         self.journal.note(&JournalEvent::Fault { process, kind, from, to: Nanos::now() });
     }

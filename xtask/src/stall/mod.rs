@@ -11,6 +11,7 @@ mod faults;
 mod journal;
 mod pause_watch;
 mod phases;
+mod programs;
 mod rig_broker;
 mod rig_process;
 mod rig_record;
@@ -31,6 +32,7 @@ use faults::{ClientPlan, RigContext, disturb_broker, disturb_client};
 use grower_client::{Client, TopicSpec};
 use journal::Journal;
 use phases::RigPhases;
+use programs::ExampleProgram;
 use rig_broker::BrokerSetup;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,6 +49,8 @@ const OUTBOX_PARTITIONS: u32 = 2;
 const SHIPPER: &str = "shipper";
 /// The topic of the candidates, of one partition: a record is at the offset that its candidate expected.
 const LEASES: &str = "leases";
+/// The topic of the outbox program, of one partition.
+const ORDERS: &str = "orders";
 /// The group of all members.
 const GROUP: &str = "workers";
 
@@ -58,7 +62,7 @@ to 4.5 s. Storms of faults and calms take turns.
 
 Promises: records of a producer and partition are in the log once and in the order of hand-in; an acknowledged record is at its \
 offset; one that was not written is absent; rows of a named producer, which is killed and replaced again and \
-again, are all there once and in order; of candidates that append at one end, one succeeds; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
+again, are all there once and in order; of candidates that append at one end, one succeeds; the example programs of the client library do their work exactly once; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
 was committed before its partition was assigned; a commit of what moved away fails; each call ends within \
 its limit and 0.3 s, apart from the time in which its own process did not run. It needs a C compiler.
 
@@ -89,7 +93,7 @@ impl StallRig {
         let duration = Duration::try_from_secs_f64(self.minutes * 60.0).context("--minutes takes a positive number")?;
         let seed =
             self.seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs()));
-        let program = build_broker()?;
+        let program = build_programs()?;
         let base = self.dir.unwrap_or_else(|| root().join("target"));
         let directory = tempfile::Builder::new().prefix("stall-").tempdir_in(base)?;
         let again = format!("cargo xtask stall --minutes {} --seed {seed}", self.minutes);
@@ -113,10 +117,11 @@ impl StallRig {
     }
 }
 
-/// Builds the broker in the profile of this program. Returns its path.
-fn build_broker() -> anyhow::Result<PathBuf> {
+/// Builds the broker and the example programs in the profile of this program. Returns the broker's path.
+fn build_programs() -> anyhow::Result<PathBuf> {
     let (profile, flags) = if cfg!(debug_assertions) { ("debug", &[][..]) } else { ("release", &["--release"][..]) };
     must_succeed(cargo().args(["build", "--quiet", "--package", "grower-broker"]).args(flags))?;
+    must_succeed(cargo().args(["build", "--quiet", "--package", "grower-client", "--examples"]).args(flags))?;
     Ok(root().join("target").join(profile).join("grower-broker"))
 }
 
@@ -144,10 +149,16 @@ async fn disturb(program: &Path, dir: &Path, duration: Duration, seed: u64) -> a
     create_topics(&setup.address).await?;
     let journal = Journal::create(dir, "faults")?;
     let context = RigContext { seed, dir: dir.to_owned(), setup, phases: RigPhases::begin(duration), journal };
-    let (stop_faults, stop_writers, stop_readers) = (Stopper::default(), Stopper::default(), Stopper::default());
+    let (stop_faults, stop_rows, stop_writers, stop_readers): (Stopper, Stopper, Stopper, Stopper) = Default::default();
     let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
     for plan in WRITERS {
         writers.spawn(disturb_client(context.clone(), plan, stop_writers.subscribe()));
+    }
+    programs::prepare(dir)?;
+    writers.spawn(programs::append_rows(dir.to_owned(), stop_rows.subscribe()));
+    writers.spawn(ExampleProgram::Outbox.disturb(context.clone(), stop_writers.subscribe()));
+    for program in [ExampleProgram::Worker(1), ExampleProgram::Worker(2), ExampleProgram::Tail] {
+        readers.spawn(program.disturb(context.clone(), stop_readers.subscribe()));
     }
     for plan in READERS {
         readers.spawn(disturb_client(context.clone(), plan, stop_readers.subscribe()));
@@ -161,6 +172,8 @@ async fn disturb(program: &Path, dir: &Path, duration: Duration, seed: u64) -> a
         ended = &mut disturbed => drop(ended??),
     }
     ensure!(context.phases.end() <= tokio::time::Instant::now(), "a process ended early");
+    stop_rows.stop_all();
+    tokio::time::sleep(Duration::from_millis(100)).await; // The last rows are in the outbox by then.
     stop_writers.stop_all();
     all_end(writers).await?;
     tokio::time::sleep(CATCH_UP).await;
@@ -184,6 +197,7 @@ async fn create_topics(broker: &str) -> anyhow::Result<()> {
     client.admin().create_topic(EVENTS, spec).await?;
     let spec = TopicSpec::partitions(OUTBOX_PARTITIONS).config("retention.ms", "-1");
     client.admin().create_topic(OUTBOX, spec).await?;
+    client.admin().create_topic(ORDERS, TopicSpec::partitions(1).config("retention.ms", "-1")).await?;
     client.admin().create_topic(LEASES, TopicSpec::partitions(1).config("retention.ms", "-1")).await?;
     Ok(())
 }

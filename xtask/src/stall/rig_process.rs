@@ -44,11 +44,16 @@ impl RigProcess {
     pub(super) fn start(role: StallRole, process: String, broker: &str, dir: &Path, seed: u64) -> anyhow::Result<Self> {
         use clap::ValueEnum;
         let role = role.to_possible_value().context("a role has a name")?;
-        let log = File::create(dir.join(format!("{process}.log")))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["stall-client", role.get_name(), "--broker", broker, "--process", &process]);
         command.arg("--dir").arg(dir).args(["--seed", &seed.to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        Self::spawn(command, process, dir)
+    }
+
+    /// Starts a program. Its errors go to a file of this name.
+    pub(super) fn spawn(mut command: Command, process: String, dir: &Path) -> anyhow::Result<Self> {
+        command.stderr(File::create(dir.join(format!("{process}.log")))?).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {process}"))?;
         let stdin = child.stdin.take();
         Ok(Self { process, child, stdin })

@@ -3,6 +3,7 @@
 mod deadlines;
 mod group;
 mod log;
+mod programs;
 mod records;
 
 use super::journal::{self, JournalEvent, ProcessJournal};
@@ -67,8 +68,11 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
         let log = log::read(&client, EVENTS, partition, &mut report).await.with_context(|| name.clone())?;
         records::check(&journals, EVENTS, partition, &log, &mut report);
         group.check(partition, log.len() as u64, &mut report);
+        programs::check_counts(dir, partition, log.len() as u64, &mut report)?;
         last_reader_reached_the_end(&journals, partition, log.len() as u64, &mut report);
     }
+    programs::check_outbox(dir, &client, &mut report).await?;
+    programs::check_tails(dir, &mut report)?;
     for (topic, partition) in (0..OUTBOX_PARTITIONS).map(|partition| (OUTBOX, partition)).chain([(LEASES, 0)]) {
         let name = format!("{topic}/{partition}");
         let log = log::read(&client, topic, partition, &mut report).await.with_context(|| name.clone())?;
