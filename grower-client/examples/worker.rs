@@ -94,12 +94,12 @@ pub async fn work(member: ConsumerBuilder, folder: &Path) -> Result<(), Box<dyn 
                 changed.iter().try_for_each(|partition| counts[partition].save(folder, partition))?;
             }
             ConsumerEvent::Revoking(revoking) => {
-                println!("giving up {:?}", revoking.partitions());
+                revoking.partitions().iter().for_each(|partition| println!("{partition} moves"));
                 counts.retain(|partition, _| !revoking.partitions().contains(partition));
                 revoking.done([]).await?; // The counts are saved; nothing is left to do.
             }
             ConsumerEvent::Lost(lost) => {
-                println!("lost {lost:?}");
+                lost.iter().for_each(|partition| println!("{partition} is lost"));
                 counts.retain(|partition, _| !lost.contains(partition));
             }
             _ => {}

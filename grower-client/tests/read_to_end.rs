@@ -1,12 +1,16 @@
 //! Reading up to an end that is fixed at the start: it ends in every case, and exactly there.
 
+mod stalling;
 mod support;
 mod world;
 
 use futures_util::StreamExt as _;
 use grower_broker::{Broker, BrokerConfig, Clock};
 use grower_client::ids::{Offset, Timestamp};
-use grower_client::{ConsumeError, Consumer, ErrorCode, GapCause, OnGap, ReadToEnd, Record, StartFrom, TopicSpec};
+use grower_client::{
+    Client, ConsumeError, Consumer, ConsumerEvent, ErrorCode, GapCause, OnGap, ReadToEnd, Record, StartFrom, TopicSpec,
+};
+use stalling::Stall;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -322,4 +326,44 @@ async fn the_total_lag_is_what_the_brokers_have() {
         producer.send(Record::new("events").value("x").partition(partition)).await.unwrap();
     }
     assert_eq!(consumer.total_lag().await.unwrap(), 9, "a paused partition counts");
+}
+
+#[tokio::test]
+async fn a_stalled_broker_delays_the_end_and_not_the_error_of_the_lag() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    let (world, stall) = (World::in_memory().await, Stall::new());
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..3)).await;
+    let builder = Client::builder().transport(stall.transport(world.connector())).bootstrap(["stalled"]);
+    let client = builder.request_timeout(LIMIT).connect_timeout(LIMIT).connect().await.unwrap();
+    let mut consumer = client.consumer().subscribe(["events"]).build().await.unwrap();
+    let mut reading = consumer.read_to_end().await.unwrap();
+    stall.hold_requests();
+    let error = timeout(LIMIT + Duration::from_millis(300), reading.consumer().total_lag()).await.expect("in time");
+    assert!(error.unwrap_err().is_retriable());
+    let mut read = 0;
+    while let Ok(Some(record)) = timeout(LIMIT, reading.next()).await {
+        record.unwrap(); // Prefetched before the stall, if any.
+        read += 1;
+    }
+    stall.release();
+    assert_eq!(read + rest(reading).await.len(), 3);
+}
+
+#[tokio::test]
+async fn events_continue_behind_an_end_that_was_not_reached() {
+    let world = World::in_memory().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..2)).await;
+    let mut consumer = world.client.consumer().subscribe(["events"]).build().await.unwrap();
+    let mut reading = consumer.read_to_end().await.unwrap();
+    reading.next().await.unwrap().unwrap();
+    world.produce("events", numbered(2..4)).await;
+    let mut read = 1;
+    while read < 4 {
+        match timeout(LONG, consumer.next_event()).await.expect("they come").unwrap().unwrap() {
+            ConsumerEvent::Records(records) => read += records.len(),
+            other => panic!("{other:?}"),
+        }
+    }
 }
