@@ -3,6 +3,7 @@
 mod answers;
 mod epochs;
 mod faults;
+mod messages;
 mod mini_broker;
 mod model;
 mod sent_records;
@@ -16,6 +17,7 @@ use grower_protocol::batch::Record;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, FailureContext, Outcome, RecordRange};
+use messages::{Answer, Message};
 use mini_broker::MiniBroker;
 use sent_records::SentRecords;
 use std::collections::VecDeque;
@@ -34,20 +36,6 @@ fn refusal(code: ErrorCode) -> RequestError {
 
 fn lost() -> RequestError {
     RequestError::Lost(ConnectionError::Closed { address: "b".into() })
-}
-
-/// A message to the broker.
-#[derive(Clone, Debug)]
-enum Message {
-    Batch(SendAttempt),
-    Fence(FenceAttempt),
-}
-
-/// An answer that the queue has not received yet.
-#[derive(Debug)]
-enum Answer {
-    Batch(BatchId, AttemptResult),
-    Fence(FenceAttempt, FenceResult),
 }
 
 /// A queue, the broker, and the messages between them.
@@ -349,31 +337,6 @@ impl World {
             self.apply(Event::Wait);
             self.apply(Event::Handle);
             self.apply(Event::Answer(0));
-        }
-    }
-}
-
-impl Message {
-    fn handle(self, broker: &mut MiniBroker) -> Answer {
-        match self {
-            Self::Batch(attempt) => Answer::Batch(attempt.id, broker.append(&attempt.bytes)),
-            Self::Fence(attempt) => Answer::Fence(attempt, broker.fence(attempt.producer)),
-        }
-    }
-
-    fn failed(self, error: RequestError) -> Answer {
-        match self {
-            Self::Batch(attempt) => Answer::Batch(attempt.id, Err(error)),
-            Self::Fence(attempt) => Answer::Fence(attempt, Err(error)),
-        }
-    }
-}
-
-impl Answer {
-    fn lost(self) -> Self {
-        match self {
-            Self::Batch(id, _) => Self::Batch(id, Err(lost())),
-            Self::Fence(attempt, _) => Self::Fence(attempt, Err(lost())),
         }
     }
 }
