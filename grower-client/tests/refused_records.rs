@@ -1,4 +1,5 @@
 //! A record that the broker refuses fails alone, with the broker's reason.
+#![expect(clippy::disallowed_methods, reason = "a test reads the clock")]
 
 mod world;
 

@@ -415,7 +415,9 @@ mod tests {
         push(&mut accumulator, 1, now);
         for millis in 1..=10 {
             let then = now + Duration::from_millis(millis);
-            (0..EXPIRING_RECORDS_MAX / 4).for_each(|_| drop(push_until(&mut accumulator, 1, now, then)));
+            for _ in 0..EXPIRING_RECORDS_MAX / 4 {
+                push_until(&mut accumulator, 1, now, then);
+            }
             accumulator.expire(now + Duration::from_millis(millis) + EXPIRY_PAUSE * 20);
         }
         assert!(accumulator.open.is_none() && accumulator.sealed.len() == 1, "{accumulator:?}");

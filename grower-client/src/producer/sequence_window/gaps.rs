@@ -7,6 +7,7 @@ use crate::producer::in_flight::{BatchState, InFlightBatch, SequenceGap, Settled
 use crate::producer::split::part;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::Outcome;
+use std::ops::Range;
 
 impl SequenceWindow {
     /// Sets the topic's id. If it changed, the old log is deleted, so nothing is in doubt. A batch in flight is
@@ -86,8 +87,8 @@ impl SequenceWindow {
         }
         let count = batch.count / 2;
         let tail_promise = batch.promise.split_off(count);
-        let (head, tail) =
-            (part(&batch.bytes, self.codec, &[0..count]), part(&batch.bytes, self.codec, &[count..batch.count]));
+        let half = |positions: Range<u32>| part(&batch.bytes, self.codec, std::slice::from_ref(&positions));
+        let (head, tail) = (half(0..count), half(count..batch.count));
         (batch.bytes, batch.plain_bytes) = head;
         let tail = InFlightBatch {
             id: self.next_id,
