@@ -117,10 +117,15 @@ impl OrderedWriter {
         noting.await.expect("a settler does not panic");
     }
 
-    /// Hands in a record; now and then gives up early.
+    /// Hands in a record; now and then waits for it, for a limit of its own, or gives up early.
     async fn hand_in(&mut self, number: u64, settler: &RecordSettler, settling: &mpsc::Sender<AwaitedRecord>) {
         let content = RigRecord { writer: self.writer.clone(), number };
         let record = Record::new(EVENTS).partition(self.partition).key("k").value(content.value());
+        if self.random.one_in(50) {
+            let (limit, began) = (self.random.millis(50..500), Nanos::now());
+            let outcome = RecordOutcome::of(&self.producer.send_within(record, limit).await);
+            return settler.note(number, began, limit, outcome);
+        }
         let patience = if self.random.one_in(50) { self.random.millis(0..100) } else { 2 * DELIVERY };
         let began = Nanos::now();
         match timeout(patience, self.producer.enqueue(record)).await {
@@ -128,9 +133,9 @@ impl OrderedWriter {
                 let awaited = AwaitedRecord { number, began, delivery };
                 settling.send(awaited).await.unwrap_or_else(|_| panic!("the settler runs"));
             }
-            Ok(Err(error)) => settler.note(number, began, RecordOutcome::of(&Err(error))),
+            Ok(Err(error)) => settler.note(number, began, DELIVERY, RecordOutcome::of(&Err(error))),
             // Its documentation says: if the future is dropped before it completes, the record is not queued.
-            Err(_) => settler.note(number, began, RecordOutcome::NotWritten { error: "dropped".to_owned() }),
+            Err(_) => settler.note(number, began, DELIVERY, RecordOutcome::NotWritten { error: "dropped".to_owned() }),
         }
     }
 }
@@ -147,12 +152,12 @@ impl RecordSettler {
     async fn run(self, mut settled: mpsc::Receiver<AwaitedRecord>) {
         while let Some(AwaitedRecord { number, began, delivery }) = settled.recv().await {
             let outcome = RecordOutcome::of(&delivery.await);
-            self.note(number, began, outcome);
+            self.note(number, began, DELIVERY, outcome);
         }
     }
 
-    fn note(&self, number: u64, began: Nanos, outcome: RecordOutcome) {
-        let time = CallTime { began, ended: Nanos::now(), limit: DELIVERY };
+    fn note(&self, number: u64, began: Nanos, limit: Duration, outcome: RecordOutcome) {
+        let time = CallTime { began, ended: Nanos::now(), limit };
         let (topic, partition, writer) = (EVENTS.to_owned(), self.partition, self.writer.clone());
         self.journal.note(&JournalEvent::Settled { topic, partition, writer, number, time, outcome });
     }
