@@ -7,7 +7,7 @@
 //! The outbox is a file to which a program appends lines; in a database it is a table, written in the transaction that
 //! it tells of. All rows go to partition 0. It prints where it resumes, and ends when all rows are in the log.
 
-use grower_client::{Client, ProduceError, Producer, Record};
+use grower_client::{Client, OnFailure, Outcome, ProduceError, Producer, Record};
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub async fn ship(client: &Client, topic: &str, outbox: &Path, timeout: Duration
     loop {
         // A new holder of the identity fences the one before, so nothing of an earlier attempt arrives later.
         let builder = client.producer().identity(format!("outbox-{topic}")).delivery_timeout(timeout);
+        let builder = builder.on_failure(OnFailure::StopPartition); // No row is written behind one that failed.
         let shipped = match builder.build().await {
             Ok(producer) => ship_rest(&producer, topic, &std::fs::read_to_string(outbox)?).await,
             Err(error) => Err(error),
@@ -28,7 +29,10 @@ pub async fn ship(client: &Client, topic: &str, outbox: &Path, timeout: Duration
         match shipped {
             Ok(rows) => return Ok(rows),
             Err(error @ ProduceError::Fenced { .. }) => return Err(error.into()), // Another process ships now.
-            Err(error) => eprintln!("trying again: {error}"),
+            Err(error) if error.is_retriable() || error.outcome() == Outcome::Unknown => {
+                eprintln!("trying again: {error}");
+            }
+            Err(error) => return Err(error.into()), // The next row cannot be shipped.
         }
         sleep(Duration::from_millis(500)).await;
     }

@@ -83,6 +83,24 @@ async fn outbox_ships_each_row_once_although_it_is_cut_short() {
 }
 
 #[tokio::test]
+async fn outbox_stops_at_a_row_that_is_refused_and_continues_there() {
+    let world = World::with_topics(&["orders"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outbox");
+    let ship = async |row: &str| {
+        std::fs::write(&file, format!("0\n1\n{row}\n3\n")).unwrap();
+        outbox::ship(&world.client, "orders", &file, Duration::from_secs(20)).await
+    };
+    let error = ship(&"x".repeat(2 << 20)).await.unwrap_err();
+    assert!(error.to_string().contains("max.message.bytes"), "{error}");
+    assert_eq!(world.records("orders").await.len(), 2, "the row behind it waits");
+    assert_eq!(ship("2").await.unwrap(), 4);
+    let written = world.records("orders").await.into_iter().map(|record| record.value.unwrap());
+    assert_eq!(written.collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    world.broker.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn replay_copies_exactly_the_time_range_in_order() {
     let world = World::with_topics(&["orders", "again"]).await;
     let producer = world.client.producer().build().await.unwrap();
