@@ -17,8 +17,8 @@ pub(crate) use check::check_files;
 pub(crate) use identity::FILE as META;
 pub use identity::{IdentityError, NodeIdentity};
 pub use image::{
-    Applied, BrokerRegistration, Command, DeletedTopic, FORMER_IDS_MAX, Image, MetadataRefusal, NamedProducer,
-    PartitionRegistration, ProducerClaim, ProducerRefusal, SnapshotError, Topic,
+    Applied, BrokerRegistration, Command, DeletedTopic, FORMER_HOLDERS_MAX, FORMER_IDS_MAX, Image, MetadataRefusal,
+    NamedProducer, PartitionRegistration, ProducerClaim, ProducerRefusal, SnapshotError, Topic,
 };
 pub(crate) use image::{minimum_named_id, minimum_producer_id, raise_minimum_ids};
 pub(crate) use log_store::{DIR, SNAPSHOT, snapshot_path};

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 /// Gets an identity. With a name it has the next epoch of that name, durably, and earlier ones are refused everywhere.
 ///
 /// A request whose answer was lost may be repeated, and may still wait in an earlier connection: the holder of a name
-/// gets its identity again and no other epoch, except that `current` renews it.
+/// gets its identity again and no other epoch, except that `current` renews it. A process that lost the name to another one
+/// does not get it back: the broker remembers the last 32 holders.
 ///
 /// | holder | `current` | answer |
 /// | --- | --- | --- |
+/// | another, after the caller | any | [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer) |
 /// | another | none | the next epoch; the caller is the holder |
 /// | another | any | [`ErrorCode::FencedProducer`](super::ErrorCode::FencedProducer) |
 /// | the caller | the registered identity | the next epoch |

@@ -12,7 +12,7 @@ mod topic_table;
 pub use apply::Applied;
 pub use command::Command;
 pub(crate) use minimum_ids::{minimum_named_id, minimum_producer_id, raise_minimum_ids};
-pub use producers::{FORMER_IDS_MAX, NamedProducer, ProducerClaim, ProducerRefusal};
+pub use producers::{FORMER_HOLDERS_MAX, FORMER_IDS_MAX, NamedProducer, ProducerClaim, ProducerRefusal};
 pub use refusal::MetadataRefusal;
 pub use snapshot::SnapshotError;
 

@@ -83,6 +83,7 @@ enum SnapshotItem {
         holder: ProducerHolder,
         claimed: Timestamp,
         former: Vec<ProducerId>,
+        former_holders: Vec<ProducerHolder>,
     },
 }
 
@@ -136,8 +137,8 @@ fn items_of(image: &Image) -> impl Iterator<Item = SnapshotItem> {
     let ids = image.producers.id_limits().into_iter();
     let ids = ids.map(|(next, minimum)| SnapshotItem::NamedIds { next, minimum });
     let producers = image.named_producers_after(None).map(|producer| {
-        let NamedProducer { name, identity, holder, claimed, former } = NamedProducer::clone(producer);
-        SnapshotItem::NamedProducer { name, identity, holder, claimed, former }
+        let NamedProducer { name, identity, holder, claimed, former, former_holders } = NamedProducer::clone(producer);
+        SnapshotItem::NamedProducer { name, identity, holder, claimed, former, former_holders }
     });
     let rest = deleted.chain(trims).chain(settings).chain(ids).chain(producers);
     cluster.chain(brokers).chain(topics).chain(rest)
@@ -206,8 +207,8 @@ impl Image {
                 drop(self.settings.entry(node).or_default().insert(key, value))
             }
             SnapshotItem::NamedIds { next, minimum } => self.producers.raise_id_limits(next, minimum),
-            SnapshotItem::NamedProducer { name, identity, holder, claimed, former } => {
-                if !self.producers.restore(NamedProducer { name, identity, holder, claimed, former }) {
+            SnapshotItem::NamedProducer { name, identity, holder, claimed, former, former_holders } => {
+                if !self.producers.restore(NamedProducer { name, identity, holder, claimed, former, former_holders }) {
                     return Err(SnapshotError::Damaged("two producers have one name or one id"));
                 }
             }

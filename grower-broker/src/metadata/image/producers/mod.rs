@@ -1,6 +1,7 @@
 //! Named producers: a name keeps its producer id, and each process that claims it gets the next epoch.
 //!
-//! Only the identity that a name has now may write, so the registry knows each id that a name ever had. An id belongs
+//! Only the identity that a name has now may write, so the registry knows each id that a name ever had. A process that
+//! lost the name does not get it back: its claim may have waited in a connection all the time. An id belongs
 //! to one name for ever, and an epoch is issued once. A name gets a fresh id when its epochs run out, and after a
 //! restore, because epochs that were issued after the backup are unknown.
 
@@ -29,10 +30,15 @@ pub struct NamedProducer {
     pub claimed: Timestamp,
     /// Ids that the name had before, oldest first. Beyond [`FORMER_IDS_MAX`] the oldest is dropped.
     pub former: Vec<ProducerId>,
+    /// Processes that had the name before, oldest first: their claims that were delayed are refused. Beyond
+    /// [`FORMER_HOLDERS_MAX`] the oldest is dropped.
+    pub former_holders: Vec<ProducerHolder>,
 }
 
 /// The most former ids of a name. An id lasts for 32,768 claims, or until a restore.
 pub const FORMER_IDS_MAX: usize = 32;
+/// The most former holders of a name.
+pub const FORMER_HOLDERS_MAX: usize = 32;
 
 /// A request for a name's next identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,11 @@ pub struct ProducerClaim {
 }
 
 impl NamedProducer {
+    /// Whether another process claimed the name since the caller had it.
+    fn refuses(&self, claim: &ProducerClaim) -> bool {
+        self.former_holders.contains(&claim.holder) || (self.holder != claim.holder && claim.current.is_some())
+    }
+
     /// The description for clients.
     pub fn describe(&self) -> NamedProducerDescription {
         NamedProducerDescription { name: self.name.clone(), identity: self.identity, claimed: self.claimed }

@@ -1,16 +1,16 @@
 //! The named producers of an image, by name and by id.
 
 use super::chunked_map::ChunkedMap;
-use super::{FORMER_IDS_MAX, NamedProducer, ProducerClaim, ProducerRefusal};
+use super::{FORMER_HOLDERS_MAX, FORMER_IDS_MAX, NamedProducer, ProducerClaim, ProducerRefusal};
 use crate::metadata::MetadataRefusal;
-use grower_protocol::ids::{ProducerEpoch, ProducerId, ProducerName, Timestamp};
+use grower_protocol::ids::{ProducerEpoch, ProducerHolder, ProducerId, ProducerName, Timestamp};
 use grower_protocol::message::ProducerIdentity;
 use std::sync::Arc;
 
 /// More ids of named producers than a lost time can have allocated.
 const ID_MARGIN: u64 = 1 << 40;
-/// Memory for a named producer, without the bytes of its name.
-const PRODUCER_BYTES: usize = 256;
+/// Memory for a named producer, without that of [`own_bytes`].
+const PRODUCER_BYTES: usize = 280;
 
 /// Named producers, with the names of all their ids.
 ///
@@ -23,8 +23,8 @@ pub(in crate::metadata::image) struct ProducerTable {
     next_id: ProducerId,
     /// Ids below it were allocated before a restore.
     minimum_id: ProducerId,
-    /// The length of all names.
-    name_bytes: usize,
+    /// The [`own_bytes`] of all producers.
+    own_bytes: usize,
 }
 
 impl Default for ProducerTable {
@@ -34,7 +34,7 @@ impl Default for ProducerTable {
             names: ChunkedMap::default(),
             next_id: ProducerId::NAMED.start,
             minimum_id: ProducerId::NAMED.start,
-            name_bytes: 0,
+            own_bytes: 0,
         }
     }
 }
@@ -53,7 +53,7 @@ impl ProducerTable {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.len() * PRODUCER_BYTES + self.names.len() * size_of::<(ProducerId, ProducerName, u64)>() + self.name_bytes
+        self.len() * PRODUCER_BYTES + self.names.len() * size_of::<(ProducerId, ProducerName, u64)>() + self.own_bytes
     }
 
     pub(super) fn iter_after<'a>(
@@ -90,9 +90,10 @@ impl ProducerTable {
             None if claim.current.is_some() => return Err(ProducerRefusal::Deleted { name }.into()),
             None => {
                 let identity = self.fresh_identity(first)?;
-                NamedProducer { name, identity, holder: claim.holder, claimed: at, former: Vec::new() }
+                let (holder, former, former_holders) = (claim.holder, Vec::new(), Vec::new());
+                NamedProducer { name, identity, holder, claimed: at, former, former_holders }
             }
-            Some(known) if known.holder != claim.holder && claim.current.is_some() => {
+            Some(known) if known.refuses(claim) => {
                 return Err(ProducerRefusal::Claimed { name, claimed: known.claimed }.into());
             }
             Some(known) => self.next_of(known, claim, first, at)?,
@@ -113,6 +114,7 @@ impl ProducerTable {
         let mut next = known.clone();
         if known.holder != claim.holder {
             (next.holder, next.claimed) = (claim.holder, at);
+            next.former_holders.push(known.holder);
         }
         let ProducerIdentity { id, epoch } = known.identity;
         if epoch < ProducerEpoch::MAX && !self.is_restored(known) {
@@ -136,17 +138,19 @@ impl ProducerTable {
         for dropped in producer.former.drain(..surplus) {
             self.names.remove(&dropped);
         }
+        let surplus = producer.former_holders.len().saturating_sub(FORMER_HOLDERS_MAX);
+        producer.former_holders.drain(..surplus);
         let ProducerIdentity { id, epoch } = producer.identity;
         let owner = self.names.insert(id, producer.name.clone());
         debug_assert!(owner.is_none_or(|owner| owner == producer.name), "an id belongs to one name");
         self.next_id = self.next_id.max(id.next());
-        let (name, length) = (producer.name.clone(), producer.name.as_str().len());
-        match self.by_name.insert(name, Arc::new(producer)) {
-            None => self.name_bytes += length,
-            Some(before) => debug_assert!(
+        self.own_bytes += own_bytes(&producer);
+        if let Some(before) = self.by_name.insert(producer.name.clone(), Arc::new(producer)) {
+            self.own_bytes -= own_bytes(&before);
+            debug_assert!(
                 before.identity.id < id || (before.identity.id == id && before.identity.epoch < epoch),
                 "the identities of a name only rise"
-            ),
+            );
         }
     }
 
@@ -156,7 +160,7 @@ impl ProducerTable {
             return;
         }
         let producer = self.by_name.remove(name).expect("found above");
-        self.name_bytes -= name.as_str().len();
+        self.own_bytes -= own_bytes(&producer);
         for id in producer.former.iter().chain([&producer.identity.id]) {
             self.names.remove(id);
         }
@@ -193,8 +197,13 @@ impl ProducerTable {
                 return false;
             }
         }
-        self.name_bytes += producer.name.as_str().len();
+        self.own_bytes += own_bytes(&producer);
         self.by_name.insert(producer.name.clone(), Arc::new(producer));
         true
     }
+}
+
+/// The bytes of a producer's name and of its former holders.
+fn own_bytes(producer: &NamedProducer) -> usize {
+    producer.name.as_str().len() + producer.former_holders.len() * size_of::<ProducerHolder>()
 }

@@ -76,6 +76,34 @@ fn a_former_holder_cannot_renew() {
 }
 
 #[test]
+fn a_delayed_claim_of_a_former_holder_is_refused() {
+    let mut image = Image::default();
+    let first = claim(&mut image, "a", 1, None).unwrap();
+    let second = claim(&mut image, "a", 2, None).unwrap();
+    let delayed = claim(&mut image, "a", 1, None);
+    assert!(matches!(&delayed, Err(refusal) if refusal.code() == ErrorCode::FencedProducer), "{delayed:?}");
+    assert_eq!(claim(&mut image, "a", 1, Some(first)), delayed);
+    assert_eq!(image.check_named(second), Ok(()), "the latest holder still writes");
+    image = snapshot::decode(&snapshot::encode(&image)).unwrap();
+    restore(&mut image);
+    assert_eq!(claim(&mut image, "a", 1, None), delayed);
+}
+
+#[test]
+fn the_oldest_former_holders_are_dropped() {
+    let mut image = Image::default();
+    for holder in 0..=FORMER_HOLDERS_MAX as u64 + 1 {
+        claim(&mut image, "a", holder, None).unwrap();
+    }
+    assert_eq!(image.named_producer(&name("a")).unwrap().former_holders.len(), FORMER_HOLDERS_MAX);
+    assert!(claim(&mut image, "a", 1, None).is_err());
+    assert!(claim(&mut image, "a", 0, None).is_ok());
+    let bytes = image.named_producer_bytes();
+    image = snapshot::decode(&snapshot::encode(&image)).unwrap();
+    assert_eq!(image.named_producer_bytes(), bytes);
+}
+
+#[test]
 fn a_name_whose_epochs_have_run_out_gets_a_fresh_id_and_keeps_the_former_one() {
     let mut image = Image::default();
     let mut last = claim(&mut image, "a", 1, None).unwrap();
@@ -166,7 +194,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (name, holder) = (0u8..3, 1u64..4);
+    let (name, holder) = (0u8..3, 1u64..6);
     prop_oneof![
         6 => (name.clone(), holder.clone()).prop_map(|(name, holder)| Step::Claim { name, holder }),
         6 => (name.clone(), holder).prop_map(|(name, holder)| Step::Renew { name, holder }),
@@ -184,6 +212,7 @@ struct Issued {
     /// The identity of each name that may write; none after a restore.
     current: BTreeMap<u8, Option<(u64, ProducerIdentity)>>,
     holders: BTreeMap<u8, u64>,
+    former_holders: BTreeSet<(u8, u64)>,
     owners: BTreeMap<ProducerId, u8>,
     all: BTreeSet<(ProducerId, ProducerEpoch)>,
 }
@@ -195,7 +224,8 @@ impl Issued {
         let had_it = self.current.get(&name) == Some(&Some((holder, identity)));
         assert!(is_new || had_it, "{identity:?} was issued twice");
         self.held.insert((name, holder), identity);
-        self.holders.insert(name, holder);
+        let former = self.holders.insert(name, holder).filter(|former| *former != holder);
+        self.former_holders.extend(former.map(|former| (name, former)));
         self.current.insert(name, Some((holder, identity)));
     }
 }
@@ -208,8 +238,9 @@ proptest! {
         for step in steps {
             match step {
                 Step::Claim { name, holder } => {
-                    let identity = claim(&mut image, names[usize::from(name)], holder, None).unwrap();
-                    issued.take(name, holder, identity);
+                    let claimed = claim(&mut image, names[usize::from(name)], holder, None);
+                    prop_assert_eq!(claimed.is_ok(), !issued.former_holders.contains(&(name, holder)));
+                    claimed.into_iter().for_each(|identity| issued.take(name, holder, identity));
                 }
                 Step::Renew { name, holder } => {
                     let Some(held) = issued.held.get(&(name, holder)).copied() else { continue };
@@ -223,6 +254,7 @@ proptest! {
                     }
                     issued.current.remove(&name);
                     issued.holders.remove(&name);
+                    issued.former_holders.retain(|(former, _)| *former != name);
                 }
                 Step::Restore => {
                     restore(&mut image);
