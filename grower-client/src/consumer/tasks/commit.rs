@@ -46,7 +46,7 @@ impl UncommittedOffset {
 
     /// The consumed offset of a partition, if it is not committed.
     pub(crate) fn consumed(partition: &PartitionFetchState) -> Option<Self> {
-        partition.has_progress().then(|| Self::up_to(partition, partition.consumed()))?
+        partition.has_progress().then(|| Self::up_to(partition, partition.consumed()?))?
     }
 
     /// `None` for a deleted topic: the group drops its offsets.

@@ -4,12 +4,14 @@ mod announcement;
 mod gaps;
 mod hand_out;
 mod held_bytes;
+mod progress;
 mod read_end;
 mod revocation;
 
 pub(crate) use announcement::{Announcement, EventNumber, RevocationNotice};
 pub(crate) use hand_out::{CallNumber, PartitionItem};
 pub(crate) use held_bytes::HeldBytes;
+pub(crate) use progress::Progress;
 
 use super::checked_batches::{CheckedBatches, FetchDamage};
 use super::offset_and_epoch::OffsetAndEpoch;
@@ -21,7 +23,6 @@ use crate::retry::{self, FetchAction};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use hand_out::BatchCursor;
-pub(crate) use revocation::Progress;
 use revocation::Revocation;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -71,6 +72,8 @@ pub(crate) struct PartitionFetchState {
     position: OffsetAndEpoch,
     /// The position at the reader's last call: all earlier records are processed.
     consumed: OffsetAndEpoch,
+    /// The reader moved away from records that it may still work on: it has not called since.
+    has_left_records: bool,
     pub(crate) committed: Option<Offset>,
     progress: Progress,
     /// The end of the fetched records: the next offset to fetch.
@@ -127,6 +130,7 @@ impl PartitionFetchState {
             announcement: Announcement::Open,
             position: OffsetAndEpoch::ZERO,
             consumed: OffsetAndEpoch::ZERO,
+            has_left_records: false,
             committed: None,
             progress: Progress::None,
             fetched: OffsetAndEpoch::ZERO,
@@ -144,21 +148,6 @@ impl PartitionFetchState {
             error: None,
             offline_reported: false,
         }
-    }
-
-    /// Moves the reader to a position that it chose.
-    pub(crate) fn seek_to(&mut self, position: OffsetAndEpoch, version: FetchVersion) {
-        self.move_to(position, version);
-        self.progress = Progress::Moved;
-    }
-
-    pub(crate) fn progress(&self) -> Progress {
-        self.progress
-    }
-
-    /// Whether the reader has moved from the start, so that there may be an offset to commit.
-    pub(crate) fn has_progress(&self) -> bool {
-        self.progress != Progress::None
     }
 
     /// Moves the reader to `position`; drops all buffered records and fetches in flight.
@@ -207,19 +196,9 @@ impl PartitionFetchState {
         self.position
     }
 
-    /// The position at the reader's last call.
-    pub(crate) fn consumed(&self) -> OffsetAndEpoch {
-        self.consumed
-    }
-
     /// The next offset to fetch, after all fetched records.
     pub(crate) fn next_fetch(&self) -> OffsetAndEpoch {
         self.fetched
-    }
-
-    /// Marks all handed-out records as consumed.
-    pub(crate) fn mark_consumed(&mut self) {
-        self.consumed = self.position;
     }
 
     /// Restarts the fetches at `start`.
@@ -361,11 +340,6 @@ impl PartitionFetchState {
     /// Whether the reader may get records of the partition.
     pub(crate) fn may_hand_out(&self) -> bool {
         !self.paused && !self.is_revoking() && !self.is_at_read_end()
-    }
-
-    /// Whether the reader holds records that it has not consumed.
-    pub(crate) fn has_unconsumed(&self) -> bool {
-        self.consumed != self.position
     }
 
     /// Drops all fetched items that are not handed out, and the error behind them; they are fetched again.

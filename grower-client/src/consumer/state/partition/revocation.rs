@@ -1,19 +1,7 @@
 //! The revocation of a partition: it hands out nothing more, and waits until the reader is done with its records.
 
-use super::{PartitionFetchState, RevocationNotice};
+use super::{PartitionFetchState, Progress, RevocationNotice};
 use tokio::time::Instant;
-
-/// How the reader came to its position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// The position is the start.
-    #[default]
-    None,
-    /// The reader set the position, or passed a gap.
-    Moved,
-    /// Records were handed out.
-    HandedOut,
-}
 
 /// A pending revocation.
 #[derive(Clone, Copy, Debug)]

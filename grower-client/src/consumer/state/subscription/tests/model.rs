@@ -20,6 +20,8 @@ enum Step {
     Target(u32, usize),
     Heartbeat(usize),
     Poll(usize, usize),
+    /// The reader moves to the position at which it is.
+    Seek(usize, u32),
     /// The member sends a commit of all that it was handed out.
     SendCommit(usize),
     /// The commit reaches the broker, and its answer the member.
@@ -37,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..PARTITIONS, member()).prop_map(|(partition, member)| Step::Target(partition, member)),
         6 => member().prop_map(Step::Heartbeat),
         6 => (member(), 1..5usize).prop_map(|(member, records)| Step::Poll(member, records)),
+        1 => (member(), 0..PARTITIONS).prop_map(|(member, partition)| Step::Seek(member, partition)),
         4 => member().prop_map(Step::SendCommit),
         4 => member().prop_map(Step::AnswerCommit),
         1 => (0..12u64).prop_map(Step::Wait),
@@ -105,6 +108,7 @@ impl Group {
             Step::Target(partition, member) => self.target[partition as usize] = member,
             Step::Heartbeat(member) => self.heartbeat(member),
             Step::Poll(member, records) => self.poll(member, records),
+            Step::Seek(member, partition) => self.seek(member, partition),
             Step::SendCommit(member) => self.send_commit(member),
             Step::AnswerCommit(member) => self.answer_commit(member),
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
@@ -191,6 +195,12 @@ impl Group {
             assert!(in_order, "{partition}: {offset} is handed out, the one before is not");
             self.members[at].handed_out.insert(partition, offset + 1);
         }
+    }
+
+    fn seek(&mut self, at: usize, partition: u32) {
+        let (mut subscription, name) = (self.members[at].shared.lock(), topic_partition(partition));
+        let Some(position) = subscription.partitions.get(&name).map(PartitionFetchState::position) else { return };
+        subscription.seek(&name, position.offset).unwrap();
     }
 
     fn take_event(&mut self, records: usize) -> Vec<(u32, u64)> {

@@ -53,6 +53,33 @@ fn a_revoked_partition_waits_for_a_commit_and_for_the_reader_but_not_beyond_the_
 }
 
 #[test]
+fn a_reader_that_seeks_while_it_works_on_records_holds_the_partition_until_it_is_back() {
+    let shared = shared(&[9, 9], OnDamage::Fail);
+    assert_eq!(take(&shared, 2).len(), 2);
+    shared.lock().seek(&topic_partition(0), Offset::new(6)).unwrap();
+    let consumed = |shared: &SharedSubscription| {
+        shared.lock().partitions.get(&topic_partition(0)).unwrap().consumed().map(|consumed| consumed.offset.value())
+    };
+    assert_eq!(consumed(&shared), None, "an automatic commit would skip the records");
+    assert_eq!(revoke_and_wait(&shared, Duration::ZERO).0, [], "the reader works on two records");
+    take(&shared, 1);
+    assert_eq!(consumed(&shared), Some(6));
+    assert_eq!(revoke_and_wait(&shared, Duration::ZERO).0, [topic_partition(0)], "it never commits");
+}
+
+#[test]
+fn a_revoked_partition_waits_for_the_commit_of_records_before_a_seek() {
+    let shared = shared(&[9, 9], OnDamage::Fail);
+    assert_eq!(take(&shared, 2).len(), 2);
+    shared.lock().seek(&topic_partition(0), Offset::new(6)).unwrap();
+    commit(&shared, 1, 0);
+    take(&shared, 1);
+    assert_eq!(revoke_and_wait(&shared, Duration::ZERO).0, [], "the records are not committed");
+    assert_eq!(revoke_and_wait(&shared, SECOND).1, [topic_partition(0)]);
+    assert_eq!(shared.lock().revoked_uncommitted, BTreeMap::from([(topic_partition(0), Offset::new(6))]));
+}
+
+#[test]
 fn a_commit_can_name_what_was_taken_away_until_it_is_committed_after_all() {
     let shared = shared(&[9, 9], OnDamage::Fail);
     assert_eq!(take(&shared, 2).len(), 2);
