@@ -13,10 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// The rows that are sent at a time.
+/// The number of rows in one call.
 const ROWS: usize = 500;
 
-/// Ships all rows; returns their number.
+/// Ships all rows and returns their number. Tries again after each error that may pass.
 pub async fn ship(client: &Client, topic: &str, outbox: &Path, timeout: Duration) -> Result<usize, Box<dyn Error>> {
     loop {
         // A new holder of the identity fences the one before, so nothing of an earlier attempt arrives later.
@@ -38,7 +38,7 @@ pub async fn ship(client: &Client, topic: &str, outbox: &Path, timeout: Duration
     }
 }
 
-/// Ships the rows that no earlier holder has written. After an error the log has a beginning of them.
+/// Ships the rows that no earlier holder has written. After an error the log has all rows up to some row, in order.
 async fn ship_rest(producer: &Producer, topic: &str, outbox: &str) -> Result<usize, ProduceError> {
     let last = producer.last_written(topic, 0).await?;
     let shipped = last.map_or(0, |last| last.sequence.to_wire() as usize + 1); // Row n has the sequence n.

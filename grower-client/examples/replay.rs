@@ -4,15 +4,15 @@
 //! replay 127.0.0.1:9092 orders orders-again 1700000000000 1700003600000
 //! ```
 //!
-//! The times are in milliseconds since 1970, the end exclusive. A run that fails has copied a part: start it again with
-//! an empty target topic. The target keeps records by their own times, so give it a `retention.ms` that covers them.
+//! The times are in milliseconds since 1970, the end exclusive. A run that fails may have copied a part: start it again
+//! with an empty target topic. Copies keep their times, so give the target a `retention.ms` that covers them.
 
 use grower_client::ids::Timestamp;
 use grower_client::{Client, ConsumeError, OnGap, StartFrom};
 use std::error::Error;
 use std::ops::Range;
 
-/// Returns the number of copied records.
+/// Copies the records of `source` with these times to `target`; returns their number.
 pub async fn replay(address: &str, source: &str, target: &str, times: Range<Timestamp>) -> Result<u64, Box<dyn Error>> {
     let client = Client::connect(address).await?;
     let producer = client.producer().build().await?;
@@ -25,7 +25,7 @@ pub async fn replay(address: &str, source: &str, target: &str, times: Range<Time
             Err(ConsumeError::Gap(gap)) => return Err(format!("the range is not complete: {gap}").into()),
             record => record?,
         };
-        // Records that were written out of the order of their times lie between the others.
+        // Records that were not written in the order of their times lie among the others.
         if times.contains(&record.timestamp) {
             drop(producer.enqueue(record.to_record(target)).await?); // Waits while the memory is full.
             copied += 1;

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// The time for one order: lookup of the topic, waiting for memory, and delivery.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// The program may start before the broker.
+/// The time that the program waits for the broker at its start.
 const BROKER_WAIT: Duration = Duration::from_secs(60);
 
 /// Serves until the listener fails.

@@ -4,8 +4,7 @@
 //! tail 127.0.0.1:9092 prices [CHANGES]
 //! ```
 //!
-//! It prints the size of the cache when it is warm, and then each change. It ends after this number of changes, if one
-//! is given.
+//! It prints the size of the cache when it is warm, and then each change. It ends after CHANGES changes, if given.
 
 use bytes::Bytes;
 use grower_client::{Client, ConsumerRecord};
@@ -34,7 +33,7 @@ pub async fn tail(address: &str, topic: &str, changes: u64, out: &mut impl Write
     Ok(cache)
 }
 
-/// Copies key and value: a record keeps the whole answer of the broker in memory, and the cache lives for long.
+/// Copies key and value: a record would keep the whole answer of the broker in memory as long as the cache has it.
 fn apply(cache: &mut Cache, record: ConsumerRecord) {
     let key = Bytes::copy_from_slice(&record.key.unwrap_or_default());
     match record.value {

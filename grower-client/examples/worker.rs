@@ -1,5 +1,5 @@
-//! Counts the records of each key with a group of workers. Each partition's counts are a file, whose name says up to
-//! which offset they are right, so each record counts exactly once.
+//! Counts the records of each key with a group of workers. Each partition's counts are a file, and its name has the next
+//! offset to count, so each record counts exactly once.
 //!
 //! ```text
 //! worker 127.0.0.1:9092 orders counters /var/lib/counters [SESSION_MS]
@@ -35,8 +35,8 @@ impl Counts {
         Ok(Self { next: next.ok_or(io::ErrorKind::InvalidData)?, by_key })
     }
 
-    /// Adds a file that names its offset, and removes older ones. So a worker that was stopped for long, and has lost
-    /// the partition meanwhile, cannot replace newer counts.
+    /// Adds a file with its offset in the name, and removes older ones. So a worker that was stopped for long, and has
+    /// lost the partition meanwhile, cannot replace newer counts.
     fn save(&self, folder: &Path, partition: &TopicPartition) -> io::Result<()> {
         let (name, new) = (name(partition, self.next), folder.join(format!("new-{}", process::id())));
         let counts = self.by_key.iter().map(|(key, count)| format!("{key}\t{count}\n"));

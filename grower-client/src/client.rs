@@ -96,8 +96,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes [`ClientBuilder::connect`] wait for a broker, at most this long: a program may start before its broker. By
-    /// default it tries each address once.
+    /// Makes [`ClientBuilder::connect`] try all addresses repeatedly until a broker answers, at most this long: a program
+    /// may start before its broker. By default it tries each address once.
     pub fn wait_for_broker(mut self, limit: Duration) -> Self {
         self.wait = Some(limit);
         self

@@ -7,10 +7,10 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// A later end than any program needs: a limit that is too large for the clock.
+/// The limit in place of one that is too large for the clock.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 
-/// The time until which a call may take.
+/// The time by which a call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline {
     end: Instant,

@@ -1,7 +1,7 @@
 //! Events of a client: what happens to its connections, for logs and health checks.
 //!
-//! Each subscriber has a ring of its own. One that is never read costs no more than its ring; its next event says how
-//! many were missed.
+//! Each subscriber has a ring of its own, so one that never reads costs no more than its ring. Its next event counts
+//! the dropped ones.
 
 use crate::error::ConnectionError;
 use crate::record::TopicPartition;
@@ -44,7 +44,7 @@ pub enum ClientEvent {
         /// The new leader; `None` during an election.
         leader: Option<NodeId>,
     },
-    /// A broker refused a request because its disk or its memory is full. The client tries again.
+    /// A broker refused a request because its disk or its memory is full. The client retries it until its deadline.
     Throttled {
         /// The broker's address.
         address: Arc<str>,
@@ -60,7 +60,7 @@ pub enum ClientEvent {
 
 /// The events of a client since the call of [`Client::events`](crate::Client::events). It ends with the client.
 ///
-/// Keeps the latest 256 events that are not read; [`ClientEvent::Missed`] counts the others.
+/// Keeps the latest 256 unread events; [`ClientEvent::Missed`] counts the dropped ones.
 #[derive(Debug)]
 pub struct ClientEvents {
     ring: Arc<Mutex<EventRing>>,
@@ -226,7 +226,7 @@ mod tests {
     fn events_are_not_made_without_a_subscriber() {
         let subscribers = EventSubscribers::default();
         drop(subscribers.subscribe());
-        subscribers.tell(|| panic!("nobody listens"));
+        subscribers.tell(|| panic!("no subscriber is left"));
         assert!(!subscribers.may_have.load(Ordering::Relaxed));
     }
 }

@@ -40,7 +40,7 @@
 //! - **Lost connections reopen automatically**, with a backoff of up to one second. Retriable errors are retried; the
 //!   errors that reach you need a decision.
 //!
-//! The [`guide`] covers the rest: batches, groups, time, failures, and a log of your own.
+//! The [`guide`] covers the rest: batches, failures, groups, time, a log of your own, and five whole programs.
 //!
 //! The same client also talks to a broker in its own process: see [`transport::in_process`]. The client needs a tokio
 //! runtime with I/O and time enabled, and logs through `tracing`.

@@ -44,7 +44,7 @@ async fn records_are_appended_at_the_expected_end_or_nowhere() {
 }
 
 #[tokio::test]
-async fn of_many_that_expect_one_end_one_succeeds() {
+async fn one_of_many_appends_at_the_same_end_succeeds() {
     let rig = Rig::real().await;
     let producers = join_all((0..8).map(|_| rig.client.producer().build())).await;
     for round in 0..20 {

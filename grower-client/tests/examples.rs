@@ -136,7 +136,7 @@ async fn tail_is_warm_before_it_follows() {
     };
     let cache = tokio::select! {
         cache = following => cache.unwrap(),
-        () = changing => unreachable!("it changes for ever"),
+        () = changing => unreachable!("it never stops"),
     };
     assert_eq!(cache.len(), 9);
     assert_eq!(cache[&b"4"[..]], "new");

@@ -65,7 +65,7 @@ async fn a_stall_between_timeout_and_deadline_costs_no_record_and_doubles_none()
         for (delivery, number) in deliveries.into_iter().zip(1..) {
             assert_eq!(delivery.await.unwrap().offset.unwrap().value(), number);
         }
-        stall.release(); // What waited in the old connections arrives now.
+        stall.release(); // The requests that waited in the old connections arrive now.
         producer.flush().await.unwrap();
         assert_eq!(log(&world).await, (0..=20).map(|number| number.to_string()).collect::<Vec<_>>());
     }

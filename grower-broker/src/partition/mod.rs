@@ -83,7 +83,7 @@ pub(crate) struct Partition {
     pub(crate) last_check: tokio::sync::Mutex<Option<DamageCheck>>,
 }
 
-/// What happens to a batch.
+/// The decision on a batch.
 enum BatchAdmission {
     /// It is appended under this epoch.
     Append(LeaderEpoch),

@@ -18,8 +18,8 @@ pub(crate) struct PartitionFence {
 }
 
 impl Partition {
-    /// Begins an epoch of a producer. It refuses batches of earlier epochs wherever they wait: in the append queue, in a
-    /// connection, or in a request that has not reached the writer's lock.
+    /// Begins an epoch of a producer. It refuses batches of earlier epochs wherever they wait: in the append queue, in
+    /// a connection, or in a request that has not reached the writer's lock.
     ///
     /// The record in the answer may not be committed yet.
     pub(crate) fn fence_producer(&self, fence: &PartitionFence) -> Part<ProducerFence> {
@@ -66,7 +66,7 @@ impl Partition {
         let mut tail = self.writer.lock_slowly();
         if 0 < tail.producers.bytes() && !tail.deleted {
             tail.log.forget_producers(now, silent_ms, usize::MAX);
-            // The registry is read under the lock: the first batch of a new name waits for the lock, and finds it there.
+            // The registry is read under the lock: the first batch of a new name waits for it, and finds the name there.
             tail.log.forget_named_producers(&|id| self.registry.knows(id));
             tail.count_producers();
         }

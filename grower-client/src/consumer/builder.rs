@@ -65,7 +65,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets the start position. A group decides it once for each topic, for all partitions, when its first consumer
+    /// Sets the start position: [`StartFrom::Beginning`] by default, [`StartFrom::Committed`] with a group.
+    ///
+    /// A group decides it once for each topic, for all partitions, when its first consumer
     /// starts: the broker stores the positions as commits, and later consumers continue there, regardless of their own
     /// setting. Partitions that the topic gains later are always read from their beginning.
     pub fn from(mut self, from: StartFrom) -> Self {
@@ -77,7 +79,8 @@ impl ConsumerBuilder {
     /// precedence over [`ConsumerBuilder::from`] and over the commits of a group; other partitions are not affected.
     ///
     /// [`ConsumerBuilder::build`] fails with [`ConsumeError::NotAssigned`] if the consumer does not read one of them. A
-    /// member of a group, which learns its partitions later, cannot have start offsets: it seeks when it gets them.
+    /// member of a group learns its partitions later, so it cannot have start offsets: it seeks at
+    /// [`ConsumerEvent::Assigned`](crate::ConsumerEvent::Assigned).
     pub fn start_at(mut self, starts: impl IntoIterator<Item = (TopicPartition, Offset)>) -> Self {
         self.settings.start_at.extend(starts);
         self
@@ -125,9 +128,10 @@ impl ConsumerBuilder {
     }
 
     /// Sets how long a partition that moves to another member waits for this reader; the session timeout by default, at
-    /// most 15 min. From the revocation on the partition hands out nothing more. It moves once the reader is done with
-    /// the records that it has: it came back for more and has committed them, if it ever commits. When the time is up
-    /// the partition moves anyway: its next owner reads uncommitted records again, and [`Consumer::commit`] names it.
+    /// most 15 min. During the wait the partition hands out no more records. It moves once the reader has committed
+    /// those that it has and calls for more; a reader that never commits only calls for more. When the time is up, the
+    /// partition moves anyway: its next owner reads uncommitted records again, and the next [`Consumer::commit`] fails
+    /// and names it.
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
         self.settings.rebalance_timeout = Some(timeout);
         self

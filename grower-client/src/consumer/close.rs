@@ -7,15 +7,15 @@ use crate::error::ConsumeError;
 use std::time::Duration;
 
 impl Consumer {
-    /// The longest time that [`Consumer::close`] takes.
+    /// The time limit of [`Consumer::close`]. The request timeout applies if it is shorter.
     pub const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
     /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the
     /// session timeout. Commits the records handed out if automatic commits are on.
     ///
-    /// Takes at most the request timeout and [`Consumer::CLOSE_LIMIT`]. If the broker is away, the consumer is closed
-    /// nevertheless: the error names what was not committed, or is [`ConsumeError::NotLeft`], and the group gives the
-    /// partitions to others when the session of this member times out.
+    /// Takes at most [`Consumer::CLOSE_LIMIT`], or the request timeout if that is shorter. If the broker is away, the
+    /// consumer is closed nevertheless: the error names the offsets that were not committed, or is
+    /// [`ConsumeError::NotLeft`], and the group gives the partitions to others after the session timeout of this member.
     pub async fn close(&mut self) -> Result<(), ConsumeError> {
         self.close_within(Self::CLOSE_LIMIT.min(self.cluster.request_timeout())).await
     }

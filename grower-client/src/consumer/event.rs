@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// What a consumer tells its reader; see [`Consumer::next_event`].
+/// An event of a consumer: records, or a change of its partitions; see [`Consumer::next_event`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConsumerEvent {
@@ -34,8 +34,8 @@ pub enum ConsumerEvent {
 /// The revocation of partitions. The group waits for it, at most the
 /// [`rebalance_timeout`](crate::ConsumerBuilder::rebalance_timeout).
 ///
-/// If it is dropped without [`Revoking::done`], the partitions move once the reader is back for the next event, after it
-/// has committed the records that it was handed, if it ever commits. In a group that commits nothing they move at once.
+/// If it is dropped without [`Revoking::done`], the partitions move once the reader has committed the records that it was
+/// handed. A reader that never commits gives them up with the drop.
 pub struct Revoking {
     partitions: Vec<TopicPartition>,
     shared: Arc<SharedSubscription>,
@@ -84,11 +84,12 @@ impl Consumer {
     /// Returns the next event, and waits for one. Returns `None` only after [`Consumer::close`]. A dropped future loses
     /// no event.
     ///
-    /// Without a group, the partitions are assigned at the start, and new ones when they are found; an event then names
-    /// those whose start is known. `next`, `poll` and the streams handle events by themselves: they begin to read a
-    /// partition at once, and give a revoked one up when the reader is done with its records. They can be mixed with
-    /// this method, which tells neither the assignment of a partition that they have begun to read, nor a revocation
-    /// that they have handled.
+    /// Without a group, the partitions are assigned at the start, and new ones when they are found. An event names those
+    /// with a known start.
+    ///
+    /// `next`, `poll` and the streams handle events without the caller: they begin to read a partition at once, and give
+    /// a revoked one up when the reader is done with its records. If they are mixed with this method, it does not return
+    /// the events that they have handled.
     ///
     /// A member whose reader handles an event for longer than `max_poll_interval` leaves its group; see
     /// [`crate::ConsumerBuilder::max_poll_interval`].

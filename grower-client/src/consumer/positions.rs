@@ -1,4 +1,4 @@
-//! Positions of the reader: where it is, how far from the end, and jumps to other places.
+//! Positions of the reader: the next offset, the distance from the end, and seeks.
 
 use super::Consumer;
 use super::state::{PartitionFetchState, SubscriptionState};
@@ -58,7 +58,7 @@ impl Consumer {
         Ok(assigned.iter().zip(ends).filter_map(lag).fold(0, u64::saturating_add))
     }
 
-    /// Continues at `offset`.
+    /// Continues at `offset`. Fails with [`ConsumeError::NotAssigned`] if the partition is not assigned.
     pub fn seek(
         &self,
         topic: impl AsRef<str>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The start position in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFrom {
-    /// The first record.
+    /// The first record. The default without a group.
     Beginning,
     /// The current end.
     End,
@@ -20,8 +20,8 @@ pub enum StartFrom {
     Offset(Offset),
     /// The first record at or after this time; the end if there is none.
     Time(Timestamp),
-    /// This many offsets before the current end of each partition; the first record of a shorter log. Compaction may
-    /// have removed some of the records.
+    /// This number of offsets before the current end of each partition; the first record of a shorter log. Fewer
+    /// records come if compaction has removed some.
     Last(u64),
 }
 

@@ -4,7 +4,7 @@ use super::Consumer;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a consumer has done since it was built, and what it holds now; see [`Consumer::statistics`].
+/// The totals of a consumer since it was built, and its present state; see [`Consumer::statistics`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerStatistics {

@@ -8,8 +8,8 @@ use grower_protocol::message::{ErrorCode, FailureContext, Outcome};
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendAtError {
-    /// The partition does not end at the expected offset: other records were written, or it is not that long. None was
-    /// written.
+    /// The partition does not end at the expected offset: other records were written, or it is not that long. No record
+    /// of this call was written.
     #[error("the partition ends at {actual}, not at {expected}; nothing was written")]
     UnexpectedEnd {
         /// The expected end.
@@ -26,8 +26,8 @@ pub enum AppendAtError {
         /// The record, counted from 0.
         index: usize,
     },
-    /// A producer with acks none never learns whether its records were appended.
-    #[error("with acks none a producer cannot append at an expected end")]
+    /// A producer with acks `none` never learns whether its records were appended.
+    #[error("with acks none a producer cannot append at an expected end: build it with acks leader or all")]
     NoAcks,
     /// The records could not be produced, for another reason.
     #[error(transparent)]

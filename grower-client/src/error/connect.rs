@@ -38,7 +38,7 @@ pub enum ConnectError {
         after: Duration,
     },
     /// The task that connects ended early: the transport panicked, or the task's runtime ended.
-    #[error("connecting to {address} broke off: the transport panicked, or its runtime ended")]
+    #[error("connecting to {address} failed: the transport panicked, or its runtime ended")]
     Aborted {
         /// The broker's address.
         address: Arc<str>,

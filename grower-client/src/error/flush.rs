@@ -2,12 +2,14 @@
 
 use super::ProduceError;
 
-/// Records failed since the last flush.
+/// The error of [`Producer::flush`](crate::Producer::flush) and [`Producer::close`](crate::Producer::close): records
+/// failed, or it is still open whether earlier ones are in the log.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}{first}", Failed(*.failed))]
 #[non_exhaustive]
 pub struct FlushError {
-    /// The number of failed records. None if all failures were reported before and the outcome of some is still unknown.
+    /// The number of records that failed since the last flush and were not reported. 0 if all were, but the outcome of
+    /// some is still unknown: flush again.
     pub failed: u64,
     /// The error of the first one.
     #[source]

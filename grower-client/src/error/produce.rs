@@ -60,21 +60,24 @@ pub enum ProduceError {
         /// Whether this or an earlier attempt may have been carried out.
         in_doubt: bool,
     },
-    /// The record was not acknowledged within the delivery timeout.
+    /// The record was not acknowledged within its time limit.
     #[error("{}", wording::timed_out(topic_partition, *.after, .last.as_deref(), *.in_doubt))]
     TimedOut {
         /// The record's partition.
         topic_partition: TopicPartition,
-        /// The delivery timeout.
+        /// The time limit: the delivery timeout, or that of the call.
         after: Duration,
         /// Whether an attempt may have been carried out. If not, the record is not in the log.
         in_doubt: bool,
         /// The last error before the timeout.
         last: Option<Box<RequestError>>,
     },
-    /// An earlier record of the partition failed, and the producer stops then; see
-    /// [`OnFailure::StopPartition`](crate::OnFailure::StopPartition).
-    #[error("{topic_partition}: stopped, because an earlier record failed{}", wording::outcome(false))]
+    /// An earlier record of the partition failed; see [`OnFailure::StopPartition`](crate::OnFailure::StopPartition). Call
+    /// [`Producer::resume_partition`](crate::Producer::resume_partition) to continue.
+    #[error(
+        "{topic_partition}: stopped behind an earlier record that failed, until the partition is resumed{}",
+        wording::outcome(false)
+    )]
     Stopped {
         /// The record's partition.
         topic_partition: TopicPartition,
@@ -82,7 +85,8 @@ pub enum ProduceError {
         #[source]
         first: Arc<ProduceError>,
     },
-    /// Another process has claimed the producer's identity, or it was deleted: the producer writes no more records.
+    /// Another process has claimed the producer's identity, or it was deleted. The producer accepts no more records; to
+    /// claim the identity again, build another producer.
     #[error("producer identity {identity}: {}{}", Cause(source), wording::outcome(*.in_doubt))]
     Fenced {
         /// The name.

@@ -26,13 +26,15 @@ impl Producer {
     /// Appends records to a partition in one batch, only if the partition ends at `expected_end`. Otherwise nothing is
     /// written, and [`AppendAtError::UnexpectedEnd`] tells the actual end.
     ///
-    /// Of several callers that expect one end, at most one succeeds. So a log can elect a leader, or guard a state: read
-    /// to the end, decide, and append there; after an unexpected end, read on and decide again.
+    /// At most one of several callers that expect the same end succeeds. So a log can elect a leader, or guard a state:
+    /// read to the end, decide, and append at the consumer's [`position`](crate::Consumer::position). After an unexpected
+    /// end, read on until the position reaches the actual end, and decide again. Readers may see the last records before
+    /// that end a moment later.
     ///
     /// The batch is never split, whatever the limits of the producer's batches. It is written after all records that
     /// this producer handed in before for the partition, and sent again until the delivery timeout, without being
-    /// written twice. After an unknown outcome, [`Producer::flush`] makes the outcome definite. If the future is dropped,
-    /// the records may be written nevertheless.
+    /// written twice. After an unknown outcome, call [`Producer::flush`] before you look into the log: after it the records
+    /// are in the log, or never will be. If the future is dropped, the records may be written nevertheless.
     pub async fn append_at(
         &self,
         topic: impl AsRef<str>,

@@ -123,7 +123,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Sets what happens to the records of a partition behind one that failed; by default they are written.
+    /// Sets what happens to the records of a partition behind one that failed; by default they are written
+    /// ([`OnFailure::Continue`]).
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.settings.on_failure = on_failure;
         self
@@ -161,18 +162,20 @@ impl ProducerBuilder {
         self
     }
 
-    /// Sets a name that identifies the producer over restarts; none by default. A new holder of the name fences the old
-    /// one: nothing that the old one sent is written any more, on whatever connection it waits, and its records fail
-    /// with [`ProduceError::Fenced`]. [`Producer::last_written`] tells the last record of earlier holders in each
-    /// partition. Needs acks of the broker: not with [`Acks::None`].
+    /// Sets a name that identifies the producer over restarts; none by default. [`ProducerBuilder::build`] claims the
+    /// name and fences its earlier holders: none of their batches is written from then on, on whatever connection it
+    /// waits, and their records fail with [`ProduceError::Fenced`]. [`Producer::last_written`] tells the last record that
+    /// they wrote to a partition. A producer with [`Acks::None`] cannot have a name.
     ///
-    /// The name has up to 249 characters. Give each producer that runs at the same time a name of its own.
+    /// The name has 1 to 249 bytes without control characters. Give each producer that runs at the same time a name of
+    /// its own. Broker and command line call a producer with an identity a *named producer*.
     pub fn identity(mut self, name: impl Into<String>) -> Self {
         self.identity = Some(name.into());
         self
     }
 
-    /// Gets an identity and starts the producer. With acks `none` nothing is sent again, so no id is needed.
+    /// Starts the producer. Asks a broker for a producer id, or claims the [`identity`](ProducerBuilder::identity), except
+    /// with [`Acks::None`], which sends nothing again.
     pub fn build(self) -> BoxFuture<'static, Result<Producer, ProduceError>> {
         Box::pin(self.assemble()) // This crate compiles it, not each crate that awaits it.
     }

@@ -172,13 +172,12 @@ impl ProducerEngine {
 }
 
 impl Producer {
-    /// Returns the last record that the producer's [identity](crate::ProducerBuilder::identity) wrote to a partition
-    /// before this producer's first record there, by earlier holders of the identity. None if there is none, and
-    /// for a producer without an identity.
+    /// Returns the last record that earlier holders of the producer's [identity](crate::ProducerBuilder::identity) wrote
+    /// to a partition. `None` if they wrote none, and for a producer without an identity.
     ///
-    /// The answer is definite, at any time: batches of earlier holders that still wait in connections are refused. The
-    /// record is committed. The producer asks the broker once for each partition, at the latest before its first batch
-    /// there, for at most the delivery timeout.
+    /// The record is committed, and no later one of an earlier holder follows: their batches that still wait in
+    /// connections are refused. Records of this producer do not change the answer. The producer asks the broker once
+    /// for each partition, at the latest before its first batch there, and waits at most the delivery timeout.
     pub async fn last_written(
         &self,
         topic: impl AsRef<str>,

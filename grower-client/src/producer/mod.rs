@@ -82,15 +82,16 @@ impl Producer {
 
     /// Sends a record and waits for its ack, at most the [delivery timeout](ProducerBuilder::delivery_timeout).
     ///
-    /// If the future is dropped before it completes, the record is either not queued, or it is sent nevertheless, until
-    /// its deadline. A failure then counts for [`Producer::flush`].
+    /// If the future is dropped before it completes, a record that waits for its topic or for memory is not sent. A
+    /// queued one is sent nevertheless, until its deadline, and [`Producer::flush`] reports its failure.
     pub async fn send(&self, record: Record) -> Result<Ack, ProduceError> {
         self.enqueue(record).await?.await
     }
 
     /// Sends a record and waits for its ack, at most `limit` in place of the delivery timeout. The limit covers all that
     /// the record waits for: the lookup of its topic, memory, and delivery. A record that was not sent by then is
-    /// withdrawn. [`ProduceError::outcome`] tells whether it may have been written.
+    /// withdrawn. [`ProduceError::outcome`] tells whether it may have been written. A dropped future is like that of
+    /// [`Producer::send`].
     pub async fn send_within(&self, record: Record, limit: Duration) -> Result<Ack, ProduceError> {
         self.enqueue_within(record, limit).await?.await
     }
@@ -137,8 +138,8 @@ impl Producer {
     /// resolve to the acks.
     ///
     /// A record that cannot be queued fails alone, except that a wait for memory ends after the delivery timeout for
-    /// all records that the input has by then. If the future is dropped before it completes, the
-    /// records queued so far are sent nevertheless, and none of the others.
+    /// all records that the input has by then. If the future is dropped before it completes, the records queued so far
+    /// are sent nevertheless, and none of the others.
     ///
     /// Records of concurrent calls may come between those of this one. The outcomes take some memory and are returned
     /// after the input ends, and a slow input holds up to 127 records back: hand an endless input in by parts.
@@ -165,13 +166,13 @@ impl Producer {
         self.handle.engine.end_lingers();
     }
 
-    /// Waits until all queued records are settled, at most until the latest of their deadlines.
+    /// Waits until each queued record is acknowledged or has failed, at most until the latest of their deadlines.
     ///
     /// Fails if any of them failed. Records that failed since the last flush count too if no caller saw that, because
     /// their [`Delivery`] was dropped. Each failure is reported once.
     ///
-    /// Then it waits, at most the delivery timeout, until the outcome of records that failed with
-    /// [`Outcome::Unknown`](crate::Outcome::Unknown) is definite: they are in the log by then, or never will be.
+    /// After records that failed with [`Outcome::Unknown`](crate::Outcome::Unknown) it also waits for the fences of their
+    /// partitions, at most the delivery timeout: then the records are in the log, or never will be.
     pub async fn flush(&self) -> Result<(), FlushError> {
         let result = self.settle_all().await;
         let engine = &self.handle.engine;
@@ -205,8 +206,8 @@ impl Producer {
         failed.into_result()
     }
 
-    /// Rejects further records of all clones and waits until the queued ones are settled, like [`Producer::flush`], but
-    /// does not wait until unknown outcomes are definite. Further calls, of any clone, return the same result.
+    /// Rejects further records of all clones, and waits until each queued one is acknowledged or has failed. The result
+    /// is that of [`Producer::flush`], without a wait for fences. Further calls, of any clone, return the same result.
     pub async fn close(&self) -> Result<(), FlushError> {
         let engine = &self.handle.engine;
         let closing = async {

@@ -1,4 +1,4 @@
-//! What happens to the records behind one that failed.
+//! The rule for the records behind one that failed: continue, or stop the partition.
 
 use super::Producer;
 use super::accumulator::UnsentBatch;
@@ -7,19 +7,19 @@ use super::queue::PartitionQueue;
 use crate::error::{ProduceError, actual_end};
 use grower_protocol::ids::PartitionId;
 
-/// What a producer does with the records of a partition behind one that failed.
+/// The rule for the later records of a partition after one failed; see [`crate::ProducerBuilder::on_failure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// They are written. Most records do not depend on others, and one failure harms no other caller. Sending the failed
-    /// record again puts it behind them.
+    /// Later records are written: most do not depend on others, and one failure harms no other caller. A failed record
+    /// that is sent again comes behind them.
     #[default]
     Continue,
-    /// They fail with [`ProduceError::Stopped`] and are not written, so that no record overtakes the failed one, until
-    /// [`Producer::resume_partition`]. That holds for records of the failed one's batch too, and for those handed in
-    /// later. A batch that was on its way already may still be acknowledged.
+    /// Later records fail with [`ProduceError::Stopped`] and are not written, so that none overtakes the failed one,
+    /// until [`Producer::resume_partition`]. That includes records of the same batch and those handed in later. A batch
+    /// that was on its way already may still be acknowledged.
     ///
-    /// A record that fails before it is queued stops nothing, and neither does an
+    /// A record that fails before it is queued does not stop its partition, and neither does an
     /// [`append_at`](Producer::append_at) that finds another end.
     StopPartition,
 }

@@ -1,4 +1,4 @@
-//! Numbers about a producer: its totals, counted once a batch, and its unsettled records, counted on demand.
+//! Numbers about a producer: its totals, counted once a batch, and its records without an outcome, counted on demand.
 
 use super::Producer;
 use super::engine::{ProducerEngine, now};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a producer has done since it was built, and what it holds now; see [`Producer::statistics`].
+/// The totals of a producer since it was built, and its present records; see [`Producer::statistics`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerStatistics {
@@ -52,8 +52,8 @@ impl ProducerStatistics {
 }
 
 impl Producer {
-    /// Returns numbers about the producer and all its clones, for metrics. Looks at each batch that is not settled; the
-    /// numbers of different partitions may be of slightly different times.
+    /// Returns numbers about the producer and all its clones, for metrics. Looks at each batch in memory, one
+    /// partition after the other, so the numbers are of slightly different times.
     pub fn statistics(&self) -> ProducerStatistics {
         self.handle.engine.statistics()
     }

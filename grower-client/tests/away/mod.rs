@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{copy_bidirectional, duplex};
 use tokio::sync::watch;
 
-/// What dials meet.
+/// The behaviour of the address that clients dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     There,

@@ -230,7 +230,7 @@ fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Re
     Ok(latest)
 }
 
-/// What the limits of a log look at.
+/// The facts of a batch that the limits of a log apply to.
 struct RecordsSummary {
     latest: Timestamp,
     /// Whether a record has no key.

@@ -14,11 +14,11 @@ pub struct Failure {
     pub code: ErrorCode,
     /// The explanation, for people: the cause and the remedy.
     pub detail: String,
-    /// What a program needs to continue, if the code does not tell it.
+    /// The facts that a program needs to continue, if the code is not enough.
     pub context: Option<FailureContext>,
 }
 
-/// What a program needs to continue after a failure.
+/// The facts that a program needs to continue after a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureContext {
     /// The records of the batch that break the same rule, counted from 0, as ranges in order. The first
@@ -208,7 +208,7 @@ impl Failure {
         Self { code, detail: detail.to_string(), context: None }
     }
 
-    /// Adds what a program needs to continue.
+    /// Adds the facts that a program needs to continue.
     pub fn with_context(self, context: FailureContext) -> Self {
         Self { context: Some(context), ..self }
     }

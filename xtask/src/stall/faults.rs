@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// What all tasks of the rig share.
+/// The state that all tasks of the rig share.
 #[derive(Clone)]
 pub(super) struct RigContext {
     pub(super) seed: u64,

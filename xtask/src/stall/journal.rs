@@ -1,4 +1,4 @@
-//! What the processes of the rig did, one JSON line for each event.
+//! The actions of the rig's processes, one JSON line for each event.
 //!
 //! A killed process leaves all events before its death: each is one write. The audit reads the journals at the end.
 

@@ -27,8 +27,9 @@ use topic_table::TopicTable;
 
 /// All metadata after some number of commands. An image that a reader holds never changes.
 ///
-/// Invariants: the version counts commands (asserted at each publish), producer ids only rise (in `apply` and `ProducerTable`), leader
-/// epochs only rise, and a leader is one of the in-sync replicas, which are replicas (in `TopicTable`).
+/// Invariants: the version counts commands (asserted at each publish), producer ids only rise (in `apply` and
+/// `ProducerTable`), leader epochs only rise, and a leader is one of the in-sync replicas, which are replicas (in
+/// `TopicTable`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     pub(super) version: u64,

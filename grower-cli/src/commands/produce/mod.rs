@@ -57,8 +57,8 @@ Each record gets a header `grower-follow` that identifies its line. It shows the
 note, uncommitted ones included: a killed follower loses nothing, and its successor sends nothing twice. Duplicates are possible only \
 with --acks none, or if the broker is so slow that it reads requests of the killed follower after those of its successor.
 
---expect-end N writes all lines in one batch, and only if --partition ends at offset N: of several commands that expect one end, at most \
-one succeeds. Otherwise nothing is written, the error names the actual end, and the exit status is 1; the JSON form is then \
+--expect-end N writes all lines in one batch if --partition ends at offset N, so at most one of several commands that expect the same \
+end succeeds. Otherwise nothing is written, the error names the actual end, and the exit status is 1; the JSON form is then \
 {\"topic\",\"partition\",\"expected_end\",\"end\"}. All lines together must fit max.message.bytes.
 
 Table form: a summary at the end. JSON: an object for each acknowledged line, in the order of lines: \

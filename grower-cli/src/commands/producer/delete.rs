@@ -8,11 +8,13 @@ use clap::Args;
 use std::io::Write;
 
 /// Delete named producers
-///
-/// A process that holds the name is refused from then on. The next one that claims it learns nothing of what was
-/// written before, so an outbox would send again. On a terminal the command asks first.
 #[derive(Debug, Args)]
-#[command(after_help = "JSON: {\"producer\",\"deleted\":true}, one object a line")]
+#[command(
+    after_help = "The process that holds a deleted name is refused from then on. The next process that claims the name does not learn \
+the last records, so an outbox sends all its rows again. On a terminal the command asks first.
+
+JSON: {\"producer\",\"deleted\":true}, one object a line"
+)]
 pub struct DeleteProducersCommand {
     /// The producers
     #[arg(required = true, value_name = "NAME")]
@@ -25,7 +27,7 @@ pub struct DeleteProducersCommand {
 impl DeleteProducersCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let names: Vec<String> = self.names.iter().map(|name| escaped(name).to_string()).collect();
-        let question = format!("delete producer {}, and what its next holder would continue after?", names.join(", "));
+        let question = format!("delete producer {} with its last sequences, for good?", names.join(", "));
         ensure!(self.yes || confirmed(&question)?, "nothing was deleted");
         let (admin, mut out) = (session.client.admin(), StdoutWriter::open());
         for name in &self.names {

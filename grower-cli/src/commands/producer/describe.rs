@@ -14,8 +14,8 @@ use std::io::{self, Write};
 /// Show a named producer with the last record that it wrote to each partition
 #[derive(Debug, Args)]
 #[command(
-    after_help = "OFFSET and SEQUENCE are those of the last record, EPOCH is the one that wrote it. The next holder of the name continues \
-after that sequence.
+    after_help = "OFFSET and SEQUENCE are those of the last record in a partition, EPOCH is the epoch that wrote it. The next holder of the name \
+continues at the next sequence.
 
 JSON: {\"producer\",\"id\",\"epoch\",\"claimed\",\"partitions\":[{\"topic\",\"partition\",\"offset\",\"sequence\",\"id\",\"epoch\"}]}; claimed is \
 integer milliseconds"

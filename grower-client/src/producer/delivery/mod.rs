@@ -61,7 +61,7 @@ struct SettledRange {
     is_reported: bool,
 }
 
-/// Resolves to the record's ack. Dropping it does not take the record back.
+/// Resolves to the record's ack. If it is dropped, the record is sent nevertheless; see [`super::Producer::flush`].
 #[derive(Debug)]
 #[must_use = "await it to learn the record's outcome"]
 pub struct Delivery {

@@ -8,7 +8,7 @@ use grower_client::Client;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What members did, and what failed.
+/// The actions of members, and the failures.
 pub(super) struct GroupAudit<'a> {
     work: Vec<HandOut<'a>>,
     commits: Vec<GroupCommit<'a>>,

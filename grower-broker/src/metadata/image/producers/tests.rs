@@ -204,7 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What processes were told, in order.
+/// The answers to the processes, in order.
 #[derive(Default)]
 struct Issued {
     /// The latest identity that each process got for a name.

@@ -1,4 +1,4 @@
-//! What the reader of a partition knows of its assignment and of its revocation.
+//! The reader's knowledge of a partition's assignment and revocation.
 
 use super::PartitionFetchState;
 
@@ -6,7 +6,7 @@ use super::PartitionFetchState;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventNumber(pub(crate) u64);
 
-/// What the reader knows of the assignment.
+/// The reader's knowledge of the assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Announcement {
     /// The reader took no event yet, since the partition came.
@@ -17,10 +17,10 @@ pub(crate) enum Announcement {
     Told,
 }
 
-/// What the reader knows of a pending revocation.
+/// The reader's knowledge of a pending revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevocationNotice {
-    /// The reader gets no event, or left it without a word: its calls and commits tell when it is done.
+    /// The reader gets no event, or dropped it without `done`: its calls and commits tell when it is done.
     None,
     /// An event is due.
     Due,

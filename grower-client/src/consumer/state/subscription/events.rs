@@ -9,7 +9,7 @@ use crate::record::TopicPartition;
 use grower_protocol::ids::Offset;
 use std::collections::BTreeSet;
 
-/// What the reader takes.
+/// The kind of the reader's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReaderKind {
     Records,
@@ -36,10 +36,10 @@ pub struct AssignedPartition {
     pub committed: Option<Offset>,
 }
 
-/// What the reader takes, and what it was told.
+/// The kind of reader, and the events that it has taken.
 #[derive(Debug, Default)]
 pub(super) struct EventState {
-    /// What the reader took last; none before its first call.
+    /// The kind of the reader's last call; none before the first.
     reader: Option<ReaderKind>,
     /// The newest revocation that it was told.
     newest: EventNumber,
@@ -48,7 +48,7 @@ pub(super) struct EventState {
 }
 
 impl EventState {
-    /// What the reader knows of a partition that is added now.
+    /// The reader's knowledge of a partition that is added now.
     pub(super) fn first_announcement(&self) -> Announcement {
         match self.reader {
             None | Some(ReaderKind::Records) => Announcement::Open,

@@ -37,7 +37,7 @@ pub(crate) struct TakeLimits {
     pub(crate) bytes: usize,
 }
 
-/// What a call got other than records.
+/// The result of a call that got no records.
 enum Taken {
     Gap(Gap),
     Event(SubscriptionEvent),

@@ -1,4 +1,4 @@
-//! What a consumer has done so far, and how old its knowledge of each leader is; for its statistics.
+//! The totals of a consumer, and the age of its knowledge of each leader, for its statistics.
 
 use super::{SessionKey, SubscriptionState};
 use crate::record::ConsumerRecord;

@@ -4,7 +4,7 @@ use super::*;
 use crate::consumer::state::partition::EventNumber;
 use std::time::Duration;
 
-/// What the next call for an event returns, in words.
+/// The result of the next call for an event, in words.
 fn next(shared: &SharedSubscription) -> String {
     let mut records = Vec::new();
     let event = shared.take_with_events(limits(9), Instant::now, Waker::noop(), &mut records).unwrap();

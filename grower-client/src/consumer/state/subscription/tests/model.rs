@@ -66,7 +66,7 @@ struct Member {
     handed_out: Offsets,
 }
 
-/// What the reader of events knows.
+/// The knowledge of a reader of events.
 #[derive(Default)]
 struct EventReader {
     assigned: BTreeSet<u32>,
@@ -114,7 +114,7 @@ impl Group {
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
             Step::EndRevoking(is_done) => self.end_revoking(is_done),
             Step::Lose(member) => {
-                self.release(member); // What the reader gave up is not lost.
+                self.release(member); // A partition that the reader gave up is not lost.
                 let lost = self.members[member].shared.lock().lose_all();
                 lost.iter().for_each(|name| self.give_up(member, name, true));
             }
