@@ -147,6 +147,17 @@ async fn a_fence_acknowledges_records_that_are_in_the_log_behind_one_that_timed_
 }
 
 #[tokio::test]
+async fn a_name_that_another_process_had_meanwhile_is_lost() {
+    let fake = FakeBroker::new(|_| Act::Serve);
+    let producer = holder(&fake.client().await).await;
+    producer.send(record(0)).await.unwrap();
+    fake.return_names();
+    let error = timeout(LONG, producer.send(record(1))).await.expect("it ends").unwrap_err();
+    assert!(matches!(error, ProduceError::Fenced { .. }), "{error}");
+    assert_eq!(fake.values(), ["0"]);
+}
+
+#[tokio::test]
 async fn records_in_flight_at_the_loss_of_the_name_have_exact_outcomes() {
     for rig in Rig::both().await {
         lose_the_name(rig).await;

@@ -10,8 +10,8 @@ use crate::error::{ConnectError, ProduceError, RequestError};
 use crate::random_name;
 use crate::record::TopicPartition;
 use crate::retry;
-use grower_protocol::ids::{LastWritten, PartitionId, ProducerHolder, ProducerIdentity, ProducerName};
-use grower_protocol::message::{InitProducer, Request, Response};
+use grower_protocol::ids::{LastWritten, PartitionId, ProducerEpoch, ProducerHolder, ProducerIdentity, ProducerName};
+use grower_protocol::message::{ErrorCode, Failure, InitProducer, Request, Response};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
@@ -71,7 +71,13 @@ impl IdentitySource {
         if *newest == old {
             let (name, holder) = (Some(named.name.clone()), named.holder);
             let renewal = InitProducer { name, holder, current: Some(old) };
-            *newest = request(&self.cluster, renewal, self.cluster.deadline()).await?;
+            let renewed = request(&self.cluster, renewal, self.cluster.deadline()).await?;
+            if !is_renewal(old, renewed) {
+                let name = &named.name;
+                let detail = format_args!("another process had producer {name} in between: its records may be there");
+                return Err(Failure::new(ErrorCode::FencedProducer, detail).into());
+            }
+            *newest = renewed;
         }
         Ok(*newest)
     }
@@ -87,6 +93,12 @@ impl IdentitySource {
         let source = named.lost.get()?.clone();
         Some(ProduceError::Fenced { identity: named.name.clone(), source, in_doubt })
     }
+}
+
+/// Whether no process but this one had the name from `old` to `renewed`: the next epoch, or a fresh id.
+fn is_renewal(old: ProducerIdentity, renewed: ProducerIdentity) -> bool {
+    let ProducerIdentity { id, epoch } = renewed;
+    if id == old.id { epoch == old.epoch.next() } else { epoch == ProducerEpoch::new(0) }
 }
 
 async fn request(

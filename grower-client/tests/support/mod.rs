@@ -102,6 +102,13 @@ impl FakeBroker {
         self.log.lock().unwrap().batches.truncate(batches);
     }
 
+    /// Gives each name to another process and back, as a delayed claim of its former holder does.
+    pub(crate) fn return_names(&self) {
+        for (_, identity) in self.log.lock().unwrap().names.values_mut() {
+            identity.epoch = identity.epoch.next().next();
+        }
+    }
+
     /// Deletes the topic with all its records.
     pub(crate) fn delete_topic(&self) {
         let mut log = self.log.lock().unwrap();
