@@ -10,6 +10,8 @@ use grower_client::ids::Offset;
 use grower_client::{Acks, AppendAtError, AppendedAt, ErrorCode, Outcome, Producer, Record, TopicSpec};
 use grower_protocol::message::Request;
 use rig::{REQUEST_TIMEOUT, Rig, record};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use support::{Act, FakeBroker, TOPIC};
 use tokio::time::{sleep, timeout};
 use world::{LONG, World};
@@ -93,6 +95,49 @@ async fn an_append_in_doubt_is_definite_once_another_record_took_its_place() {
         append(&producer, 2, &["c"]).await.unwrap();
         assert_eq!(rig.values().await, ["a", "b", "c"]);
     }
+}
+
+#[tokio::test]
+async fn an_append_that_the_broker_has_written_and_forgotten_is_not_refused() {
+    let fake = FakeBroker::new(|_| Act::Serve);
+    let rig = Rig::fake(&fake).await;
+    let producer = rig.stalled.producer().build().await.unwrap();
+    append(&producer, 0, &["a"]).await.unwrap();
+    rig.stall.hold_answers();
+    let (appended, ()) = tokio::join!(append(&producer, 1, &["b"]), async {
+        sleep(REQUEST_TIMEOUT / 2).await;
+        fake.forget_producers();
+        rig.stall.pass_new();
+    });
+    assert_eq!(appended.unwrap_err().outcome(), Outcome::Unknown);
+    append(&producer, 2, &["c"]).await.unwrap();
+    assert_eq!(rig.values().await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn an_append_that_a_fence_found_in_the_log_is_not_refused() {
+    let known: Arc<OnceLock<FakeBroker>> = Arc::default();
+    let (of_script, fenced) = (known.clone(), AtomicBool::new(false));
+    let fake = FakeBroker::new(move |request| {
+        match request {
+            Request::FenceProducer(_) => fenced.store(true, Ordering::Relaxed),
+            Request::Produce(_) if fenced.load(Ordering::Relaxed) => of_script.get().unwrap().forget_producers(),
+            _ => {}
+        }
+        Act::Serve
+    });
+    assert!(known.set(fake.clone()).is_ok());
+    let rig = Rig::fake(&fake).await;
+    let producer = rig.stalled.producer().build().await.unwrap();
+    append(&producer, 0, &["a"]).await.unwrap();
+    rig.stall.hold_answers();
+    let first = producer.enqueue_within(record("b"), 2 * REQUEST_TIMEOUT).await.unwrap();
+    let (appended, ()) = tokio::join!(append(&producer, 2, &["c"]), async {
+        assert_eq!(first.await.unwrap_err().outcome(), Outcome::Unknown);
+        rig.stall.pass_new();
+    });
+    assert_eq!(appended.unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(rig.values().await, ["a", "b", "c"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::delivery::{BatchAck, DeliveryOutcome};
 use super::promise::DeliveryPromise;
 use super::split::part;
-use crate::error::{RequestError, actual_end};
+use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::compression::Codec;
@@ -161,13 +161,6 @@ impl InFlightBatch {
     /// Whether it may be split or lose some of its records.
     pub(super) fn is_divisible(&self) -> bool {
         1 < self.count && self.expected_end.is_none()
-    }
-
-    /// Whether the error shows that no attempt was carried out or ever will be: the partition has grown past the end
-    /// that it must have.
-    pub(super) fn comes_too_late(&self, error: &RequestError) -> bool {
-        let expected = self.expected_end.zip(actual_end(error));
-        expected.is_some_and(|(expected, actual)| expected < actual)
     }
 
     /// Whether a fence found it in the log and its ack is missing.

@@ -106,6 +106,8 @@ fn produce_action(error: &RequestError, context: ProduceContext) -> ProduceActio
         // No earlier batch is missing: the broker has forgotten this producer, for example after an idle day, or knows a
         // later epoch. A batch in doubt may be in the log.
         Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if idempotent => ProduceAction::HoldForFence,
+        // The broker may have forgotten the producer, and the batch itself may have moved the end.
+        Some(ErrorCode::UnexpectedEnd) if in_doubt && idempotent => ProduceAction::HoldForFence,
         _ if !refused_records(error).is_empty() && divisible && !in_doubt => ProduceAction::FailNamedRecords,
         _ if is_too_large(error) && divisible && !in_doubt => ProduceAction::Split,
         // A rule that each record must keep, broken by some of them.

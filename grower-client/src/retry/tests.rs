@@ -161,6 +161,14 @@ fn an_out_of_order_sequence_depends_on_the_batches_before_it() {
 }
 
 #[test]
+fn an_unexpected_end_is_definite_only_without_a_doubt() {
+    let error = refusal(ErrorCode::UnexpectedEnd);
+    check(&error, PLAIN, GiveUp);
+    check(&error, ProduceContext { in_doubt: true, ..PLAIN }, HoldForFence);
+    check(&error, ProduceContext { in_doubt: true, idempotent: false, ..PLAIN }, GiveUp);
+}
+
+#[test]
 fn only_a_batch_certainly_not_in_the_log_is_split() {
     let divisible = ProduceContext { divisible: true, ..PLAIN };
     check(&refusal(ErrorCode::TooLarge), divisible, Split);

@@ -109,6 +109,11 @@ impl FakeBroker {
         }
     }
 
+    /// Forgets the batches of all producers.
+    pub(crate) fn forget_producers(&self) {
+        self.log.lock().unwrap().producers.clear();
+    }
+
     /// Deletes the topic with all its records.
     pub(crate) fn delete_topic(&self) {
         let mut log = self.log.lock().unwrap();

@@ -107,8 +107,7 @@ impl SequenceWindow {
             divisible: batch.is_divisible(),
             may_search: self.searches < SEARCHES_MAX,
         };
-        let (action, mut in_doubt) = retry::after_produce(error, context);
-        in_doubt &= !batch.comes_too_late(error);
+        let (action, in_doubt) = retry::after_produce(error, context);
         batch.in_log &= in_doubt;
         batch.in_doubt = in_doubt;
         if batch.in_log && !matches!(action, ProduceAction::Resend(_)) {
