@@ -146,8 +146,10 @@ impl ProducerEngine {
         let error = |_: &TopicPartition, in_doubt| identities.lost(in_doubt).unwrap_or(ProduceError::Closed);
         for topic in self.topics() {
             for partition in topic.partitions() {
-                let settled = partition.lock().queue.fail_each(error);
-                self.release(settle(settled));
+                let mut state = partition.lock();
+                let released = settle(state.queue.fail_each(error));
+                drop(state);
+                self.release(released);
             }
         }
         self.epoch_changed.notify_waiters();
