@@ -66,7 +66,7 @@ impl Partition {
         let mut tail = self.writer.lock_slowly();
         if 0 < tail.producers.bytes() && !tail.deleted {
             tail.log.forget_producers(now, silent_ms, usize::MAX);
-            // The registry is read under the lock: the first batch of a new name waits for it, and finds the name there.
+            // The registry is read under the lock, for which the first batch of a new name waits.
             tail.log.forget_named_producers(&|id| self.registry.knows(id));
             tail.count_producers();
         }
@@ -92,7 +92,7 @@ impl PartitionTail {
     }
 
     /// Refuses a named producer that needs memory for a new state while there is none. States of others are forgotten
-    /// first; that of a named producer is a promise, and stays.
+    /// first; that of a named producer is kept, as promised.
     pub(super) fn admit_named(&mut self, id: ProducerId) -> Result<(), Failure> {
         if self.producers.room() != 0 || self.log.producers().remembers(id) {
             return Ok(());

@@ -67,9 +67,9 @@ impl ConsumerBuilder {
 
     /// Sets the start position: [`StartFrom::Beginning`] by default, [`StartFrom::Committed`] with a group.
     ///
-    /// A group decides it once for each topic, for all partitions, when its first consumer
-    /// starts: the broker stores the positions as commits, and later consumers continue there, regardless of their own
-    /// setting. Partitions that the topic gains later are always read from their beginning.
+    /// A group decides it once for each topic, for all partitions, when its first consumer starts: the broker stores the
+    /// positions as commits, and later consumers continue there, regardless of their own setting. Partitions that the
+    /// topic gains later are always read from their beginning.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.settings.from = Some(from);
         self
@@ -196,7 +196,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets a callback that a task of the consumer runs after partitions were assigned or revoked. It must not block.
+    /// Sets a callback that a task of the consumer runs after partitions were assigned or revoked. It must not block. To
+    /// act before the first record of a partition, use [`Consumer::next_event`].
     pub fn on_rebalance(mut self, callback: impl Fn(RebalanceEvent) + Send + Sync + 'static) -> Self {
         self.settings.on_rebalance = Some(Arc::new(callback));
         self

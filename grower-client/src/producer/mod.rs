@@ -137,8 +137,8 @@ impl Producer {
     /// Queues records in their order, and waits only for free memory of the producer. The returned [`Deliveries`]
     /// resolve to the acks.
     ///
-    /// A record that cannot be queued fails alone, except that a wait for memory ends after the delivery timeout for
-    /// all records that the input has by then. If the future is dropped before it completes, the records queued so far
+    /// A record that cannot be queued fails alone. If no memory is free within the delivery timeout, all records that the
+    /// input has by then fail. If the future is dropped before it completes, the records queued so far
     /// are sent nevertheless, and none of the others.
     ///
     /// Records of concurrent calls may come between those of this one. The outcomes take some memory and are returned
