@@ -9,7 +9,7 @@ pub(super) struct Revocation {
     /// The partition leaves at this time even if the reader is not done.
     deadline: Instant,
     notice: RevocationNotice,
-    /// An automatic commit of its records failed; the next one comes with the next heartbeat.
+    /// An automatic commit of its records failed; the next one comes when the next heartbeat is due.
     commit_failed: bool,
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn apply_assignment(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
-        let deadline = self.session.revocation_deadline(Instant::now());
+        let deadline = self.session.revocation_deadline();
         let target = in_time(deadline, self.topic_partitions(&answer.assignment, self.cluster.deadline())).await?;
         self.shared.lock().revoke_all_but(&target, Instant::now() + self.session.rebalance_timeout());
         let revoked = self.release_revoked().await;

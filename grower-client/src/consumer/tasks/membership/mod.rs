@@ -124,7 +124,9 @@ impl MembershipTask {
     async fn send_heartbeat(&mut self) -> Result<(), RequestError> {
         loop {
             let (sent, sent_epoch) = (Instant::now(), *self.member.epoch.lock());
-            let answer = match self.request_heartbeat().await {
+            let answer = self.request_heartbeat().await;
+            self.session.begin_revocations(Instant::now());
+            let answer = match answer {
                 Err(error) if retry::after_heartbeat(&error, self.has_joined()) == HeartbeatAction::Rejoin => {
                     self.lose_partitions(&error);
                     continue; // The next heartbeat has epoch 0.

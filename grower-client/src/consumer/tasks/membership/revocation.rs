@@ -58,7 +58,10 @@ impl MembershipTask {
         if progress.is_empty() {
             return true;
         }
-        let until = self.session.revocation_deadline(Instant::now());
+        let until = self.session.revocation_deadline();
+        if until <= Instant::now() {
+            return false; // The next heartbeat comes first, and another commit after it.
+        }
         let error = match timeout_at(until, self.committer.commit(&self.shared, || progress)).await {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => error.to_string(),
@@ -86,6 +89,7 @@ impl MembershipTask {
             (progress, subscription.lose_all())
         };
         if self.auto_commit {
+            self.session.begin_revocations(Instant::now());
             self.commit_in_time(progress).await;
         }
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });

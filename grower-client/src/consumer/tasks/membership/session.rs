@@ -21,6 +21,8 @@ pub(super) struct MemberSession {
     /// The time at which the last answered heartbeat was sent: the session counts from it.
     answered: Instant,
     next_heartbeat: Instant,
+    /// The time until which partitions may be revoked before the next heartbeat.
+    revocation_deadline: Instant,
     /// The failures since the last heartbeat with an answer that was followed.
     failures: u32,
     /// The wait after the last of these failures.
@@ -36,6 +38,7 @@ impl MemberSession {
             max_poll_interval: settings.max_poll_interval,
             answered: now,
             next_heartbeat: now,
+            revocation_deadline: now,
             failures: 0,
             retry_wait: None,
         }
@@ -83,9 +86,15 @@ impl MemberSession {
         self.answered + instance_lease(self.timeout)
     }
 
-    /// Returns the time until which partitions may be revoked: the next heartbeat must not be late.
-    pub(super) fn revocation_deadline(&self, now: Instant) -> Instant {
-        now + self.timeout / 2
+    /// Begins the time for revocations before the next heartbeat. All of them share it, so that the heartbeat is not
+    /// late.
+    pub(super) fn begin_revocations(&mut self, now: Instant) {
+        self.revocation_deadline = now + self.timeout / 2;
+    }
+
+    /// Returns the time until which partitions may be revoked before the next heartbeat.
+    pub(super) fn revocation_deadline(&self) -> Instant {
+        self.revocation_deadline
     }
 
     /// Returns the time for which a revoked partition waits for the reader.
