@@ -5,7 +5,7 @@ mod world;
 use grower_client::ids::Offset;
 use grower_client::{Client, Consumer, ConsumerBuilder, ConsumerEvent, ErrorCode, Record, Revoking, TopicSpec};
 use std::time::Duration;
-use world::{Gate, LONG, Member, World, topic_partition};
+use world::{Gate, LONG, Member, World, poll, topic_partition};
 
 /// A session timeout that no test waits for.
 const AGES: Duration = Duration::from_secs(600);
@@ -234,4 +234,25 @@ async fn an_event_is_not_lost_by_a_caller_that_stops_waiting() {
     assert!(matches!(&events[..], [ConsumerEvent::Assigned(assigned)] if assigned.len() == 2), "{events:?}");
     consumer.close().await.unwrap();
     assert!(consumer.next_event().await.is_none());
+}
+
+#[tokio::test]
+async fn a_late_commit_does_not_take_a_partition_back_that_was_lost_and_came_again() {
+    let world = world(1).await;
+    let gate = Gate::open();
+    let mut first = member(&gate.client(&world).await).session_timeout(Duration::from_secs(1)).build().await.unwrap();
+    assigned(&mut first).await;
+    records(&mut first, 5).await;
+    gate.close();
+    let mut second = member(&world.client).build().await.unwrap();
+    assert_eq!(poll(&mut second, 10).await.len(), 10);
+    second.commit().await.unwrap();
+    second.close().await.unwrap();
+    gate.reopen();
+    while first.position("events", 0) != Some(Offset::new(10)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.commit_offsets([(topic_partition("events", 0), Offset::new(5))]).await.unwrap_err();
+    let stored = world.client.admin().describe_group("g").await.unwrap().offsets;
+    assert_eq!(stored[0].offset, Offset::new(10));
 }

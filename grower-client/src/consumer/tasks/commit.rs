@@ -94,8 +94,8 @@ impl Committer {
         result(failed)
     }
 
-    /// Commits explicit offsets, except those of partitions that are not assigned or not accepted, which the error
-    /// names.
+    /// Commits explicit offsets. The error names those of partitions that are not assigned or not accepted, or were lost
+    /// and came back without the reader knowing yet: others may have read on since.
     pub(crate) async fn commit_offsets(
         &self,
         shared: &SharedSubscription,
@@ -105,6 +105,10 @@ impl Committer {
         let (mut progress, mut failed) = (Vec::new(), Vec::new());
         for (topic_partition, offset) in offsets {
             let mut subscription = shared.lock();
+            if subscription.is_back_untold(&topic_partition) {
+                failed.push(not_assigned(topic_partition, offset));
+                continue;
+            }
             let partition = subscription.partitions.get(&topic_partition).filter(|partition| accepts(partition));
             match partition.map(|partition| partition.topic) {
                 // The broker knows the leader epoch of an explicit offset.

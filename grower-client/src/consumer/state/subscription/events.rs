@@ -68,6 +68,16 @@ impl SubscriptionState {
         self.events.lost.extend(lost);
     }
 
+    /// Whether the partition was lost and came back, and the reader does not know yet: what it says of the partition is
+    /// about the time before.
+    pub(crate) fn is_back_untold(&self, topic_partition: &TopicPartition) -> bool {
+        match self.partitions.get(topic_partition) {
+            None => false,
+            Some(_) if self.takes_events() => self.is_lost_untold(topic_partition),
+            Some(partition) => !partition.has_progress() && self.revoked_uncommitted.contains_key(topic_partition),
+        }
+    }
+
     /// Whether the partition was lost, and the reader does not know yet.
     pub(super) fn is_lost_untold(&self, topic_partition: &TopicPartition) -> bool {
         self.events.lost.contains(topic_partition)

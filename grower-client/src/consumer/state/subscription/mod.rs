@@ -132,13 +132,17 @@ impl SubscriptionState {
         })
     }
 
-    /// Changes a partition for the reader. One that was lost, without the reader knowing yet, needs no change.
+    /// Changes a partition for the reader. One that was lost, without the reader knowing yet, needs no change, also if it
+    /// came back.
     pub(crate) fn change_for_reader(
         &mut self,
         topic_partition: &TopicPartition,
         change: impl FnOnce(&mut PartitionFetchState),
     ) -> Result<(), ConsumeError> {
         let is_lost_untold = self.is_lost_untold(topic_partition);
+        if self.takes_events() && is_lost_untold {
+            return Ok(());
+        }
         match self.partition(topic_partition) {
             Ok(mut partition) => change(&mut partition),
             Err(_) if is_lost_untold => {}

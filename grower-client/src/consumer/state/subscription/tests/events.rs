@@ -93,6 +93,14 @@ fn a_reader_that_is_done_gives_a_partition_up_although_it_has_not_come_back() {
     assert!(shared.lock().revoked_uncommitted.is_empty(), "the reader has committed what it wants");
 }
 
+/// Assigns a partition that starts at an offset.
+fn come_back(shared: &SharedSubscription, partition: u32, start: u64) {
+    let mut subscription = shared.lock();
+    let version = subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));
+    let mut partition = subscription.partition(&topic_partition(partition)).unwrap();
+    partition.move_to(OffsetAndEpoch::of_unknown_epoch(Offset::new(start)), version);
+}
+
 #[test]
 fn partitions_that_come_and_are_lost_while_events_are_not_read_are_told_in_order() {
     let shared = shared(&[3, 3], OnDamage::Fail);
@@ -100,8 +108,7 @@ fn partitions_that_come_and_are_lost_while_events_are_not_read_are_told_in_order
     for _ in 0..3 {
         assert_eq!(shared.lock().lose_all().len(), 2);
         for partition in 0..2 {
-            shared.lock().add(topic_partition(partition), TopicId::from_random([1; 16]));
-            shared.lock().seek(&topic_partition(partition), Offset::new(5)).unwrap();
+            come_back(&shared, partition, 5);
         }
     }
     assert_eq!(next(&shared), "lost t/0 t/1");
@@ -118,6 +125,34 @@ fn a_seek_in_a_partition_that_was_lost_meanwhile_is_no_error_until_the_reader_kn
     assert!(seek());
     assert_eq!(next(&shared), "lost t/0");
     assert!(!seek());
+}
+
+#[test]
+fn a_reader_that_does_not_know_of_a_loss_changes_nothing_in_the_partition_that_came_back() {
+    let shared = shared(&[3], OnDamage::Fail);
+    let is_back_untold = || shared.lock().is_back_untold(&topic_partition(0));
+    assert_eq!(next(&shared), "assigned t/0 at 0");
+    assert_eq!(next(&shared), "3 records");
+    assert!(!is_back_untold());
+    shared.lock().lose_all();
+    come_back(&shared, 0, 20);
+    assert!(is_back_untold(), "it commits records of before");
+    shared.lock().seek(&topic_partition(0), Offset::new(1)).unwrap();
+    assert_eq!(next(&shared), "lost t/0");
+    assert!(!is_back_untold());
+    assert_eq!(next(&shared), "assigned t/0 at 20");
+}
+
+#[test]
+fn a_reader_of_records_may_commit_in_a_partition_that_came_back_once_it_reads_there() {
+    let shared = shared(&[3], OnDamage::Fail);
+    assert_eq!(take(&shared, 2).len(), 2);
+    shared.lock().lose_all();
+    come_back(&shared, 0, 0);
+    assert!(shared.lock().is_back_untold(&topic_partition(0)));
+    deliver(&mut shared.lock(), 0, batches(0, 3));
+    assert_eq!(take(&shared, 1).len(), 1);
+    assert!(!shared.lock().is_back_untold(&topic_partition(0)));
 }
 
 #[test]
