@@ -49,6 +49,14 @@ impl UncommittedOffset {
         partition.has_progress().then(|| Self::up_to(partition, partition.consumed()?))?
     }
 
+    /// An offset that the reader names; `None` while it reads buffered records of a deleted topic: an offset of theirs
+    /// would be one of the recreated topic.
+    fn explicit(partition: &PartitionFetchState, offset: Offset) -> Option<Self> {
+        let (topic, topic_partition) = (partition.topic_of_position()?, partition.topic_partition.clone());
+        // The broker knows the leader epoch of an explicit offset.
+        Some(Self { topic_partition, topic, offset, leader_epoch: None })
+    }
+
     /// `None` for a deleted topic: the group drops its offsets.
     fn up_to(partition: &PartitionFetchState, end: OffsetAndEpoch) -> Option<Self> {
         let OffsetAndEpoch { offset, epoch: leader_epoch } = end;
@@ -110,9 +118,9 @@ impl Committer {
                 continue;
             }
             let partition = subscription.partitions.get(&topic_partition).filter(|partition| accepts(partition));
-            match partition.map(|partition| partition.topic) {
-                // The broker knows the leader epoch of an explicit offset.
-                Some(topic) => progress.push(UncommittedOffset { topic_partition, topic, offset, leader_epoch: None }),
+            match partition.map(|partition| UncommittedOffset::explicit(partition, offset)) {
+                Some(Some(explicit)) => progress.push(explicit),
+                Some(None) => failed.push(of_deleted_topic(topic_partition, offset)),
                 None => {
                     subscription.revoked_uncommitted.remove(&topic_partition); // It is reported now.
                     failed.push(not_assigned(topic_partition, offset));
@@ -214,6 +222,11 @@ fn not_assigned(topic_partition: TopicPartition, offset: Offset) -> NotCommitted
     NotCommitted { topic_partition, offset, source: Failure::new(ErrorCode::NotAssigned, detail).into() }
 }
 
+fn of_deleted_topic(topic_partition: TopicPartition, offset: Offset) -> NotCommitted {
+    let detail = "the topic was deleted and recreated: the group drops the offsets of the old one";
+    NotCommitted { topic_partition, offset, source: Failure::new(ErrorCode::NotAssigned, detail).into() }
+}
+
 fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
     if failed.is_empty() { Ok(()) } else { Err(ConsumeError::Commit(CommitError { partitions: failed })) }
 }
@@ -238,5 +251,26 @@ pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Share
         if let Err(error) = committer.commit(&shared, progress).await {
             tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::state::FetchVersion;
+    use grower_protocol::ids::{PartitionId, TopicName};
+
+    #[test]
+    fn an_offset_of_a_deleted_topic_is_not_committed_for_the_recreated_one() {
+        let (old, new) = (TopicId::from_random([1; 16]), TopicId::from_random([2; 16]));
+        let name = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let mut partition = PartitionFetchState::new(name, old, FetchVersion::default());
+        partition.move_to(OffsetAndEpoch::ZERO, FetchVersion::of_move(1));
+        let topic = |partition: &_| UncommittedOffset::explicit(partition, Offset::new(1)).map(|offset| offset.topic);
+        assert_eq!(topic(&partition), Some(old));
+        partition.recreated_as(new);
+        assert_eq!(topic(&partition), None, "the reader has not passed the gap");
+        partition.take_gap().unwrap();
+        assert_eq!(topic(&partition), Some(new));
     }
 }
