@@ -113,7 +113,8 @@ impl Consumer {
         }
     }
 
-    /// Commits all records handed out so far; a partition without any commits its start. [`ConsumeError::Commit`] names
+    /// Commits all records handed out so far; a partition without any commits its start, if it is known. A consumer that
+    /// was handed none waits for the starts, at most half the request timeout. [`ConsumeError::Commit`] names
     /// the partitions that are not committed, including those that were taken away and whose next owner reads the same
     /// records again ([`ErrorCode::NotAssigned`](crate::ErrorCode::NotAssigned)); all others are committed.
     pub async fn commit(&self) -> Result<(), ConsumeError> {

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Commits offsets for one group, as a member or from outside.
 pub(crate) struct Committer {
@@ -89,11 +89,13 @@ impl Committer {
         &self.group
     }
 
-    /// Commits the positions of all partitions, as soon as their starts are known. Reports, once, the records of
-    /// partitions that were taken away.
+    /// Commits the positions of all partitions with a known start. If the reader has moved nowhere, the starts are all
+    /// there is to commit, and they are waited for. Reports, once, the records of partitions that were taken away.
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
         let deadline = self.cluster.deadline();
-        deadline.wait(shared.until_starts_are_known()).await;
+        let half = deadline.part(Instant::now(), 2); // The commit needs time as well.
+        half.wait(shared.until_commit_is_useful()).await;
         let progress = || shared.lock().partitions.iter().filter_map(UncommittedOffset::handed_out).collect();
         let mut failed = self.send(shared, progress, deadline).await;
         let mut lost = std::mem::take(&mut shared.lock().revoked_uncommitted);

@@ -162,10 +162,13 @@ impl SharedSubscription {
         self.wait_for_progress(|subscription| subscription.can_release(auto_commit)).await;
     }
 
-    /// Waits until each partition has started, or its first start lookup has failed.
-    pub(crate) async fn until_starts_are_known(&self) {
+    /// Waits until each partition has started, or its first start lookup has failed. Does not wait if the reader has
+    /// moved in a partition.
+    pub(crate) async fn until_commit_is_useful(&self) {
         self.wait_for_progress(|subscription| {
-            subscription.partitions.iter().all(|partition| !partition.is_starting || partition.start_failed)
+            let partitions = || subscription.partitions.iter();
+            partitions().any(PartitionFetchState::has_progress)
+                || partitions().all(|partition| !partition.is_starting || partition.start_failed)
         })
         .await;
     }

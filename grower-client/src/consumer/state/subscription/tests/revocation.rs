@@ -91,6 +91,17 @@ fn a_commit_can_name_what_was_taken_away_until_it_is_committed_after_all() {
 }
 
 #[tokio::test]
+async fn a_commit_of_records_does_not_wait_for_the_start_of_another_partition() {
+    let shared = shared(&[], OnDamage::Fail);
+    shared.lock().add(topic_partition(1), TopicId::from_random([1; 16]));
+    let waits = async || tokio::time::timeout(SECOND / 20, shared.until_commit_is_useful()).await.is_err();
+    assert!(waits().await, "the start is all there is to commit");
+    shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
+    shared.lock().seek(&topic_partition(0), Offset::ZERO).unwrap();
+    assert!(!waits().await);
+}
+
+#[tokio::test]
 async fn a_task_that_waits_for_a_release_learns_of_the_commit_and_of_the_reader() {
     let shared = std::sync::Arc::new(shared(&[9, 9], OnDamage::Fail));
     assert_eq!(take(&shared, 2).len(), 2);
