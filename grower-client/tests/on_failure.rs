@@ -62,7 +62,7 @@ async fn no_record_overtakes_a_failed_one_until_its_partition_is_resumed() {
     }
     let later = producer.send_all((0..5).map(record)).await.unwrap_err();
     assert!(later.failures().all(|(_, error)| matches!(error, ProduceError::Stopped { .. })));
-    insta::assert_snapshot!(later.failures().next().unwrap().1, @"events/0: stopped behind an earlier record that failed, until the partition is resumed; it was not written");
+    insta::assert_snapshot!(later.failures().next().unwrap().1, @"events/0: stopped until the partition is resumed, because another record failed; it was not written");
     assert_eq!(producer.resume_partition(TOPIC, 0).unwrap().code(), Some(ErrorCode::TooLarge));
     assert!(producer.resume_partition(TOPIC, 0).is_none());
     assert_eq!(producer.send(record("again")).await.unwrap().offset, Some(Offset::new(1)));

@@ -72,16 +72,16 @@ pub enum ProduceError {
         /// The last error before the timeout.
         last: Option<Box<RequestError>>,
     },
-    /// An earlier record of the partition failed; see [`OnFailure::StopPartition`](crate::OnFailure::StopPartition). Call
+    /// Another record of the partition failed; see [`OnFailure::StopPartition`](crate::OnFailure::StopPartition). Call
     /// [`Producer::resume_partition`](crate::Producer::resume_partition) to continue.
     #[error(
-        "{topic_partition}: stopped behind an earlier record that failed, until the partition is resumed{}",
+        "{topic_partition}: stopped until the partition is resumed, because another record failed{}",
         wording::outcome(false)
     )]
     Stopped {
         /// The record's partition.
         topic_partition: TopicPartition,
-        /// The failure of the earlier record.
+        /// The failure of the other record.
         #[source]
         first: Arc<ProduceError>,
     },

@@ -15,9 +15,10 @@ pub enum OnFailure {
     /// that is sent again comes behind them.
     #[default]
     Continue,
-    /// Later records fail with [`ProduceError::Stopped`] and are not written, so that none overtakes the failed one,
-    /// until [`Producer::resume_partition`]. That includes records of the same batch and those handed in later. A batch
-    /// that was on its way already may still be acknowledged.
+    /// The other records fail with [`ProduceError::Stopped`] and are not written, so that none overtakes the failed one,
+    /// until [`Producer::resume_partition`]. These are all that are not sent yet, also those of the same batch and those
+    /// handed in before the failed one, and all handed in later. A batch that was on its way already may still be
+    /// acknowledged.
     ///
     /// A record that fails before it is queued does not stop its partition, and neither does an
     /// [`append_at`](Producer::append_at) that finds another end.
