@@ -40,6 +40,20 @@ impl AppendAtError {
         if let Self::Produce(error) = self { error.outcome() } else { Outcome::Refused }
     }
 
+    /// Whether the same call may succeed later. If the outcome is unknown, look first: the records may be in the log.
+    pub fn is_retriable(&self) -> bool {
+        if let Self::Produce(error) = self { error.is_retriable() } else { false }
+    }
+
+    /// The broker's error code, if it sent one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::UnexpectedEnd { .. } => Some(ErrorCode::UnexpectedEnd),
+            Self::Produce(error) => error.code(),
+            Self::NoRecords | Self::OtherPartition { .. } | Self::NoAcks => None,
+        }
+    }
+
     /// The error of records that were to be appended at `expected`.
     pub(crate) fn at(expected: Offset, error: ProduceError) -> Self {
         match &error {
