@@ -129,9 +129,9 @@ impl ConsumerBuilder {
 
     /// Sets how long a partition that moves to another member waits for this reader; the session timeout by default, at
     /// most 15 min. During the wait the partition hands out no more records. It moves once the reader has committed
-    /// those that it has and calls for more; a reader that never commits only calls for more. When the time is up, the
-    /// partition moves anyway: its next owner reads uncommitted records again, and the next [`Consumer::commit`] fails
-    /// and names it.
+    /// those that it has and calls for more; a reader that has not committed anything yet only calls for more. When the
+    /// time is up, the partition moves anyway: its next owner reads uncommitted records again, and the next
+    /// [`Consumer::commit`] fails and names it.
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
         self.settings.rebalance_timeout = Some(timeout);
         self

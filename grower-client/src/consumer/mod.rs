@@ -125,7 +125,8 @@ impl Consumer {
     }
 
     /// Commits the given offsets; each is the next one to read. [`ConsumeError::Commit`] names refused offsets and
-    /// those of partitions that are not assigned; the others are committed.
+    /// those of partitions that are not assigned, or were lost and came back without the reader knowing yet; the others
+    /// are committed.
     pub async fn commit_offsets(
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
