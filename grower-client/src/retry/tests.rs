@@ -40,6 +40,7 @@ fn errors() -> Vec<(String, RequestError)> {
         ("(not connected)", RequestError::Connect(unreachable)),
         ("(missing feature)", RequestError::Connect(missing)),
         ("(not sent)", RequestError::NotSent(closed())),
+        ("(not sent in time)", RequestError::NotSentInTime { after: Duration::ZERO }),
         ("(connection lost)", RequestError::Lost(closed())),
         ("(timed out)", RequestError::TimedOut { after: Duration::ZERO }),
         ("(unexpected answer)", RequestError::Unexpected { address: "b".into(), request: "r" }),
@@ -116,6 +117,7 @@ fn each_call_has_one_action_for_each_error() {
     (not connected)          Resend                Retry         Retry           Retry      true
     (missing feature)        GiveUp                Report        Fail            Report     false
     (not sent)               Resend                Retry         Retry           Retry      true
+    (not sent in time)       Resend                Retry         Retry           Retry      true
     (connection lost)        Resend                Retry         Retry           Retry      true
     (timed out)              Resend                Retry         Retry           Retry      true
     (unexpected answer)      GiveUp                Report        Fail            Report     false
@@ -129,6 +131,7 @@ fn an_unknown_outcome_puts_a_batch_in_doubt() {
         (RequestError::Lost(closed()), true),
         (refusal(ErrorCode::TimedOut), true),
         (RequestError::NotSent(closed()), false),
+        (RequestError::NotSentInTime { after: Duration::ZERO }, false),
         (refusal(ErrorCode::NotLeader), false),
     ] {
         assert_eq!(after_produce(&error, PLAIN), (RESEND_LATER, in_doubt), "{error:?}");
