@@ -13,7 +13,6 @@ use grower_protocol::wire::{self, Correlation, FRAME_HEAD_LENGTH, MESSAGE_BYTES_
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 /// An open connection. It closes when the last clone of its handle is dropped.
 #[derive(Clone, Debug)]
@@ -140,13 +139,12 @@ impl BrokerConnection {
         self.send(request, attachment, Duration::ZERO, false, done);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     fn send(&self, request: &Request, attachment: Bytes, extra_wait: Duration, answered: bool, done: ResponseCallback) {
         let message = wire::encode(request);
         if let Err(error) = self.check_size(&message, &attachment) {
             return done(Err(error));
         }
-        let deadline = Instant::now() + self.shared.request_timeout + extra_wait;
+        let deadline = Deadline::after(self.shared.request_timeout.saturating_add(extra_wait)).end();
         let correlation = match self.shared.pending.add(deadline, done) {
             Ok(correlation) => correlation,
             Err((error, done)) => return done(Err(RequestError::NotSent(error))),

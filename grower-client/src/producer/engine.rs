@@ -78,7 +78,7 @@ impl ProducerEngine {
             memory: ProducerMemory::new(settings.memory_bytes),
             totals: ProducerTotals::default(),
             yield_pace: YieldPace::default(),
-            next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
+            next_refresh: Mutex::new(Deadline::after(settings.metadata_max_age).end()),
             cluster,
             settings,
             identities,
@@ -354,7 +354,7 @@ impl ProducerEngine {
             let mut next = self.next_refresh.lock();
             let due = *next <= now;
             if due {
-                *next = now + self.settings.metadata_max_age;
+                *next = Deadline::of(now, self.settings.metadata_max_age).end();
             }
             due
         };

@@ -223,7 +223,7 @@ impl Accumulator {
 
     /// Returns the time at which the linger of the open batch ends.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.open.as_ref().map(|batch| batch.since + self.settings.linger)
+        self.open.as_ref().map(|batch| Deadline::of(batch.since, self.settings.linger).end())
     }
 
     /// Whether it holds no record.

@@ -2,6 +2,7 @@
 //! Pure.
 
 use crate::consumer::settings::ConsumerSettings;
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::retry;
 use grower_protocol::message::instance_lease;
@@ -56,7 +57,7 @@ impl MemberSession {
     /// Returns the time after which an answer is useless: the session of a joined member has expired by then.
     pub(super) fn answer_deadline(&self, has_joined: bool, now: Instant) -> Instant {
         let start = if has_joined { self.answered } else { now };
-        start + self.timeout
+        Deadline::of(start, self.timeout).end()
     }
 
     /// Records the answer to a heartbeat that was `sent` then. A changed assignment is confirmed at once; otherwise the
@@ -83,13 +84,13 @@ impl MemberSession {
 
     /// Returns the time until which an instance name keeps its partitions.
     pub(super) fn lease_end(&self) -> Instant {
-        self.answered + instance_lease(self.timeout)
+        Deadline::of(self.answered, instance_lease(self.timeout)).end()
     }
 
     /// Begins the time for revocations before the next heartbeat. All of them share it, so that the heartbeat is not
     /// late.
     pub(super) fn begin_revocations(&mut self, now: Instant) {
-        self.revocation_deadline = now + self.timeout / 2;
+        self.revocation_deadline = Deadline::of(now, self.timeout / 2).end();
     }
 
     /// Returns the time until which partitions may be revoked before the next heartbeat.

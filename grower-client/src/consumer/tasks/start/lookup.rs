@@ -5,6 +5,7 @@ use super::{PartitionStart, StartPolicy};
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::consumer::state::{FetchVersion, SharedSubscription};
+use crate::deadline::Deadline;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use crate::retry::{self, StartAction};
@@ -82,7 +83,7 @@ impl StartLookup {
     /// Retries until all partitions have started or were revoked. A group that answers nothing for a session timeout
     /// revokes them too.
     pub(crate) async fn run(mut self) {
-        let mut warn_at = Instant::now() + self.warn_each;
+        let mut warn_at = Deadline::after(self.warn_each).end();
         for failures in 1.. {
             let (cluster, deadline) = (&self.cluster, self.cluster.deadline());
             let starts = super::resolve(cluster, &self.shared, &self.topic_partitions, &self.policy, deadline).await;
@@ -98,7 +99,7 @@ impl StartLookup {
                         self.topic_partitions.len(),
                     );
                     tracing::warn!(%error, first, partitions, "partitions are not read: cannot find out where to start");
-                    warn_at = Instant::now() + self.warn_each;
+                    warn_at = Deadline::after(self.warn_each).end();
                 }
             }
             sleep(retry::wait(last_error.as_ref(), failures, backoff::random())).await;
