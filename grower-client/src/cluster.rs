@@ -149,7 +149,9 @@ impl Cluster {
         request: &Request,
         deadline: Deadline,
     ) -> Result<(BrokerConnection, Response), RequestError> {
-        self.retrying(deadline, || self.ask(request, deadline)).await
+        let is_commit = matches!(request, Request::CommitOffsets(_));
+        let attempts = Attempts::until(deadline.end()).keeping_doubt(is_commit);
+        Self::repeat(attempts, || self.ask(request, deadline)).await
     }
 
     /// Fails if the broker that answers first lacks the feature `name`. Waits for a broker until the deadline.
@@ -162,13 +164,20 @@ impl Cluster {
     }
 
     /// Repeats `attempt` until it succeeds, fails for good, or the deadline is too near for another one.
-    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
     pub(crate) async fn retrying<T, F: Future<Output = Result<T, RequestError>>>(
         &self,
         deadline: Deadline,
         attempt: impl Fn() -> F,
     ) -> Result<T, RequestError> {
-        let mut attempts = Attempts::until(deadline.end());
+        Self::repeat(Attempts::until(deadline.end()), attempt).await
+    }
+
+    /// Repeats `attempt` as these attempts allow.
+    #[expect(clippy::disallowed_methods, reason = "a shell reads the clock")]
+    async fn repeat<T, F: Future<Output = Result<T, RequestError>>>(
+        mut attempts: Attempts,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, RequestError> {
         loop {
             let error = match attempt().await {
                 Err(error) => error,
