@@ -42,12 +42,12 @@ pub enum ProduceError {
         /// The number of partitions.
         partitions: u32,
     },
-    /// The record is larger than the producer's memory.
-    #[error("a record of {bytes} bytes does not fit the producer's memory of {memory} bytes")]
+    /// The record is larger than the producer's memory, or than a batch can be (1 GiB).
+    #[error("a record of {bytes} bytes is over the producer's limit of {memory} bytes")]
     TooLarge {
         /// The record's size.
         bytes: usize,
-        /// The producer's memory.
+        /// The producer's memory, or 1 GiB if that is less.
         memory: usize,
     },
     /// The broker refused the record, or a request failed and a retry does not help.

@@ -4,6 +4,7 @@ use super::Producer;
 use super::accumulator::BatchSettings;
 use super::engine::ProducerEngine;
 use super::identity::IdentitySource;
+use super::memory::BATCH_BYTES_MAX;
 use super::on_failure::OnFailure;
 use super::partitioner::Partitioner;
 use super::sequence_window::WindowSettings;
@@ -107,7 +108,7 @@ impl ProducerBuilder {
     /// decompressed. The producer splits a batch over either limit, sends its records again in order, and makes later
     /// batches of the partition smaller. Only a single record over a limit fails.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
-        self.settings.batches.bytes = bytes;
+        self.settings.batches.bytes = bytes.min(BATCH_BYTES_MAX);
         self
     }
 

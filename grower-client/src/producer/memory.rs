@@ -9,6 +9,12 @@ use tokio::time::{Instant, timeout_at};
 /// The approximate memory of a record without its bytes: its share of queues and promises.
 const RECORD_OVERHEAD: usize = 64;
 
+/// The memory of the lengths of a header.
+const HEADER_OVERHEAD: usize = 10;
+
+/// The largest batch. Its length must fit 31 bits, also if compression adds to it.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 30;
+
 /// The memory of one producer.
 #[derive(Debug)]
 pub(super) struct ProducerMemory {
@@ -59,7 +65,7 @@ impl ProducerMemory {
 
     /// Reserves memory if it is free.
     pub(super) fn try_reserve(&self, bytes: usize) -> Option<MemoryReservation<'_>> {
-        let permits = u32::try_from(bytes).ok()?;
+        let permits = u32::try_from(bytes).ok().filter(|_| bytes <= BATCH_BYTES_MAX)?;
         self.free.try_acquire_many(permits).ok().map(MemoryReservation)
     }
 
@@ -81,9 +87,10 @@ impl ProducerMemory {
         until: Option<Instant>,
         full: impl FnOnce(),
     ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
+        let limit = self.capacity.min(BATCH_BYTES_MAX);
         let permits = match u32::try_from(bytes) {
-            Ok(permits) if bytes <= self.capacity => permits,
-            _ => return Err(ProduceError::TooLarge { bytes, memory: self.capacity }),
+            Ok(permits) if bytes <= limit => permits,
+            _ => return Err(ProduceError::TooLarge { bytes, memory: limit }),
         };
         if let Some(reservation) = self.try_reserve(bytes) {
             return Ok(Some(reservation));
@@ -129,6 +136,23 @@ impl ProducerMemory {
 /// The memory that a record takes.
 pub(super) fn size(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len());
-    let headers: usize = record.headers.iter().map(|header| header.name.len() + length(&header.value)).sum();
+    let headers: usize =
+        record.headers.iter().map(|header| HEADER_OVERHEAD + header.name.len() + length(&header.value)).sum();
     RECORD_OVERHEAD + length(&record.key) + length(&record.value) + headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn records_that_no_batch_can_hold_are_refused_whatever_the_memory() {
+        let memory = ProducerMemory::new(usize::MAX);
+        assert!(memory.try_reserve(BATCH_BYTES_MAX).is_some());
+        for bytes in [BATCH_BYTES_MAX + 1, i32::MAX as usize, usize::MAX] {
+            assert!(memory.try_reserve(bytes).is_none());
+            let refused = memory.reserve_bytes(bytes, None, || ()).await;
+            assert!(matches!(refused, Err(ProduceError::TooLarge { memory: BATCH_BYTES_MAX, .. })), "{bytes}");
+        }
+    }
 }
