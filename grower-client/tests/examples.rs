@@ -91,9 +91,11 @@ async fn outbox_stops_at_a_row_that_is_refused_and_continues_there() {
         std::fs::write(&file, format!("0\n1\n{row}\n3\n")).unwrap();
         outbox::ship(&world.client, "orders", &file, Duration::from_secs(20)).await
     };
-    let error = ship(&"x".repeat(2 << 20)).await.unwrap_err();
-    assert!(error.to_string().contains("max.message.bytes"), "{error}");
-    assert_eq!(world.records("orders").await.len(), 2, "the row behind it waits");
+    for (bytes, limit) in [(2 << 20, "max.message.bytes"), (70 << 20, "the producer's limit")] {
+        let error = ship(&"x".repeat(bytes)).await.unwrap_err();
+        assert!(error.to_string().contains(limit), "{error}");
+        assert_eq!(world.records("orders").await.len(), 2, "the row behind it waits");
+    }
     assert_eq!(ship("2").await.unwrap(), 4);
     let written = world.records("orders").await.into_iter().map(|record| record.value.unwrap());
     assert_eq!(written.collect::<Vec<_>>(), ["0", "1", "2", "3"]);

@@ -69,6 +69,23 @@ async fn no_record_overtakes_a_failed_one_until_its_partition_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_not_queued_stops_those_behind_it_and_none_before_it() {
+    let world = World::in_memory().await;
+    world.topic(TOPIC, TopicSpec::partitions(1)).await;
+    let builder = world.client.producer().on_failure(OnFailure::StopPartition).memory(8_000);
+    let producer = builder.linger(LONG).build().await.unwrap();
+    let row = |number: usize| if number == 2 { Record::new(TOPIC).value(vec![b'x'; 9_000]) } else { record(number) };
+    let error = producer.send_all((0..5).map(row)).await.unwrap_err();
+    let failed: Vec<_> = error.failures().map(|(index, _)| index).collect();
+    assert_eq!(failed, [2, 3, 4]);
+    assert!(matches!(error.failures().next().unwrap().1, ProduceError::TooLarge { .. }));
+    stopped(producer.enqueue(record(5)).await.unwrap()).await;
+    assert!(matches!(producer.resume_partition(TOPIC, 0), Some(ProduceError::TooLarge { .. })));
+    let ack = async { tokio::join!(producer.send(record(2)), async { producer.end_lingers() }).0 };
+    assert_eq!(ack.await.unwrap().offset, Some(Offset::new(2)));
+}
+
+#[tokio::test]
 async fn a_timeout_stops_the_records_behind_it_too() {
     let refuses = |request: &Request| {
         if matches!(request, Request::Produce(_)) { Act::Refuse(ErrorCode::DiskFull) } else { Act::Serve }

@@ -91,15 +91,7 @@ impl ProducerEngine {
             }
             let (topic, partition) = self.find_partition(topic, partition, deadline).await?;
             let reserving = self.memory.reserve_bytes(bytes, Some(deadline.end()), || self.end_lingers()).await;
-            let Some(mut reservation) = reserving.map_err(|error| self.explained(error))? else {
-                let (state, topic_partition) = (partition.lock(), topic.topic_partition(partition.number));
-                return Err(ProduceError::timed_out(
-                    &topic_partition,
-                    deadline.limit(),
-                    false,
-                    state.queue.last_error(),
-                ));
-            };
+            let mut reservation = self.reserved(reserving, &topic, &partition, deadline)?;
             self.check_bulk();
             let timestamp = wall_clock();
             let refs = records.iter().map(|record| record.at(record.timestamp.unwrap_or(timestamp)));

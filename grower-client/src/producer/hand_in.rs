@@ -41,11 +41,7 @@ impl ProducerEngine {
         let (mut topic, mut partition) = self.route(record, deadline).await?;
         let until = may_wait.then_some(deadline.end());
         let reserving = self.memory.reserve(record, until, || self.end_lingers()).await;
-        let reservation = reserving.map_err(|error| self.explained(error))?;
-        let mut reservation = reservation.ok_or_else(|| {
-            let topic_partition = topic.topic_partition(partition.number);
-            ProduceError::timed_out(&topic_partition, deadline.limit(), false, partition.lock().queue.last_error())
-        })?;
+        let mut reservation = self.reserved(reserving, &topic, &partition, deadline)?;
         self.check_bulk();
         loop {
             reservation = match self.push_one(&topic, &partition, record, deadline, reservation, &mut deliver) {
@@ -58,6 +54,27 @@ impl ProducerEngine {
             // The topic was deleted during the wait for memory. It may exist again.
             (topic, partition) = self.route_again(&topic.name, record, deadline).await?;
         }
+    }
+
+    /// Returns the memory of records, or the error of records that are not queued, which may stop their partition.
+    pub(super) fn reserved<'a>(
+        self: &Arc<Self>,
+        reserving: Result<Option<MemoryReservation<'a>>, ProduceError>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
+        deadline: Deadline,
+    ) -> Result<MemoryReservation<'a>, ProduceError> {
+        let error = match reserving {
+            Ok(Some(reservation)) => return Ok(reservation),
+            Ok(None) => {
+                let topic_partition = topic.topic_partition(partition.number);
+                ProduceError::timed_out(&topic_partition, deadline.limit(), false, partition.lock().queue.last_error())
+            }
+            Err(error) => self.explained(error),
+        };
+        partition.lock().queue.stop_at_hand_in(&error);
+        self.drain(topic, partition); // A stop ends the linger.
+        Err(error)
     }
 
     /// Queues a record with its memory; returns the memory if the partition or the producer is closed.

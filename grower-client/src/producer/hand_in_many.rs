@@ -5,6 +5,7 @@ use super::deliveries::Deliveries;
 use super::engine::{ProducerEngine, now};
 use super::hand_in::wall_clock;
 use super::memory::{self, MemoryReservation};
+use super::on_failure::OnFailure;
 use super::topic::{ProducerPartition, ProducerTopic};
 use crate::deadline::Deadline;
 use crate::error::ProduceError;
@@ -56,14 +57,15 @@ enum FailedTarget {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl SharedFailure {
-    /// Returns the failure that others share with this record, if there are any.
-    fn of(record: &Record, error: &Arc<ProduceError>) -> Option<Self> {
+    /// Returns the failure that others share with this record, if there are any. `stops` says that none of them may
+    /// overtake it.
+    fn of(record: &Record, error: &Arc<ProduceError>, stops: bool) -> Option<Self> {
         let topic = record.topic.clone();
         let (target, may_pass) = match &**error {
             ProduceError::Closed | ProduceError::RuntimeEnded | ProduceError::Fenced { .. } => {
                 (FailedTarget::All, false)
             }
-            ProduceError::Topic { source, .. } => (FailedTarget::Topic(topic), source.is_retriable()),
+            ProduceError::Topic { source, .. } => (FailedTarget::Topic(topic), source.is_retriable() && !stops),
             ProduceError::UnknownPartition { .. } => (FailedTarget::Partition(topic, record.partition), false),
             _ => return None,
         };
@@ -145,7 +147,8 @@ impl<'a> RecordIntake<'a> {
         if let ProduceError::TimedOut { .. } = &*error {
             self.may_wait_at = self.may_wait_at.filter(|at| now() < *at).or_else(|| Some(now() + RETRY_AFTER));
         }
-        self.shared_failure = SharedFailure::of(record, &error).or_else(|| self.shared_failure.take());
+        let stops = self.engine.settings.on_failure == OnFailure::StopPartition;
+        self.shared_failure = SharedFailure::of(record, &error, stops).or_else(|| self.shared_failure.take());
         self.deliveries.add_failed(error);
         self.engine.yield_pace.queued(memory::size(record)); // Many failures must not hold the thread, either.
     }

@@ -20,8 +20,9 @@ pub enum OnFailure {
     /// handed in before the failed one, and all handed in later. A batch that was on its way already may still be
     /// acknowledged.
     ///
-    /// A record that fails before it is queued does not stop its partition, and neither does an
-    /// [`append_at`](Producer::append_at) that finds another end.
+    /// A record that is not queued, because it is too large or found no memory in time, stops its partition too, but
+    /// those handed in before it are still written. If its topic is unknown, only later records of the topic in the same
+    /// call fail. An [`append_at`](Producer::append_at) that finds another end does not stop its partition.
     StopPartition,
 }
 
@@ -31,14 +32,18 @@ pub(super) struct PartitionStop {
     pub(super) on_failure: OnFailure,
     /// The first failure since the partition was resumed.
     pub(super) first: Option<ProduceError>,
+    /// That failure was at hand-in: the records queued before it are still written.
+    spares_queued: bool,
 }
 
 impl PartitionStop {
     /// Stops the partition at the first failure among these records.
     fn note(&mut self, settled: &[SettledRecords]) {
-        if self.on_failure == OnFailure::StopPartition && self.first.is_none() {
+        if self.on_failure == OnFailure::StopPartition && (self.first.is_none() || self.spares_queued) {
             let mut failures = settled.iter().filter_map(|settled| settled.outcome.as_ref().err());
-            self.first = failures.find(|error| stops(error)).cloned();
+            if let Some(first) = failures.find(|error| stops(error)) {
+                (self.first, self.spares_queued) = (Some(first.clone()), false);
+            }
         }
     }
 }
@@ -65,6 +70,14 @@ impl PartitionQueue {
         self.stop.first.take()
     }
 
+    /// Stops the partition at a record that could not be queued. Those before it are written, without a linger.
+    pub(super) fn stop_at_hand_in(&mut self, error: &ProduceError) {
+        if self.stop.on_failure == OnFailure::StopPartition && self.stop.first.is_none() {
+            (self.stop.first, self.stop.spares_queued) = (Some(error.clone()), true);
+            self.accumulator.spare_queued();
+        }
+    }
+
     /// Adds the records that fail because of these ones.
     pub(super) fn with_stopped(&mut self, mut settled: Vec<SettledRecords>) -> Vec<SettledRecords> {
         self.stop.note(&settled);
@@ -75,8 +88,9 @@ impl PartitionQueue {
     /// Fails all records of a stopped partition that are certainly not in the log.
     pub(super) fn fail_stopped(&mut self) -> Vec<SettledRecords> {
         let Some(first) = &self.stop.first else { return Vec::new() };
-        let mut settled = self.window.stop_behind(first);
-        settled.extend(self.accumulator.take_all().map(|batch: UnsentBatch| {
+        let spares_queued = self.stop.spares_queued;
+        let mut settled = if spares_queued { Vec::new() } else { self.window.stop_behind(first) };
+        settled.extend(self.accumulator.take_stopped(spares_queued).into_iter().map(|batch: UnsentBatch| {
             let error = ProduceError::stopped(batch.promise.topic_partition(), first);
             batch.fail(error)
         }));

@@ -41,6 +41,8 @@ pub(super) struct UnsentBatch {
     since: Instant,
     /// The end that the partition must have. Such a batch is sent whole.
     pub(super) expected_end: Option<Offset>,
+    /// A record that was not queued stops only what came later.
+    is_spared: bool,
 }
 
 impl UnsentBatch {
@@ -181,7 +183,7 @@ impl Accumulator {
         let next_expiry = self.next_expiry.map_or(deadline.end(), |next| next.min(deadline.end()));
         self.next_expiry = Some(next_expiry);
         let expected_end = Some(expected_end);
-        self.sealed.push_back(UnsentBatch { builder, promise, reserved, since: now, expected_end });
+        self.sealed.push_back(UnsentBatch { builder, promise, reserved, since: now, expected_end, is_spared: false });
         &self.sealed.back().expect("it was just added").promise
     }
 
@@ -192,7 +194,8 @@ impl Accumulator {
         let is_pushed = builder.push_within(record, self.bytes_max);
         debug_assert!(is_pushed, "an empty batch takes every record");
         let promise = DeliveryPromise::new(self.topic_partition.clone(), self.unobserved.clone());
-        self.open = Some(UnsentBatch { builder, promise, reserved: 0, since: now, expected_end: None });
+        self.open =
+            Some(UnsentBatch { builder, promise, reserved: 0, since: now, expected_end: None, is_spared: false });
     }
 
     /// Seals the open batch: it leaves as soon as the window has room.
@@ -260,6 +263,20 @@ impl Accumulator {
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
         self.sealed.iter().chain(&self.open).map(|batch| batch.reserved).sum()
+    }
+
+    /// Seals the open batch and spares all batches from a stop that follows.
+    pub(super) fn spare_queued(&mut self) {
+        self.seal();
+        self.sealed.iter_mut().for_each(|batch| batch.is_spared = true);
+    }
+
+    /// Takes all batches, or only those that are not spared.
+    pub(super) fn take_stopped(&mut self, spares_queued: bool) -> VecDeque<UnsentBatch> {
+        let (spared, stopped): (VecDeque<_>, _) = self.take_all().partition(|batch| spares_queued && batch.is_spared);
+        self.sealed = spared;
+        self.next_expiry = self.sealed.iter().filter_map(|batch| batch.promise.earliest_deadline()).min();
+        stopped
     }
 
     /// Takes all batches.
