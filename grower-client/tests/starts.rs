@@ -97,3 +97,17 @@ async fn a_start_of_the_program_takes_precedence_over_a_commit() {
     let start = [(topic_partition("events", 0), Offset::new(8))];
     assert_eq!(rest(reading().start_at(start)).await, [(0, 8), (0, 9)]);
 }
+
+#[tokio::test]
+async fn a_start_of_the_program_leaves_the_group_s_start_in_other_partitions() {
+    let world = two_partitions().await;
+    for (group, from) in [("ends", StartFrom::End), ("far", StartFrom::Offset(Offset::new(9)))] {
+        let reading = || world.client.consumer().group(group).from(from);
+        let start = [(topic_partition("events", 1), Offset::new(2))];
+        let first = reading().assign([("events", 1)]).start_at(start).build().await.unwrap();
+        first.commit().await.unwrap();
+        let second = reading().assign([("events", 0), ("events", 1)]).build().await.unwrap();
+        let positions = [0, 1].map(|partition| second.position("events", partition).unwrap().value());
+        assert_eq!(positions, [if from == StartFrom::End { 10 } else { 9 }, 2]);
+    }
+}

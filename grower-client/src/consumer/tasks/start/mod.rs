@@ -111,22 +111,22 @@ pub(crate) async fn resolve(
     policy: &StartPolicy,
     deadline: Deadline,
 ) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
-    let without_start = topic_partitions.iter().filter(|(name, _)| !policy.at.contains_key(name)).cloned();
-    let without_start: Vec<_> = without_start.collect();
     let committed = match &policy.committer {
-        Some(committer) if !without_start.is_empty() => {
-            committed_or_decided(cluster, shared, committer, &without_start, policy.from, deadline).await?
+        // Also if all these starts are known: the group decides that of the topics' other partitions.
+        Some(committer) if !topic_partitions.is_empty() => {
+            committed_or_decided(cluster, shared, committer, topic_partitions, policy, deadline).await?
         }
         _ => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
     for (at, (topic_partition, topic)) in topic_partitions.iter().enumerate() {
-        if let Some(offset) = committed.get(&(*topic, topic_partition.partition)) {
+        let known = policy.at.get(topic_partition).map(|offset| StartSpec::Known(*offset));
+        let committed = committed.get(&(*topic, topic_partition.partition));
+        if let (None, Some(offset)) = (known, committed) {
             starts.insert(at, Ok(PartitionStart::committed(topic_partition, offset)));
             continue;
         }
-        let known = policy.at.get(topic_partition).map(|offset| StartSpec::Known(*offset));
         match known.unwrap_or_else(|| StartSpec::of(shared, topic_partition, *topic, policy.from)) {
             StartSpec::Known(offset) => {
                 drop(starts.insert(at, Ok(PartitionStart::at(topic_partition.clone(), offset))))
@@ -189,7 +189,7 @@ async fn committed_or_decided(
     shared: &SharedSubscription,
     committer: &Committer,
     topic_partitions: &[(TopicPartition, TopicId)],
-    from: Option<StartFrom>,
+    policy: &StartPolicy,
     deadline: Deadline,
 ) -> Result<CommittedByPartition, RequestError> {
     let partitions =
@@ -203,7 +203,7 @@ async fn committed_or_decided(
     if open.is_empty() {
         return Ok(known);
     }
-    let starts = propose_starts(cluster, shared, &open, from, deadline).await?;
+    let starts = propose_starts(cluster, shared, &open, policy, deadline).await?;
     if starts.is_empty() {
         return Ok(known);
     }
@@ -228,12 +228,12 @@ async fn propose_starts(
     cluster: &Cluster,
     shared: &SharedSubscription,
     to_read: &[&(TopicPartition, TopicId)],
-    from: Option<StartFrom>,
+    policy: &StartPolicy,
     deadline: Deadline,
 ) -> Result<Vec<OffsetToCommit>, RequestError> {
     let partitions = partitions_of_topics(cluster, to_read, deadline).await?;
     let wanted: Vec<_> =
-        partitions.iter().map(|(name, topic)| (name, StartSpec::of(shared, name, *topic, from))).collect();
+        partitions.iter().map(|(name, topic)| (name, StartSpec::of(shared, name, *topic, policy.from))).collect();
     let found = find_starts(cluster, &wanted, deadline).await?;
     let mut starts = Vec::new();
     for ((topic_partition, topic), found) in partitions.iter().zip(found) {
@@ -242,7 +242,8 @@ async fn propose_starts(
             Err(error) if retry::after_start_lookup(&error) == StartAction::ReportAndRetry => continue,
             found => found?,
         };
-        if found.is_beyond_end && to_read.iter().any(|(to_read, _)| to_read == topic_partition) {
+        let is_read = |name| to_read.iter().any(|(to_read, _)| to_read == name) && !policy.at.contains_key(name);
+        if found.is_beyond_end && is_read(topic_partition) {
             return Ok(Vec::new());
         }
         let (topic, partition, offset) = (*topic, topic_partition.partition, found.offset);
