@@ -165,6 +165,30 @@ async fn a_cut_off_member_learns_that_it_lost_its_partitions_and_gets_them_again
 }
 
 #[tokio::test]
+async fn a_late_commit_of_a_reader_of_records_is_refused_once_after_its_partition_came_back() {
+    let world = world(1).await;
+    let gate = Gate::open();
+    let mut first = member(&gate.client(&world).await).session_timeout(Duration::from_secs(1)).build().await.unwrap();
+    world::poll(&mut first, 10).await;
+    gate.close();
+    let mut second = member(&world.client).build().await.unwrap();
+    world::poll(&mut second, 10).await;
+    second.commit_offsets([(topic_partition("events", 0), Offset::new(9))]).await.unwrap();
+    second.close().await.unwrap();
+    gate.reopen();
+    let back = async {
+        while first.position("events", 0) != Some(Offset::new(9)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, back).await.expect("it comes back");
+    let late = async || first.commit_offsets([(topic_partition("events", 0), Offset::new(5))]).await;
+    let error = late().await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::NotAssigned), "{error}");
+    late().await.unwrap(); // It was reported.
+}
+
+#[tokio::test]
 async fn an_old_revocation_commits_nothing_for_a_partition_that_came_back() {
     let world = world(2).await;
     let builder = member(&world.client).rebalance_timeout(Duration::from_millis(50));

@@ -115,11 +115,9 @@ impl Committer {
         let (mut progress, mut failed) = (Vec::new(), Vec::new());
         for (topic_partition, offset) in offsets {
             let mut subscription = shared.lock();
-            if subscription.is_back_untold(&topic_partition) {
-                failed.push(not_assigned(topic_partition, offset));
-                continue;
-            }
-            let partition = subscription.partitions.get(&topic_partition).filter(|partition| accepts(partition));
+            let is_back_untold = subscription.is_back_untold(&topic_partition);
+            let partition = subscription.partitions.get(&topic_partition);
+            let partition = partition.filter(|partition| !is_back_untold && accepts(partition));
             match partition.map(|partition| UncommittedOffset::explicit(partition, offset)) {
                 Some(Some(explicit)) => progress.push(explicit),
                 Some(None) => failed.push(of_deleted_topic(topic_partition, offset)),
