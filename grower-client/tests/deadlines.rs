@@ -202,3 +202,20 @@ async fn a_dropped_caller_does_not_end_the_dial_of_others() {
     assert!(second.await.unwrap().is_err());
     assert!(setup.absence.dials() <= dials + 1, "{dials} dials, then {}", setup.absence.dials());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_was_dropped_continues_and_its_result_stays() {
+    let setup = Setup::new();
+    setup.produce().await;
+    for presence in [Presence::There, Presence::Away] {
+        let mut member = setup.member(None).await;
+        setup.absence.set(presence);
+        assert!(tokio::time::timeout(Duration::ZERO, member.close()).await.is_err());
+        assert!(member.next().await.is_none());
+        let first = member.close().await;
+        assert_eq!(first.is_ok(), presence == Presence::There, "{first:?}");
+        setup.absence.set(Presence::There);
+        let again = member.close().await;
+        assert_eq!(format!("{again:?}"), format!("{first:?}"), "it is closed, and has not left later");
+    }
+}

@@ -16,22 +16,25 @@ impl Consumer {
     /// Takes at most [`Consumer::CLOSE_LIMIT`], or the request timeout if that is shorter. If the broker is away, the
     /// consumer is closed nevertheless: the error names the offsets that were not committed, or is
     /// [`ConsumeError::NotLeft`], and the group gives the partitions to others after the session timeout of this member.
+    ///
+    /// A further call returns the same result. If the future is dropped, a further call continues.
     pub async fn close(&mut self) -> Result<(), ConsumeError> {
         self.close_within(Self::CLOSE_LIMIT.min(self.cluster.request_timeout())).await
     }
 
     /// Closes the consumer like [`Consumer::close`], with another time limit.
     pub async fn close_within(&mut self, limit: Duration) -> Result<(), ConsumeError> {
-        if std::mem::replace(&mut self.closed, true) {
-            return Ok(());
+        if let Some(result) = &self.close_result {
+            return result.clone();
         }
+        self.closed = true;
         let deadline = Deadline::after(limit);
         // First, since a further heartbeat would join the group again.
         self.tasks.shutdown().await;
         let committed = self.commit_before_close(deadline).await;
         let left = self.leave_group(deadline).await;
         drop(self.shared.lock().lose_all());
-        committed.and(left)
+        self.close_result.insert(committed.and(left)).clone()
     }
 
     async fn commit_before_close(&self, deadline: Deadline) -> Result<(), ConsumeError> {

@@ -47,7 +47,10 @@ pub struct Consumer {
     committer: Option<Arc<Committer>>,
     /// Aborted when dropped.
     tasks: JoinSet<()>,
+    /// A close has begun: nothing is read any more.
     closed: bool,
+    /// The result of the first close that ended.
+    close_result: Option<Result<(), ConsumeError>>,
     /// The last call read up to an end; others do not stop there.
     reads_to_end: bool,
     /// A buffer for single records, which saves an allocation for each.
@@ -71,6 +74,7 @@ impl Consumer {
             committer,
             tasks,
             closed: false,
+            close_result: None,
             reads_to_end: false,
             one: Vec::new(),
             last_polled: 0,
