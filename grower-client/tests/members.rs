@@ -69,3 +69,29 @@ async fn a_member_refused_for_group_memory_warns_once() {
         "{logged}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_fails_or_is_dropped_leaves_no_member_behind() {
+    for is_dropped in [false, true] {
+        let left = std::sync::Arc::new(AtomicU32::new(0));
+        let counted = left.clone();
+        let fake = FakeBroker::new(move |request| match request {
+            Request::Heartbeat(_) => Act::Silence,
+            Request::LeaveGroup { .. } => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Act::Serve
+            }
+            _ => Act::Serve,
+        });
+        let client = fake.client_with_patience(Duration::from_secs(3)).await.unwrap();
+        let build = || client.consumer().group("g").subscribe([TOPIC]);
+        let limit = Duration::from_secs(if is_dropped { 1 } else { 60 });
+        let chosen = tokio::time::timeout(limit, build().member("mine").build()).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(left.load(Ordering::Relaxed), 0, "a later consumer may have the id: {:?}", chosen.map(|_| ()));
+        let built = tokio::time::timeout(limit, build().build()).await;
+        assert!(!matches!(built, Ok(Ok(_))));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(left.load(Ordering::Relaxed), 1);
+    }
+}

@@ -207,6 +207,9 @@ impl ConsumerBuilder {
     /// others: the reader gets [`ConsumeError::Failed`] once, and reads the partition when it is served again.
     ///
     /// Without a group every topic must exist. In a group, a missing topic is read once it exists.
+    ///
+    /// If a join is in doubt after an error, or the future is dropped, a task withdraws it. A member with a chosen id or
+    /// without a runtime is not withdrawn: it remains in its group until its session times out.
     pub fn build(self) -> BoxFuture<'static, Result<Consumer, ConsumeError>> {
         Box::pin(self.assemble()) // This crate compiles the consumer's tasks, not each crate that awaits this.
     }
@@ -229,10 +232,7 @@ impl ConsumerBuilder {
         ));
         let mut parts = ConsumerParts { cluster, shared, settings, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {
-            (Some(topics), None, Some(group)) => {
-                let member = member_id(&group, member)?;
-                Some(parts.join(group, member, &topics).await?)
-            }
+            (Some(topics), None, Some(group)) => Some(parts.join(group, member, &topics).await?),
             (Some(topics), None, None) => parts.subscribe(&topics).await.map(|()| None)?,
             (None, Some(partitions), group) => {
                 let committer = group.map(|group| Committer::new(parts.cluster.clone(), group, None)).transpose()?;
@@ -262,8 +262,15 @@ impl ConsumerParts {
         StartPolicy { committer, from: self.settings.from, at: Arc::new(self.settings.start_at.clone()) }
     }
 
-    async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
-        let member = Arc::new(MemberIdentity::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
+    async fn join(
+        &mut self,
+        group: GroupId,
+        chosen: Option<String>,
+        topics: &[String],
+    ) -> Result<Arc<Committer>, ConsumeError> {
+        let (is_static, is_chosen) = (self.settings.instance.is_some(), chosen.is_some());
+        let id = member_id(&group, chosen)?;
+        let member = Arc::new(MemberIdentity::new(group.clone(), id, names(topics)?, is_static, is_chosen));
         let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone()))?);
         let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;

@@ -16,11 +16,18 @@ pub(crate) struct MemberIdentity {
     pub(super) epoch: Mutex<MemberEpoch>,
     /// An instance name reserves its partitions after it leaves.
     is_static: bool,
+    /// The program chose the id, so that a later consumer may have the same.
+    pub(super) is_chosen: bool,
 }
 
 impl MemberIdentity {
-    pub(crate) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
-        Self { group, id, topics, epoch: Mutex::default(), is_static }
+    pub(crate) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool, is_chosen: bool) -> Self {
+        Self { group, id, topics, epoch: Mutex::default(), is_static, is_chosen }
+    }
+
+    /// Whether the broker has accepted the member.
+    pub(super) fn has_joined(&self) -> bool {
+        *self.epoch.lock() != MemberEpoch::default()
     }
 
     /// The identity that fences its commits.

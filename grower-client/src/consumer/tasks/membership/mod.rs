@@ -7,6 +7,7 @@
 
 mod assignment;
 mod member;
+mod pending_join;
 mod revocation;
 mod session;
 
@@ -20,10 +21,11 @@ use crate::consumer::settings::{ConsumerSettings, OnRebalance, RebalanceEvent};
 use crate::consumer::state::SharedSubscription;
 use crate::error::{ConsumeError, RequestError};
 use crate::retry::{self, Attempts, HeartbeatAction};
-use grower_protocol::ids::{MemberEpoch, TopicId};
+use grower_protocol::ids::TopicId;
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Request, Response, TopicPartitions, heartbeat_interval,
 };
+use pending_join::PendingJoin;
 use session::MemberSession;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,9 +89,11 @@ impl MembershipTask {
         self.refresh_topics(deadline).await?;
         let mut attempts = Attempts::until(deadline.end());
         let mut has_warned = false;
+        let mut pending = PendingJoin::new(&self.cluster, &self.member);
         loop {
             let late = Err(RequestError::TimedOut { after: deadline.limit() });
-            let Err(error) = deadline.wait(self.send_heartbeat()).await.unwrap_or(late) else { return Ok(()) };
+            let join = async { deadline.wait(self.send_heartbeat()).await.unwrap_or(late) };
+            let Err(error) = pending.attempt(join).await else { return Ok(()) };
             let action = retry::after_heartbeat(&error, self.has_joined());
             let is_repeated = matches!(action, HeartbeatAction::Retry | HeartbeatAction::WarnAndRetry);
             let wait = attempts.next_wait(&error, Instant::now(), backoff::random()).filter(|_| is_repeated);
@@ -197,7 +201,7 @@ impl MembershipTask {
     }
 
     fn has_joined(&self) -> bool {
-        *self.member.epoch.lock() != MemberEpoch::default()
+        self.member.has_joined()
     }
 }
 
