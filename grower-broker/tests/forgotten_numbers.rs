@@ -64,12 +64,17 @@ async fn no_later_producer_gets_the_id_of_one_that_outlives_a_restore() {
     assert!(survivor < newcomer, "{survivor} {newcomer}");
     send(&mut client, topic, newcomer, 0, "newcomer 0").await;
     send(&mut client, topic, newcomer, 1, "newcomer 1").await;
-    send(&mut client, topic, survivor, 1, "survivor 1").await;
+    let base_sequence = Some(Sequence::ZERO.wrapping_add(1));
+    let stamp = ProducerStamp { id: survivor, epoch: ProducerEpoch::new(0), base_sequence };
+    let batch = batch_of(Codec::None, &["survivor 1"], Some(stamp));
+    let refused = client.produce(topic, Acks::All, &batch).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OutOfOrderSequence, "it is no retry, and the batch before it is missing");
+    send(&mut client, topic, survivor, 0, "survivor 0").await;
     let mut stored = Vec::new();
     while stored.len() < 3 {
         stored.extend(client.values(topic, stored.len() as u64).await);
     }
-    assert_eq!(stored, ["newcomer 0", "newcomer 1", "survivor 1"]);
+    assert_eq!(stored, ["newcomer 0", "newcomer 1", "survivor 0"]);
     broker.stop().await.unwrap();
 }
 

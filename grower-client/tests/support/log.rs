@@ -124,7 +124,7 @@ impl Log {
             let follows = |last: &LoggedBatch| {
                 first == last.first.wrapping_add(last.count) || last.epoch < stamp.epoch && first == Sequence::ZERO
             };
-            if known.batches.last().is_some_and(|last| !follows(last)) {
+            if known.batches.last().map_or(first != Sequence::ZERO, |last| !follows(last)) {
                 return Err(Failure::new(ErrorCode::OutOfOrderSequence, "out of order"));
             }
             known.epoch = stamp.epoch;

@@ -11,6 +11,8 @@
 //! offsets. So after a fence each batch of an earlier epoch is in the log or never will be. Alone among the state, a
 //! fence is in no batch: it lives in memory and in the snapshot, and a crash or a truncation may forget it. That breaks
 //! no promise, because the batches that it refuses wait in connections and queues of this process and end with it.
+//! A producer without a name may be forgotten earlier, with its fence: then a batch of an earlier epoch can pass only if
+//! it is the first of its epoch, with sequence 0.
 //! Another process that continues the log while those connections live (a new leader in a cluster) needs the fences of
 //! the old one.
 
@@ -51,10 +53,16 @@ pub(crate) enum SequenceCheck {
 }
 
 impl ProducerStates {
-    /// Checks a batch. A producer without state may begin with any sequence: its state expired, or it is new here.
+    /// Checks a batch. A producer without state begins at 0. A later sequence is of one that was forgotten: the batch may
+    /// be in the log, the batches before it may be missing, and its epoch may be fenced. The producer's next fence makes
+    /// its outcome definite, or tells that it is unknown.
     pub(crate) fn check(&self, header: &BatchHeader) -> SequenceCheck {
         let Some((stamp, base_sequence)) = numbered(header) else { return SequenceCheck::Accept };
-        let Some(producer) = self.get(stamp.id) else { return SequenceCheck::Accept };
+        let Some(producer) = self.get(stamp.id) else {
+            let expected = Sequence::ZERO;
+            let begins = base_sequence == expected;
+            return if begins { SequenceCheck::Accept } else { SequenceCheck::OutOfOrder { expected } };
+        };
         // Before the epoch: the fence may have told the producer that the batch is in the log.
         if let Some(batch) = producer.find(stamp.epoch, base_sequence, records(header)) {
             return SequenceCheck::Duplicate(batch.base_offset..batch.next_offset());

@@ -96,8 +96,10 @@ impl World {
         self.batches.last().map_or(0, |batch| batch.next).max(self.start)
     }
 
+    /// A producer that was forgotten with its batches begins at 0.
     fn sequence(&self) -> i32 {
-        self.batches.last().map_or(0, |batch| batch.source.2 + batch.source.0 as i32)
+        let last = self.batches.last().filter(|_| self.log.producers().remembers(ProducerId::new(1)));
+        last.map_or(0, |batch| batch.source.2 + batch.source.0 as i32)
     }
 
     pub(crate) fn append(&mut self, records: u32, length: usize) -> Result<Appended, AppendError> {

@@ -47,7 +47,9 @@ impl Model {
     }
 
     fn expected(&self, sent: Sent) -> SequenceCheck {
-        let Some(epoch) = self.epoch else { return SequenceCheck::Accept };
+        let Some(epoch) = self.epoch else {
+            return if sent.sequence == 0 { SequenceCheck::Accept } else { out_of_order(0) };
+        };
         let is_same = |old: &&Sent| Sent { offset: 0, ..**old } == sent;
         if let Some(old) = self.log.iter().rev().take(5).find(is_same) {
             return SequenceCheck::Duplicate(Offset::new(old.offset)..Offset::new(old.offset + u64::from(old.records)));

@@ -98,7 +98,11 @@ impl MiniBroker {
     /// Returns the offset of a repeated batch.
     fn check(&self, producer: ProducerIdentity, first: Sequence, values: &[u32]) -> Result<Option<u64>, RequestError> {
         let Some(state) = self.producers.get(&producer.id) else {
-            return if self.is_refused(producer) { Err(refusal(ErrorCode::FencedProducer)) } else { Ok(None) };
+            return match first {
+                _ if self.is_refused(producer) => Err(refusal(ErrorCode::FencedProducer)),
+                Sequence::ZERO => Ok(None),
+                _ => Err(refusal(ErrorCode::OutOfOrderSequence)), // It was forgotten.
+            };
         };
         let is_same =
             |old: &&LoggedBatch| (old.producer, old.first, old.values.len()) == (producer, first, values.len());
@@ -108,9 +112,13 @@ impl MiniBroker {
         if producer.epoch < state.epoch || self.is_refused(producer) {
             return Err(refusal(ErrorCode::FencedProducer));
         }
-        let Some(last) = state.recent.back() else { return Ok(None) };
-        let begins = last.producer != producer && first == Sequence::ZERO;
-        if begins || first == last.next() { Ok(None) } else { Err(refusal(ErrorCode::OutOfOrderSequence)) }
+        let last = state.recent.back();
+        let begins = last.is_none_or(|last| last.producer != producer) && first == Sequence::ZERO;
+        if begins || last.is_some_and(|last| first == last.next()) {
+            Ok(None)
+        } else {
+            Err(refusal(ErrorCode::OutOfOrderSequence))
+        }
     }
 
     fn is_refused(&self, producer: ProducerIdentity) -> bool {
