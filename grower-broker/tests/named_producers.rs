@@ -324,8 +324,12 @@ async fn two_processes_that_claim_one_name_in_turn_get_an_answer_each_and_double
     let topic = client.create_topic("events", 1, &[]).await;
     let mut sent = Vec::new();
     let mut before = None;
-    for round in 0..100u64 {
-        let producer = claim(&mut client, "shipper", 1 + round % 2).await.unwrap();
+    for round in 1..100u64 {
+        let producer = claim(&mut client, "shipper", 1 + round).await.unwrap();
+        if before.is_some() {
+            let delayed = claim(&mut client, "shipper", round).await;
+            assert_eq!(code(delayed), ErrorCode::FencedProducer, "it comes too late");
+        }
         let last = fence(&mut client, topic, producer).await.unwrap();
         assert_eq!(last.map(|last| last.sequence.to_wire() + 1).unwrap_or(0), sequence);
         send(&mut client, topic, producer, sequence).await.unwrap();
