@@ -38,6 +38,7 @@ fn input_that_is_no_single_batch_writes_nothing() {
     let lines = "0123456789\n".repeat(200);
     for (input, expected) in [
         (lines.as_bytes(), "the lines have more than 1000 bytes"),
+        (&[b'\n'; 200][..], "the lines have more than 1000 bytes"),
         (&[b'x'; 2_000][..], "line 1; nothing was written: has 2000 bytes"),
         (b"", "there is no record to append"),
     ] {

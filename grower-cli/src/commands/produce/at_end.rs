@@ -27,10 +27,18 @@ impl ProduceCommand {
         bytes_max: usize,
     ) -> anyhow::Result<()> {
         let ExpectedEnd { partition, offset: expected } = end;
-        let lines = read_all(source, bytes_max).await?;
+        let mut interrupt = pin!(interrupted());
+        let lines = tokio::select! {
+            () = &mut interrupt => bail!("interrupted: nothing was written"),
+            lines = read_all(source, bytes_max) => lines?,
+        };
         let (topic, timestamp) = (self.topic.as_str().into(), now());
         let records = lines.iter().map(|line| self.record(&topic, line.clone()).timestamp(timestamp));
-        match producer.append_at(&self.topic, PartitionId::new(partition), Offset::new(expected), records).await {
+        let appended = tokio::select! {
+            () = interrupt => bail!("interrupted: the lines are written together, or not at all"),
+            appended = producer.append_at(&self.topic, PartitionId::new(partition), Offset::new(expected), records) => appended,
+        };
+        match appended {
             Ok(appended) => {
                 let mut ack = Ack {
                     topic: TopicName::new(&self.topic)?,
@@ -54,27 +62,25 @@ impl ProduceCommand {
     }
 }
 
+/// The least bytes of a record in addition to its line: empty lines count too.
+const RECORD_OVERHEAD_MIN: usize = 7;
+
 /// Reads the lines to the end of the input.
 async fn read_all(mut source: LineSource, bytes_max: usize) -> anyhow::Result<Vec<Bytes>> {
     let (mut lines, mut bytes) = (Vec::new(), 0);
-    let mut interrupt = pin!(interrupted());
-    loop {
-        let chunk = tokio::select! {
-            () = &mut interrupt => bail!("interrupted: nothing was written"),
-            chunk = source.recv() => chunk,
-        };
-        let Some(chunk) = chunk else { return Ok(lines) };
+    while let Some(chunk) = source.recv().await {
         for line in chunk?.lines {
             let number = line.number;
             let content = line.content.with_context(|| format!("line {number}; nothing was written"))?;
-            bytes += content.len();
+            bytes += content.len() + RECORD_OVERHEAD_MIN;
             if bytes_max < bytes {
                 bail!(
-                    "the lines have more than {bytes_max} bytes, which one batch cannot hold: raise the topic's \
+                    "as records, the lines have more than {bytes_max} bytes, which one batch cannot hold: raise the topic's \
                      max.message.bytes, or write fewer lines; nothing was written"
                 );
             }
             lines.push(content);
         }
     }
+    Ok(lines)
 }
