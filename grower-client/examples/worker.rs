@@ -38,7 +38,8 @@ impl Counts {
     /// Adds a file with its offset in the name, and removes older ones. So a worker that was stopped for long, and has
     /// lost the partition meanwhile, cannot replace newer counts.
     fn save(&self, folder: &Path, partition: &TopicPartition) -> io::Result<()> {
-        let (name, new) = (name(partition, self.next), folder.join(format!("new-{}", process::id())));
+        let name = name(partition, self.next);
+        let new = folder.join(format!("new-{}-{name}", process::id())); // Another worker may have the same process id.
         let counts = self.by_key.iter().map(|(key, count)| format!("{key}\t{count}\n"));
         fs::write(&new, counts.collect::<String>())?;
         fs::rename(new, folder.join(&name))?;
