@@ -10,6 +10,7 @@ use crate::events::ClientEvent;
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
 use crate::retry::Attempts;
+use crate::unanswered_claims::UnansweredClaims;
 use futures_core::future::BoxFuture;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     resetter: CommitterId,
     /// The sequence number of the newest reset. Locked during a reset, so that resets keep their order.
     newest_reset: Mutex<u64>,
+    pub(crate) unanswered_claims: UnansweredClaims,
 }
 
 #[derive(Default)]
@@ -57,7 +59,8 @@ impl Cluster {
         let shared = ConnectionPool::new(dialer.clone());
         let (control, view) = (ConnectionPool::new(dialer), RwLock::default());
         let (leader_changes, newest_reset) = (watch::Sender::default(), Mutex::default());
-        Ok(Self { bootstrap, control, shared, view, leader_changes, resetter, newest_reset })
+        let unanswered_claims = UnansweredClaims::default();
+        Ok(Self { bootstrap, control, shared, view, leader_changes, resetter, newest_reset, unanswered_claims })
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {

@@ -100,6 +100,7 @@ mod record;
 mod retry;
 mod single_flight;
 pub mod transport;
+mod unanswered_claims;
 
 pub use acks::{AckRange, RecordAcks};
 pub use admin::{Admin, TopicSpec};

@@ -9,6 +9,7 @@ use grower_client::ids::PartitionId;
 use grower_client::{Acks, Client, ErrorCode, Outcome, ProduceError, Producer};
 use grower_protocol::message::Request;
 use rig::{REQUEST_TIMEOUT, Rig, record};
+use std::sync::{Arc, Mutex};
 use support::{Act, FakeBroker, TOPIC};
 use tokio::time::{sleep, timeout};
 use world::LONG;
@@ -100,6 +101,28 @@ async fn a_claim_whose_answer_is_lost_does_not_fence_its_own_producer() {
         producer.send(record(row)).await.unwrap();
     }
     assert_eq!(fake.values(), ["0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_never_answered_does_not_fence_the_next_producer() {
+    let holders = Arc::new(Mutex::new(Vec::new()));
+    let seen = holders.clone();
+    let fake = FakeBroker::new(move |request| match request {
+        Request::InitProducer(init) => {
+            let mut holders = seen.lock().unwrap();
+            holders.push(init.holder);
+            if holders.len() == 1 { Act::Silence } else { Act::Serve }
+        }
+        _ => Act::Serve,
+    });
+    let rig = Rig::fake(&fake).await;
+    let build = || rig.stalled.producer().identity("shipper").build();
+    assert!(build().await.is_err());
+    build().await.unwrap().send(record(0)).await.unwrap();
+    build().await.unwrap().send(record(1)).await.unwrap();
+    let holders = holders.lock().unwrap();
+    assert_eq!((holders[0], holders.len()), (holders[1], 3), "a late copy of the first claim is a repetition");
+    assert_ne!(holders[1], holders[2], "an answered claim is not repeated");
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ use super::in_flight::settle;
 use super::topic::{ProducerPartition, ProducerTopic};
 use crate::cluster::Cluster;
 use crate::deadline::Deadline;
-use crate::error::{ConnectError, ProduceError, RequestError};
-use crate::random_name;
+use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use crate::retry;
+use crate::unanswered_claims::ClaimHolder;
 use grower_protocol::ids::{LastWritten, PartitionId, ProducerEpoch, ProducerHolder, ProducerIdentity, ProducerName};
 use grower_protocol::message::{ErrorCode, Failure, InitProducer, Request, Response};
 use std::sync::{Arc, OnceLock};
@@ -48,10 +48,7 @@ impl IdentitySource {
         };
         cluster.require("named-producers", deadline).await?;
         cluster.require("producer-fences", deadline).await?;
-        let holder =
-            random_name::random_holder().map_err(|error| RequestError::from(ConnectError::no_randomness(error)))?;
-        let claim = InitProducer { name: Some(name.clone()), holder, current: None };
-        let first = request(&cluster, claim, deadline).await?;
+        let (holder, first) = claim(&cluster, &name, deadline).await?;
         let named = NamedIdentity { name, holder, newest: Mutex::new(first), lost: OnceLock::new() };
         Ok(Self { cluster, first, named: Some(named) })
     }
@@ -92,6 +89,27 @@ impl IdentitySource {
         let named = self.named.as_ref()?;
         let source = named.lost.get()?.clone();
         Some(ProduceError::Fenced { identity: named.name.clone(), source, in_doubt })
+    }
+}
+
+/// Claims the name. A claim that was never answered is repeated, unless another process claimed the name after it.
+async fn claim(
+    cluster: &Cluster,
+    name: &ProducerName,
+    deadline: Deadline,
+) -> Result<(ProducerHolder, ProducerIdentity), RequestError> {
+    loop {
+        let claim = ClaimHolder::take(&cluster.unanswered_claims, name)?;
+        let ClaimHolder { holder, is_repeated, .. } = claim;
+        let init = InitProducer { name: Some(name.clone()), holder, current: None };
+        match request(cluster, init, deadline).await {
+            Ok(identity) => {
+                claim.answered();
+                return Ok((holder, identity));
+            }
+            Err(error) if is_repeated && retry::is_identity_lost(&error) => claim.answered(),
+            Err(error) => return Err(error),
+        }
     }
 }
 
