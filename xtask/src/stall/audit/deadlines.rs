@@ -43,35 +43,44 @@ pub(super) fn check(journals: &[ProcessJournal], report: &mut AuditReport) {
     }
 }
 
-/// How much later a call ended than it had to. A pause of its process moves the deadline to the end of the pause, if the
-/// process had no time to keep it before.
+/// How long the process of a call ran between the end of the call's limit and the end of the call.
 fn lateness(time: &CallTime, pauses: &[(Nanos, Nanos)]) -> Duration {
-    let first = pauses.partition_point(|(_, to)| *to < time.began);
-    let mut due = time.began.plus(time.limit);
-    for (from, to) in &pauses[first..] {
-        if due.plus(TOLERANCE) < *from {
-            break;
-        }
-        due = due.max(*to);
-    }
-    time.ended.since(due)
+    let due = time.began.plus(time.limit);
+    let first = pauses.partition_point(|(_, to)| *to < due);
+    let late = pauses[first..].iter().take_while(|(from, _)| *from < time.ended);
+    let paused: Duration = late.map(|(from, to)| (*to).min(time.ended).since((*from).max(due))).sum();
+    time.ended.since(due).saturating_sub(paused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn millis(millis: u64) -> Nanos {
+        Nanos::ZERO.plus(Duration::from_millis(millis))
+    }
+
+    /// The lateness in milliseconds of a call with a limit of 1 s, by the pauses of its process.
+    fn late(began: u64, ended: u64, pauses: &[(u64, u64)]) -> u128 {
+        let call = CallTime { began: millis(began), ended: millis(ended), limit: Duration::from_secs(1) };
+        let pauses: Vec<_> = pauses.iter().map(|(from, to)| (millis(*from), millis(*to))).collect();
+        lateness(&call, &pauses).as_millis()
+    }
+
     #[test]
-    fn a_pause_of_the_own_process_moves_the_deadline_to_its_end() {
-        let second = |second| Nanos::ZERO.plus(Duration::from_secs(second));
-        let call =
-            |began, ended| CallTime { began: second(began), ended: second(ended), limit: Duration::from_secs(1) };
-        let late = |began, ended, pauses: &[(Nanos, Nanos)]| lateness(&call(began, ended), pauses).as_secs();
-        assert_eq!(late(10, 11, &[]), 0);
-        assert_eq!(late(10, 15, &[]), 4);
-        assert_eq!(late(10, 15, &[(second(1), second(9)), (second(16), second(20))]), 4);
-        assert_eq!(late(10, 15, &[(second(9), second(14))]), 1);
-        assert_eq!(late(10, 15, &[(second(13), second(15))]), 4, "it had time before the pause");
-        assert_eq!(late(10, 15, &[(second(10), second(11)), (second(11), second(15))]), 0);
+    fn a_pause_of_the_own_process_behind_the_limit_is_not_late() {
+        assert_eq!(late(10_000, 11_000, &[]), 0);
+        assert_eq!(late(10_000, 15_000, &[]), 4_000);
+        assert_eq!(late(10_000, 15_000, &[(1_000, 9_000), (16_000, 20_000)]), 4_000);
+        assert_eq!(late(10_000, 15_000, &[(9_000, 14_000)]), 1_000);
+        assert_eq!(late(10_000, 15_000, &[(13_000, 15_000)]), 2_000, "it had time before the pause");
+        assert_eq!(late(10_000, 15_000, &[(10_000, 11_000), (11_000, 15_000)]), 0);
+    }
+
+    #[test]
+    fn short_pauses_excuse_a_late_call_for_no_more_than_their_length() {
+        let pauses: Vec<_> = (0..60).map(|at| (at * 300, at * 300 + 50)).collect();
+        assert_eq!(late(0, 10_000, &pauses), 7_500);
+        assert_eq!(late(0, 1_400, &pauses), 350, "each tick of a busy machine counts once");
     }
 }
