@@ -30,6 +30,10 @@ impl Nanos {
         Self(self.0.saturating_add(duration.as_nanos() as u64))
     }
 
+    pub(super) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_nanos() as u64))
+    }
+
     /// The time since `earlier`; zero if that is later.
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -91,6 +95,12 @@ pub(super) enum JournalEvent {
     HandedOut { consumer: String, partition: u32, offsets: Range<u64>, at: Nanos },
     /// A member committed an offset.
     Committed { consumer: String, partition: u32, offset: u64, time: CallTime },
+    /// A member's commit failed, though not because the partition is no longer its own.
+    CommitFailed { consumer: String, partition: u32, time: CallTime },
+    /// A member's commit failed because the partition is no longer its own.
+    CommitRefused { consumer: String, partition: u32, time: CallTime },
+    /// A member drops its consumer without leaving its group.
+    Dropped { consumer: String, at: Nanos },
     /// A client found a broken promise itself.
     Broken { promise: String },
 }

@@ -1,5 +1,6 @@
 //! Holds the log and the journals of a run to the promises of the client library.
 
+mod causes;
 mod deadlines;
 mod group;
 mod log;

@@ -6,7 +6,8 @@ use crate::stall::timeouts::{REQUEST, SESSION};
 use crate::stall::{EVENTS, GROUP};
 use grower_client::ids::Offset;
 use grower_client::{
-    Client, ConsumeError, Consumer, ConsumerEvent, ConsumerRecord, RebalanceEvent, Revoking, StartFrom, TopicPartition,
+    Client, ConsumeError, Consumer, ConsumerEvent, ConsumerRecord, ErrorCode, RebalanceEvent, Revoking, StartFrom,
+    TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,8 +59,7 @@ impl Member<'_> {
             self.work_on_some().await;
         }
         if !leaves && !self.rig.stop.is_requested() {
-            let dropped: Result<(), _> = Err("dropped");
-            self.rig.journal.called("leave without a word", Nanos::now(), REQUEST, dropped);
+            self.rig.journal.note(&JournalEvent::Dropped { consumer: self.name, at: Nanos::now() });
             return;
         }
         let began = Nanos::now();
@@ -104,13 +104,8 @@ impl Member<'_> {
         let offsets: Vec<_> = handed_out.collect();
         let began = Nanos::now();
         let done = revoking.done(offsets.clone()).await;
-        let time = CallTime { began, ended: Nanos::now(), limit: REQUEST };
-        let Some(()) = self.rig.journal.called("give partitions up", began, REQUEST, done) else { return };
-        for (topic_partition, offset) in offsets {
-            let (consumer, partition) = (self.name.clone(), topic_partition.partition.value());
-            let offset = offset.value();
-            self.rig.journal.note(&JournalEvent::Committed { consumer, partition, offset, time });
-        }
+        let offsets = offsets.into_iter().map(|(name, offset)| (name.partition.value(), offset.value()));
+        self.note_commit("give partitions up", began, done, offsets.collect());
     }
 
     fn note(&mut self, records: &[ConsumerRecord]) {
@@ -136,20 +131,52 @@ impl Member<'_> {
     async fn commit(&mut self) {
         let began = Nanos::now();
         let result = self.consumer.commit().await;
-        let refused = match &result {
-            Ok(()) => Vec::new(),
-            Err(ConsumeError::Commit(error)) => {
-                error.partitions.iter().map(|refused| refused.topic_partition.partition.value()).collect()
-            }
-            Err(_) => self.uncommitted.keys().copied().collect(),
-        };
+        let offsets = std::mem::take(&mut self.uncommitted);
+        self.note_commit("commit", began, result, offsets);
+    }
+
+    /// Notes the end of a call that commits these offsets.
+    fn note_commit(&self, what: &str, began: Nanos, result: Result<(), ConsumeError>, offsets: BTreeMap<u32, u64>) {
         let time = CallTime { began, ended: Nanos::now(), limit: REQUEST };
-        self.rig.journal.called("commit", began, REQUEST, result);
-        for (partition, offset) in std::mem::take(&mut self.uncommitted) {
-            if !refused.contains(&partition) {
-                let consumer = self.name.clone();
-                self.rig.journal.note(&JournalEvent::Committed { consumer, partition, offset, time });
+        for (partition, offset) in offsets {
+            let consumer = self.name.clone();
+            match CommitResult::of(&result, partition) {
+                CommitResult::Committed => {
+                    self.rig.journal.note(&JournalEvent::Committed { consumer, partition, offset, time });
+                }
+                CommitResult::Failed => {
+                    self.rig.journal.note(&JournalEvent::CommitFailed { consumer, partition, time });
+                }
+                CommitResult::Refused => {
+                    self.rig.journal.note(&JournalEvent::CommitRefused { consumer, partition, time });
+                }
             }
+        }
+        self.rig.journal.called(what, began, REQUEST, result);
+    }
+}
+
+/// The result of a commit for one partition.
+enum CommitResult {
+    Committed,
+    /// Failed, for example for want of an answer.
+    Failed,
+    /// The partition is no longer this member's.
+    Refused,
+}
+
+impl CommitResult {
+    fn of(result: &Result<(), ConsumeError>, partition: u32) -> Self {
+        let error = match result {
+            Ok(()) => return Self::Committed,
+            Err(ConsumeError::Commit(error)) => error,
+            Err(_) => return Self::Failed,
+        };
+        let failed = error.partitions.iter().find(|failed| failed.topic_partition.partition.value() == partition);
+        match failed.map(|failed| failed.source.code()) {
+            None => Self::Committed,
+            Some(Some(ErrorCode::NotAssigned | ErrorCode::UnknownMember | ErrorCode::FencedMember)) => Self::Refused,
+            Some(_) => Self::Failed,
         }
     }
 }
