@@ -101,6 +101,8 @@ pub(super) enum JournalEvent {
     CommitRefused { consumer: String, partition: u32, time: CallTime },
     /// A member drops its consumer without leaving its group.
     Dropped { consumer: String, at: Nanos },
+    /// A program ended, or was killed, after it ran for this long, apart from its stops.
+    ProgramEnded { process: String, ran: Duration },
     /// A client found a broken promise itself.
     Broken { promise: String },
 }

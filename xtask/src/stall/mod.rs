@@ -62,7 +62,7 @@ to 4.5 s. Storms of faults and calms take turns.
 
 Promises: records of a producer and partition are in the log once and in the order of hand-in; an acknowledged record is at its \
 offset; one that was not written is absent; rows of a named producer, which is killed and replaced again and \
-again, are all there once and in order; of candidates that append at one end, one succeeds; the example programs of the client library do their work exactly once; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
+again, are all there once and in order; of candidates that append at one end, one succeeds; the example programs of the client library do their work exactly once, and do not crash; none lands after a flush; a reader gets everything once; a group works on everything, not twice without a failure, and on nothing that \
 was committed before its partition was assigned; a commit of what moved away fails; each call ends within \
 its limit and 0.3 s, apart from the time in which its own process did not run. It needs a C compiler.
 

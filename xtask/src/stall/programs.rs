@@ -1,7 +1,7 @@
 //! The example programs of the client library, disturbed like its clients. They have no part of the rig in them.
 
 use super::faults::{ClientFault, RigContext};
-use super::journal::Nanos;
+use super::journal::{JournalEvent, Nanos};
 use super::rig_process::{ProcessSignals, RigProcess};
 use super::seeded_random::SeededRandom;
 use super::timeouts::{DELIVERY, SESSION};
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
@@ -74,9 +74,13 @@ impl ExampleProgram {
         }
     }
 
+    fn process(self, life: u32) -> String {
+        format!("{}.{life}", self.name())
+    }
+
     fn start(self, context: &RigContext, life: u32) -> anyhow::Result<RigProcess> {
         let (dir, address) = (&context.dir, &context.setup.address);
-        let process = format!("{}.{life}", self.name());
+        let process = self.process(life);
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let program = |name| Command::new(root().join("target").join(profile).join("examples").join(name));
         let mut command = match self {
@@ -101,15 +105,22 @@ impl ExampleProgram {
         RigProcess::spawn(command, process, dir)
     }
 
-    /// Runs the program and disturbs it until the stop. A program that ends is started again.
+    /// Runs the program and disturbs it until the stop. A program that ends is started again, but an end that nothing
+    /// explains is a broken promise.
     pub(super) async fn disturb(self, context: RigContext, mut stop: Stop) -> anyhow::Result<()> {
         let mut random = SeededRandom::new(context.seed, &self.name());
         for life in 0.. {
             let mut process = self.start(&context, life)?;
-            while let Some(lasts) = tokio::select! {
-                _ = process.child.wait() => None,
-                lasts = context.next_fault(&mut random, 6_000, &mut stop) => lasts,
-            } {
+            let (began, mut stopped) = (Instant::now(), Duration::ZERO);
+            loop {
+                let lasts = tokio::select! {
+                    status = process.child.wait() => {
+                        self.explain_end(&context, life, status?)?;
+                        break;
+                    }
+                    lasts = context.next_fault(&mut random, 6_000, &mut stop) => lasts,
+                };
+                let Some(lasts) = lasts else { break };
                 let from = Nanos::now();
                 if random.one_in(4) {
                     process.child.kill().await?;
@@ -119,14 +130,40 @@ impl ExampleProgram {
                 process.signal(Signal::STOP)?;
                 sleep(lasts).await;
                 process.signal(Signal::CONT)?;
+                stopped += lasts;
                 context.note(&self.name(), ClientFault::Stop, from);
             }
+            let ran = began.elapsed().saturating_sub(stopped);
+            context.journal.note(&JournalEvent::ProgramEnded { process: self.process(life), ran });
             if !stop.sleep(RESTART).await {
                 process.child.kill().await?;
                 return if self == Self::Outbox { self.ship_rest(&context, life + 1).await } else { Ok(()) };
             }
         }
         Ok(())
+    }
+
+    /// Notes a broken promise if the program should not have ended like this.
+    fn explain_end(self, context: &RigContext, life: u32, status: ExitStatus) -> anyhow::Result<()> {
+        let process = self.process(life);
+        let errors = fs::read_to_string(context.dir.join(format!("{process}.log")))?;
+        if !self.may_end(status.code(), &errors) {
+            let last = errors.lines().last().unwrap_or_default();
+            let promise = format!("{process} ended by itself with {status}: {last}");
+            context.journal.note(&JournalEvent::Broken { promise });
+        }
+        Ok(())
+    }
+
+    /// Whether the program ends with this exit code and these errors if the broker stalls or is killed. The outbox ends
+    /// when all rows are shipped. The tail does not wait for a broker that is away at its start.
+    fn may_end(self, code: Option<i32>, errors: &str) -> bool {
+        let last = errors.lines().last().unwrap_or_default();
+        match self {
+            Self::Outbox => code == Some(0),
+            Self::Worker(_) => false,
+            Self::Tail => code == Some(1) && ["Unreachable {", "Silent {"].iter().any(|known| last.contains(known)),
+        }
     }
 
     /// Ships the last rows.
@@ -137,5 +174,22 @@ impl ExampleProgram {
             life += 1;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_crashes_is_not_just_started_again() {
+        let away = "Error: Unreachable { address: \"127.0.0.1:9092\", source: .. }\n";
+        assert!(ExampleProgram::Outbox.may_end(Some(0), "trying again: cannot reach the broker"));
+        assert!(!ExampleProgram::Outbox.may_end(Some(1), away), "it waits for the broker");
+        assert!(!ExampleProgram::Worker(1).may_end(Some(1), "Error: \"a record before its partition\""));
+        assert!(!ExampleProgram::Worker(1).may_end(Some(0), ""), "it has no end");
+        assert!(ExampleProgram::Tail.may_end(Some(1), away));
+        assert!(!ExampleProgram::Tail.may_end(Some(1), "Error: Gap(..)"));
+        assert!(!ExampleProgram::Tail.may_end(Some(101), "thread 'main' panicked"));
     }
 }

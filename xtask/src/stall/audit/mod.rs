@@ -73,7 +73,7 @@ pub(super) async fn run(dir: &Path, broker: &str) -> anyhow::Result<AuditReport>
         last_reader_reached_the_end(&journals, partition, log.len() as u64, &mut report);
     }
     programs::check_outbox(dir, &client, &mut report).await?;
-    programs::check_tails(dir, &mut report)?;
+    programs::check_tails(dir, &journals, &mut report)?;
     for (topic, partition) in (0..OUTBOX_PARTITIONS).map(|partition| (OUTBOX, partition)).chain([(LEASES, 0)]) {
         let name = format!("{topic}/{partition}");
         let log = log::read(&client, topic, partition, &mut report).await.with_context(|| name.clone())?;

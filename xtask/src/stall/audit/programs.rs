@@ -1,6 +1,7 @@
 //! Holds the example programs to what they are for.
 
 use super::AuditReport;
+use crate::stall::journal::{JournalEvent, ProcessJournal};
 use crate::stall::programs::{counts_folder, outbox_file};
 use crate::stall::{EVENTS, ORDERS};
 use grower_client::{Client, OffsetSpec, StartFrom};
@@ -49,21 +50,51 @@ pub(super) fn check_counts(dir: &Path, partition: u32, end: u64, report: &mut Au
     Ok(())
 }
 
-/// Each run of the tail program printed consecutive rows.
-pub(super) fn check_tails(dir: &Path, report: &mut AuditReport) -> anyhow::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with("tail.") || !name.ends_with(".out") {
-            continue;
-        }
-        let text = fs::read_to_string(&path)?;
-        let number = |line: &str| line.split_once("b\"row ")?.1.strip_suffix("\")")?.parse::<u64>().ok();
-        let rows: Vec<u64> = text.lines().filter_map(number).collect();
-        report.count("changes of the tail program", rows.len() as u64);
-        if let Some(pair) = rows.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
-            report.broken(format!("{name}: row {} came behind row {}", pair[1], pair[0]));
+/// A tail that ran for so long is warm and has printed rows.
+const WARM: Duration = Duration::from_secs(10);
+
+/// Each run of the tail program printed consecutive rows, and a long one printed some.
+pub(super) fn check_tails(dir: &Path, journals: &[ProcessJournal], report: &mut AuditReport) -> anyhow::Result<()> {
+    for event in journals.iter().flat_map(|journal| &journal.events) {
+        let JournalEvent::ProgramEnded { process, ran } = event else { continue };
+        if process.starts_with("tail.") {
+            check_tail(process, *ran, &fs::read_to_string(dir.join(format!("{process}.out")))?, report);
         }
     }
     Ok(())
+}
+
+fn check_tail(process: &str, ran: Duration, printed: &str, report: &mut AuditReport) {
+    let number = |line: &str| line.split_once("b\"row ")?.1.strip_suffix("\")")?.parse::<u64>().ok();
+    let rows: Vec<u64> = printed.lines().filter_map(number).collect();
+    report.count("changes of the tail program", rows.len() as u64);
+    if let Some(pair) = rows.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
+        report.broken(format!("{process}: row {} came behind row {}", pair[1], pair[0]));
+    }
+    if WARM <= ran && rows.is_empty() {
+        report.broken(format!("{process} printed no row although it ran for {ran:.1?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(seconds: u64, printed: &str) -> String {
+        let mut report = AuditReport::default();
+        check_tail("tail.0", Duration::from_secs(seconds), printed, &mut report);
+        report.broken.join("\n")
+    }
+
+    #[test]
+    fn a_tail_prints_consecutive_rows_and_a_long_one_prints_some() {
+        let row = |row| format!("None = Some(b\"row {row}\")\n");
+        assert_eq!(broken(20, &format!("warm with 1 keys, 0 records behind\n{}{}", row(7), row(8))), "");
+        assert_eq!(broken(1, "warm with 1 keys, 0 records behind\n"), "", "it had no time");
+        insta::assert_snapshot!(broken(1, &(row(7) + &row(9))), @"tail.0: row 9 came behind row 7");
+        insta::assert_snapshot!(
+            broken(20, "warm with 1 keys, 0 records behind\n"),
+            @"tail.0 printed no row although it ran for 20.0s"
+        );
+    }
 }
