@@ -197,3 +197,21 @@ async fn all_records_are_read_during_constant_joins_and_leaves() {
         read = tokio::time::timeout(3 * LONG, reading) => read.expect("everything is read during the joins and leaves"),
     }
 }
+
+#[tokio::test]
+async fn a_quiet_member_keeps_its_session_if_the_broker_holds_heartbeats_longer_than_the_request_timeout() {
+    let world = world(1).await;
+    let transport = grower_client::transport::in_process(world.connector());
+    let builder = Client::builder().transport(transport).bootstrap(["broker"]);
+    let client = builder.request_timeout(Duration::from_millis(100)).connect().await.unwrap();
+    let losses = Arc::new(AtomicUsize::new(0));
+    let counted = losses.clone();
+    let member = member(&client).session_timeout(Duration::from_secs(1)); // The broker holds a heartbeat for 200 ms.
+    let member = member.on_rebalance(move |event| {
+        counted.fetch_add(event.revoked.len(), Ordering::Relaxed);
+    });
+    let consumer = member.build().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(losses.load(Ordering::Relaxed), 0, "the session never ended");
+    drop(consumer);
+}

@@ -112,7 +112,11 @@ impl BrokerConnection {
 
     /// Sends a request for an answer without records and waits for it, until the deadline. A failure is an error.
     pub(crate) async fn ask(&self, request: &Request, deadline: Deadline) -> Result<Response, RequestError> {
-        match deadline.wait(self.call(request, Duration::ZERO)).await.ok_or_else(|| self.late(deadline))??.response {
+        let extra_wait = match request {
+            Request::Heartbeat(beat) => Duration::from_millis(beat.max_wait_ms.into()),
+            _ => Duration::ZERO,
+        };
+        match deadline.wait(self.call(request, extra_wait)).await.ok_or_else(|| self.late(deadline))??.response {
             Response::Failed(failure) => Err(failure.into()),
             response => Ok(response),
         }

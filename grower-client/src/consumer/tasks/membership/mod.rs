@@ -19,6 +19,7 @@ use crate::backoff;
 use crate::cluster::Cluster;
 use crate::consumer::settings::{ConsumerSettings, OnRebalance, RebalanceEvent};
 use crate::consumer::state::SharedSubscription;
+use crate::deadline::Deadline;
 use crate::error::{ConsumeError, RequestError};
 use crate::retry::{self, Attempts, HeartbeatAction};
 use grower_protocol::ids::TopicId;
@@ -149,6 +150,7 @@ impl MembershipTask {
 
     async fn request_heartbeat(&self) -> Result<HeartbeatAnswer, RequestError> {
         let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let max_wait = heartbeat_interval(self.session.timeout());
         let beat = Heartbeat {
             group: self.member.group.clone(),
             member: self.member.id.clone(),
@@ -159,10 +161,12 @@ impl MembershipTask {
             rebalance_timeout_ms: millis(self.session.broker_rebalance_timeout()),
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
-            max_wait_ms: millis(heartbeat_interval(self.session.timeout())),
+            max_wait_ms: millis(max_wait),
         };
         let end = self.session.answer_deadline(self.has_joined(), Instant::now());
-        match in_time(end, self.cluster.ask(&Request::Heartbeat(beat), self.cluster.deadline())).await? {
+        // The broker may hold a heartbeat for longer than a whole request timeout.
+        let deadline = Deadline::after(self.cluster.request_timeout().saturating_add(max_wait));
+        match in_time(end, self.cluster.ask(&Request::Heartbeat(beat), deadline)).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
             (connection, other) => Err(connection.unexpected("heartbeat", other)),
         }
