@@ -201,7 +201,8 @@ proptest! {
     }
 }
 
-const REFUSAL: ErrorCode = ErrorCode::InvalidTimestamp;
+/// A refusal of a whole batch: the producer does not look for single records that are the cause.
+const REFUSAL: ErrorCode = ErrorCode::NotAllowed;
 
 fn fault() -> impl Strategy<Value = Act> {
     prop::sample::select(vec![

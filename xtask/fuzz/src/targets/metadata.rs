@@ -144,6 +144,7 @@ fn written_snapshot() -> Vec<u8> {
             ProducerHolder::new(7),
             Timestamp::from_millis(1),
             Vec::<ProducerId>::new(),
+            vec![ProducerHolder::new(6)],
         )),
     ];
     items.iter().flat_map(|item| [&(item.len() as u32).to_be_bytes()[..], item].concat()).collect()
