@@ -10,8 +10,8 @@ use std::time::Duration;
 use support::{Act, FakeBroker, TOPIC};
 use tokio::time::{sleep, timeout};
 
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
-const DELIVERY_TIMEOUT: Duration = Duration::from_millis(300);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
+const DELIVERY_TIMEOUT: Duration = Duration::from_millis(750);
 const LONG: Duration = Duration::from_secs(20);
 
 async fn stalled(fake: &FakeBroker) -> (Stall, Producer) {

@@ -7,7 +7,7 @@ use crate::world::World;
 use grower_client::{Client, Record, StartFrom, TopicSpec};
 use std::time::Duration;
 
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 
 pub(crate) fn record(value: impl ToString) -> Record {
     Record::new(TOPIC).value(value.to_string())
