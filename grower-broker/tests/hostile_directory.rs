@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 
 /// Longer than anything takes here; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(30);
-/// The id of the user `nobody`, which owns only the files that a test gives it.
+/// An unprivileged user id. It owns only the files that a test gives it.
 const NOBODY: u32 = 65_534;
 
 async fn client(daemon: &Daemon) -> Client {

@@ -11,12 +11,14 @@ use grower_client::{Client, ConsumerRecord};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write;
+use std::time::Duration;
 
 type Cache = HashMap<Bytes, Bytes>;
 
 /// Follows until that many changes came after the warm-up; returns the cache.
 pub async fn tail(address: &str, topic: &str, changes: u64, out: &mut impl Write) -> Result<Cache, Box<dyn Error>> {
-    let client = Client::connect(address).await?;
+    // The broker may start, or start again, at the same time.
+    let client = Client::builder().bootstrap([address]).wait_for_broker(Duration::from_secs(30)).connect().await?;
     let mut consumer = client.consumer().subscribe([topic]).build().await?;
     let mut cache = Cache::new();
     let mut present = consumer.read_to_end().await?;

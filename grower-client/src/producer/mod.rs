@@ -172,7 +172,8 @@ impl Producer {
     /// their [`Delivery`] was dropped. Each failure is reported once.
     ///
     /// After records that failed with [`Outcome::Unknown`](crate::Outcome::Unknown) it also waits for the fences of their
-    /// partitions, at most the delivery timeout: then the records are in the log, or never will be.
+    /// partitions, at most the delivery timeout: then the records are in the log, or never will be. With
+    /// acks `leader` a reader may see them a moment later, once they are committed.
     pub async fn flush(&self) -> Result<(), FlushError> {
         let result = self.settle_all().await;
         let engine = &self.handle.engine;

@@ -20,7 +20,7 @@ pub(crate) type Decide = Box<dyn Fn(&Image) -> Result<Command, Failure> + Send>;
 /// The result of a change.
 type ChangeResult = Result<Applied, Failure>;
 
-/// Waiting changes, in the order of their arrival, and the lock of whoever carries them out.
+/// Waiting changes in the order of their arrival. The task that holds the lock carries them out.
 #[derive(Default)]
 pub(super) struct ChangeQueue {
     waiting: Mutex<Vec<WaitingChange>>,

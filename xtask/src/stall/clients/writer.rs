@@ -28,7 +28,8 @@ pub(super) async fn run(mut rig: RigClient) -> anyhow::Result<()> {
 
 /// Writes with one producer from its start to its end.
 async fn live(rig: &mut RigClient, client: &Client, writer: String) -> anyhow::Result<()> {
-    let builder = with_settings(client.producer().delivery_timeout(DELIVERY), &mut rig.random);
+    let acks = rig.random.pick(&[Acks::All, Acks::All, Acks::Leader]);
+    let builder = with_settings(client.producer().delivery_timeout(DELIVERY).acks(acks), &mut rig.random);
     let began = Nanos::now();
     let Some(producer) = rig.journal.called("build a producer", began, REQUEST, builder.build().await) else {
         rig.stop.sleep(RETRY).await;
@@ -48,7 +49,7 @@ async fn live(rig: &mut RigClient, client: &Client, writer: String) -> anyhow::R
     if rig.random.one_in(4) {
         return Ok(()); // Dropped, with whatever still waits.
     }
-    flush(rig, client, &producer, writer).await;
+    flush(rig, client, &producer, writer, acks).await;
     let began = Nanos::now();
     rig.journal.called("close a producer", began, DELIVERY, producer.close().await);
     Ok(())
@@ -58,16 +59,18 @@ fn with_settings(builder: ProducerBuilder, random: &mut SeededRandom) -> Produce
     builder
         .linger(random.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(5)]))
         .batch_records(random.pick(&[1, 10, 10_000]))
-        .acks(random.pick(&[Acks::All, Acks::All, Acks::Leader]))
         .compression(random.pick(&[Codec::None, Codec::Lz4]))
         .memory(random.pick(&[64 << 20, 32 << 10]))
 }
 
 /// Flushes, and looks where the partitions end then: a record that is not there by now never comes. A flush that fails
-/// promises nothing.
-async fn flush(rig: &RigClient, client: &Client, producer: &Producer, writer: String) {
+/// promises nothing. With acks `leader` a record may be written and not committed: readers see it later.
+async fn flush(rig: &RigClient, client: &Client, producer: &Producer, writer: String, acks: Acks) {
     let began = Nanos::now();
     let flushed = rig.journal.called("flush", began, DELIVERY, producer.flush().await);
+    if acks != Acks::All {
+        return;
+    }
     let asked = Nanos::now();
     let partitions = (0..PARTITIONS).map(|partition| (EVENTS, partition, OffsetSpec::End));
     let listed = client.admin().list_offsets(partitions).await;

@@ -92,7 +92,7 @@ enum Event {
     RecordsMax(Option<u32>),
     /// Whether the broker refuses to allocate producer ids.
     NoIdentities(bool),
-    /// The broker refuses records with values that are divisible by this number, and names so many ranges of them.
+    /// The broker refuses records whose values this number divides. Its refusals name at most this many ranges.
     RefuseRecords(Option<u32>, usize),
 }
 
